@@ -1,0 +1,103 @@
+// program.h: what the files say — ELF modules, their DWARF and their symbols, found through elfutils. Types and globals
+// become the plain structures below; pcs become functions and lines; CFI rows come out compiled for the unwinder.
+// Works for C++ (DWARF 4 and 5, separate debug files) and for Go (block-form locations, compressed sections).
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "result.h"
+#include "target.h"
+
+namespace vitrine::inspect {
+
+struct Type;
+
+struct Field {
+  std::string name;
+  std::uint64_t offset = 0;  // bytes from the start of the containing type
+  const Type* type = nullptr;
+};
+
+struct Enumerator {
+  std::string name;
+  std::int64_t value = 0;
+};
+
+// A type as DWARF describes it, typedefs and qualifiers removed. Owned by the Program.
+struct Type {
+  enum class Kind { structure, integer, unsigned_integer, boolean, floating, pointer, array, enumeration, other };
+  std::string name;  // qualified: "vitrine::rt::g", "runtime.g"
+  Kind kind = Kind::other;
+  std::uint64_t size = 0;
+  std::vector<Field> fields;            // structure
+  const Type* element = nullptr;        // pointer (may be null: void) and array
+  std::uint64_t count = 0;              // array
+  std::vector<Enumerator> enumerators;  // enumeration
+  const Field* field(std::string_view name) const;
+};
+
+struct Variable {
+  std::uint64_t address = 0;  // in the target, bias applied
+  const Type* type = nullptr;
+};
+
+// One source-level function at a pc: the innermost inlined one first, the real function last.
+struct Location {
+  std::string function;  // qualified, without parameters: "vitrine::chan<int>::recv", "main::{lambda#1}"
+  std::string file;      // as DWARF records it (absolute if it can be known); empty: unknown
+  int line = 0;          // 0: unknown
+  bool inlined = false;
+};
+
+// How one CFI row finds the caller. Rows are the same for every pc of a range, so they are cached by pc.
+struct CfiRow {
+  enum class Cfa : std::uint8_t { none, reg_offset, expression };
+  Cfa cfa = Cfa::none;
+  bool end = false;           // return address undefined: the outermost frame
+  bool signal = false;        // a signal frame: the pc is exact, not a return address
+  std::uint8_t cfa_reg = 0;
+  std::int32_t cfa_offset = 0;
+  std::uint16_t saved = 0;      // bit n (DWARF number): register n was saved at CFA + offset[n]
+  std::uint32_t undefined = 0;  // bit n: register n is lost here
+  bool complex_rules = false;    // some rule is an expression or register rule: use the slow path
+  std::int32_t offset[kRegs] = {};  // [16]: the return address
+};
+
+class Program {
+ public:
+  // Reads the target's modules. Never fails as a whole: what could not be opened is in warnings().
+  static std::unique_ptr<Program> open(Target& target);
+  virtual ~Program() = default;
+
+  virtual const Type* type(std::string_view qualified) = 0;                 // null: not there
+  virtual std::vector<Variable> variable(std::string_view qualified) = 0;   // usually one
+  // An ELF symbol's address (dynamic or not), 0 when absent; for stripped programs and assembly labels.
+  virtual std::uint64_t symbol(std::string_view name) = 0;
+  // The descriptor bytes of an ELF note (owner, type) of the main program or a library, with its address in the target.
+  struct Note {
+    std::uint64_t address;
+    std::vector<std::byte> desc;
+  };
+  virtual std::vector<Note> notes(std::string_view owner, std::uint32_t type) = 0;
+
+  // Source locations of an instruction. For a return address ask for pc - 1. Never empty: an unknown pc gives one
+  // Location whose function is "" (or the ELF symbol). Results are cached by pc.
+  virtual const std::vector<Location>& locate(std::uint64_t pc) = 0;
+  // The declared (not artificial) entry of the function that contains pc; 0: unknown.
+  virtual std::uint64_t function_start(std::uint64_t pc) = 0;
+
+  // The CFI row for an instruction; null when no CFI covers it.
+  virtual const CfiRow* cfi(std::uint64_t pc) = 0;
+  // The slow path for rows with expressions: applies the rules with libdw. False: cannot.
+  virtual bool unwind_slow(std::uint64_t pc, const Registers& in, Memory& memory, Registers& out) = 0;
+
+  virtual bool has_debug_info() const = 0;  // any module of ours with DWARF
+  virtual std::vector<std::string> warnings() const = 0;
+  // Which language the unit of pc was written in: "c++", "go", "asm", "c", "".
+  virtual std::string language(std::uint64_t pc) = 0;
+};
+
+}  // namespace vitrine::inspect

@@ -1,0 +1,62 @@
+// unwind.h: walks a stack from a saved context or a thread's registers, with CFI rows cached by pc and frame pointers
+// where CFI is missing. Reads the target only; every frame says how it was found; never loops (the CFA must grow).
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "program.h"
+#include "target.h"
+
+namespace vitrine::inspect {
+
+enum class How : std::uint8_t { start, cfi, frame_pointer, signal };
+
+struct Frame {
+  std::uint64_t pc = 0;     // for display and lookup use lookup_pc()
+  std::uint64_t sp = 0;     // stack pointer in this frame
+  How how = How::start;
+  bool exact = false;       // pc is the next instruction itself (frame 0 of a thread, after a signal), not a return address
+  std::uint64_t lookup_pc() const { return exact || pc == 0 ? pc : pc - 1; }
+};
+
+enum class StackEnd : std::uint8_t { bottom, depth_limit, no_rule, unreadable, not_growing, left_stack };
+
+struct StackWalk {
+  std::vector<Frame> frames;
+  StackEnd end = StackEnd::bottom;
+  std::uint64_t bad_address = 0;  // unreadable: what could not be read; not_growing, left_stack: the CFA
+  std::string explain() const;    // "" for bottom; else one clause naming the address
+};
+
+// Bounds of the stack being walked; {0, 0}: unknown (then only growth is checked).
+struct StackBounds {
+  std::uint64_t lo = 0, hi = 0;
+};
+
+class Unwinder {
+ public:
+  Unwinder(Program& program, Memory& memory);
+  ~Unwinder();
+  // exact: the start pc is an interrupted instruction (a thread), not a saved resume point.
+  StackWalk walk(const Registers& start, bool exact, StackBounds bounds, std::size_t max_depth = 1 << 20);
+  // Registers of the caller of a frame; false: no rule. Used to present a selected goroutine's frames.
+  bool step(const Registers& in, bool exact, Registers& out, How& how, std::uint64_t& bad_address);
+
+  // Many stacks at once: walks contexts in parallel where the target allows it and calls
+  // sink(index, pcs, count, end) for each, from several threads; pcs are lookup pcs. Returns false when cancelled.
+  struct Context {
+    std::uint64_t pc, sp, bp;
+    StackBounds bounds;
+  };
+  using BulkSink = std::function<void(std::size_t index, const std::uint64_t* pcs, std::size_t count, StackEnd end,
+                                      std::uint64_t bad_address)>;
+  bool walk_many(const std::vector<Context>& contexts, const BulkSink& sink, const std::function<bool()>& cancelled);
+
+ private:
+  struct Impl;
+  Impl* impl_;
+};
+
+}  // namespace vitrine::inspect

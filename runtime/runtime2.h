@@ -1,0 +1,424 @@
+// runtime2.h: the shapes of the scheduler — g, m, p, schedt, gobuf, sudog, hchan — and the globals that own them.
+// Follows Go's runtime2.go: the field names, status numbers and wait reasons are Go's, because every document about
+// that runtime and every debugger of it uses those words. debugger/core reads these structures through DWARF (or, in a
+// stripped program, through the ELF note of asm_amd64.S); it never includes this file.
+//
+// Rules of the shapes:
+//   * What a tool reads is plain: atomic<T> has one member `value`, slice<T> is {array, len, cap}, string is {str, len}.
+//   * g, m and p objects are type-stable and never freed, so a stale pointer to one always reads as the same type.
+//   * The fields of g that a listing needs lie in its first two cache lines; sizeof(g) is fixed, with reserved bytes.
+//   * A g's stack belongs to whoever owns its status: while Grunning the M that runs it, while Gwaiting or Grunnable
+//     nobody may touch it except the one that moves the status on (or holds the Gscan bit).
+//
+// Lock order (outer first): hchan.lock, semaphore root or mutex lists → timers.lock → sched.lock → allglock → stackLock.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+namespace vitrine::rt {
+
+using uintptr = std::uintptr_t;
+using int32 = std::int32_t;
+using int64 = std::int64_t;
+using uint8 = std::uint8_t;
+using uint16 = std::uint16_t;
+using uint32 = std::uint32_t;
+using uint64 = std::uint64_t;
+
+// One word that several threads use. Plain member `value`, as in Go's internal/runtime/atomic, so that tools need no
+// knowledge of a C++ library. Orders are named at each call; the default is seq_cst.
+template <class T>
+struct atomic {
+  T value;
+  T load(int order = __ATOMIC_SEQ_CST) const { return __atomic_load_n(&value, order); }
+  void store(T v, int order = __ATOMIC_SEQ_CST) { __atomic_store_n(&value, v, order); }
+  T xchg(T v, int order = __ATOMIC_SEQ_CST) { return __atomic_exchange_n(&value, v, order); }
+  T add(T d, int order = __ATOMIC_SEQ_CST) { return __atomic_add_fetch(&value, d, order); }
+  bool cas(T old, T v, int order = __ATOMIC_SEQ_CST) {
+    return __atomic_compare_exchange_n(&value, &old, v, false, order,
+                                       order == __ATOMIC_SEQ_CST ? __ATOMIC_SEQ_CST : __ATOMIC_RELAXED);
+  }
+};
+
+template <class T>
+struct slice {
+  T* array;
+  int64 len;
+  int64 cap;
+};
+
+struct string {
+  const char* str;
+  int64 len;
+};
+
+struct g;
+struct m;
+struct p;
+struct hchan;
+struct sudog;
+struct timer;
+
+// Status of a g. A status acts as a lock on the goroutine's stack; Gscan is or-ed in by whoever inspects the stack.
+enum gstatus : uint32 {
+  Gidle = 0,      // allocated, never initialised
+  Grunnable = 1,  // on a run queue; not executing; the stack is not owned
+  Grunning = 2,   // executing user code; owns its stack; has an m (and, for now, a p)
+  Gsyscall = 3,   // in a system call; owns its stack; has an m
+  Gwaiting = 4,   // parked; recorded somewhere (a wait queue, a timer), so that it can be readied
+  Gmoribund_unused = 5,
+  Gdead = 6,  // on a free list or being initialised; may have no stack
+  Genqueue_unused = 7,
+  Gcopystack = 8,
+  Gpreempted = 9,
+  Gleaked = 10,
+  Gdeadextra = 11,
+  Gscan = 0x1000,
+};
+
+enum pstatus : uint32 { Pidle = 0, Prunning = 1, Psyscall = 2, Pgcstop = 3, Pdead = 4 };
+
+// Why a g waits. Numbers are never reused; new reasons go to the end. waitReasonStrings (proc_status.cc) has the text.
+enum waitReason : uint8 {
+  waitReasonZero = 0,
+  waitReasonGCAssistMarking = 1,
+  waitReasonIOWait = 2,
+  waitReasonChanReceiveNilChan = 3,
+  waitReasonChanSendNilChan = 4,
+  waitReasonDumpingHeap = 5,
+  waitReasonGarbageCollection = 6,
+  waitReasonGarbageCollectionScan = 7,
+  waitReasonPanicWait = 8,
+  waitReasonSelect = 9,
+  waitReasonSelectNoCases = 10,
+  waitReasonGCAssistWait = 11,
+  waitReasonGCSweepWait = 12,
+  waitReasonGCScavengeWait = 13,
+  waitReasonChanReceive = 14,
+  waitReasonChanSend = 15,
+  waitReasonFinalizerWait = 16,
+  waitReasonForceGCIdle = 17,
+  waitReasonSemacquire = 18,
+  waitReasonSleep = 19,
+  waitReasonSyncCondWait = 20,
+  waitReasonSyncMutexLock = 21,
+  waitReasonSyncRWMutexRLock = 22,
+  waitReasonSyncRWMutexLock = 23,
+  waitReasonSyncWaitGroupWait = 24,
+  waitReasonTraceReaderBlocked = 25,
+  waitReasonWaitForGCCycle = 26,
+  waitReasonGCWorkerIdle = 27,
+  waitReasonGCWorkerActive = 28,
+  waitReasonPreempted = 29,
+  waitReasonDebugCall = 30,
+  waitReasonStoppingTheWorld = 31,
+  waitReasonTaskJoin = 32,
+  waitReasonCount
+};
+extern const string waitReasonStrings[waitReasonCount];
+
+// A futex word: 0 unlocked, 1 locked, 2 locked with sleepers. Blocks the M. Usable by foreign threads.
+struct mutex {
+  atomic<uint32> key;
+};
+
+// One-shot sleep and wakeup of an M: notesleep waits until notewakeup was called; noteclear arms it again.
+struct note {
+  atomic<uint32> key;
+};
+
+struct stack {
+  uintptr lo, hi;  // [lo, hi), guard not included
+};
+
+// A saved context. For a g that parked: sp is the stack pointer after mcall's pushes, pc mcall's resume label, bp the
+// frame pointer in mcall's frame. The offsets are known to asm_amd64.S (asm_offsets.h).
+struct gobuf {
+  uintptr sp;
+  uintptr pc;
+  rt::g* g;
+  void* ctxt;  // argument for the function at pc when the g starts
+  uintptr ret;
+  uintptr lr;
+  uintptr bp;
+};
+
+// The thrower's state of libstdc++ and libc++abi (__cxa_eh_globals), kept per g across a park.
+struct ehglobals {
+  void* caughtExceptions;
+  uint64 uncaughtExceptions;
+};
+
+constexpr int gnamelen = 32;
+
+struct g {
+  // First line: what a listing reads of every goroutine.
+  rt::stack stack;               // guarded by status; lo == 0: no stack
+  gobuf sched;                   // valid while Grunnable or Gwaiting; owner of the status
+  atomic<uint32> atomicstatus;   // gstatus | Gscan
+  rt::waitReason waitreason;     // set before Gwaiting
+  uint8 preempt;                 // asked to yield at its next chance
+  uint8 issystem;                // the runtime's own; not counted, not shown by default
+  uint8 guard;                   // gguard: how the low end of the stack is protected
+  // Second line
+  uint64 goid;
+  rt::m* m;                      // while running
+  int64 waitsince;               // nanotime when it blocked (approximate: the scheduler's tick)
+  uintptr gopc;                  // return address of the go() that created it
+  uintptr startpc;               // the user's function
+  uint64 parentGoid;
+  void* waitobject;              // what it waits on: hchan, mutex, wait_group, …; 0 when nothing
+  rt::g* schedlink;              // next on a run queue, free list or wait list
+  char name[gnamelen];           // set_name; NUL-terminated; empty: none
+  // The rest
+  uintptr stackguard0;           // stack.lo + margin: overflow checks by the debug build
+  uintptr stktopsp;              // sp at entry
+  uintptr syscallsp, syscallpc, syscallbp;
+  void* param;                   // passed by the one that readies it (a sudog, or 0 for "closed")
+  sudog* waiting;                // the sudogs it waits with
+  rt::m* lockedm;
+  ehglobals eh;                  // guarded by status: saved when it leaves an M
+  int32 errno_;                  // saved when it leaves an M
+  uint32 mxcsr_unused;
+  void* fakestack;               // ASan's fake stack of this g while it is off the M
+  void* tsanfiber;
+  uint64 valgrindStackID;
+  uintptr stackcanary;           // address of the canary word when guard is gguardCanary
+  timer* timer_;                 // the sleep timer, on its own stack while it sleeps
+  void* startfn;                 // entry: void (*)(void* arg)
+  void* startarg;
+  int64 runnabletime;
+  uint32 stackclass;             // log2 of the slot size
+  uint32 eventseq;
+  uint8 reserved[144];           // room for later fields: sizeof(g) is part of the layout note
+};
+static_assert(sizeof(g) == 512, "sizeof(g) is fixed: take new fields from `reserved`");
+
+enum gguard : uint8 { gguardNone = 0, gguardMprotect = 1, gguardMadvise = 2, gguardCanary = 3 };
+
+constexpr int tlsSlots = 6;
+
+struct m {
+  g* g0;       // scheduling stack
+  g* gsignal;  // signal stack (sigaltstack)
+  uintptr tls[tlsSlots];  // [0] thread pointer (%fs base), [1] address of this thread's current-g slot
+  int64 procid;  // kernel thread id
+  g* curg;       // current running goroutine
+  rt::p* p;      // attached p while executing Go code; null if not
+  rt::p* nextp;  // p handed over by startm before the wakeup
+  rt::p* oldp;
+  int64 id;
+  int32 mallocing;
+  int32 throwing;
+  const char* preemptoff;
+  int32 locks;      // > 0: no park, no preemption
+  int32 dying;
+  uint8 spinning;   // out of work and looking for some
+  uint8 blocked;    // blocked on a note
+  uint8 inwb;
+  uint8 incgo;
+  void (*mstartfn)();
+  note park;
+  rt::m* alllink;    // on allm
+  rt::m* schedlink;  // on sched.midle
+  g* lockedg;
+  bool (*waitunlockf)(g*, void*);
+  void* waitlock;
+  uint64 fastrand;
+  uint64 thread;  // pthread_t
+  uint64 nsteal;  // goroutines taken from other Ps' queues by this M
+  rt::m* freelink;
+  int32 lockedExt, lockedInt;
+  uint8 reserved[96];
+};
+
+constexpr uint32 runqsize_ = 256;
+constexpr uint64 GoidCacheBatch = 16;
+
+struct gList {
+  rt::g* head;
+};
+struct gQueue {
+  rt::g* head;
+  rt::g* tail;
+};
+
+// A timer in a P's 4-ary heap. Guarded by timers.lock of the P that `pp` names.
+struct timer {
+  int64 when;  // nanotime
+  int64 period;
+  void (*f)(void* arg, uint64 seq);
+  void* arg;
+  uint64 seq;
+  rt::p* pp;
+  int64 index;  // in the heap, -1 when out of it
+};
+struct timerWhen {
+  rt::timer* timer;
+  int64 when;
+};
+struct timers {
+  rt::mutex lock;
+  slice<timerWhen> heap;   // 4-ary, least `when` first
+  atomic<uint32> len;      // == heap.len; read without the lock
+  atomic<int64> minWhen;   // heap.array[0].when or 0; read without the lock
+};
+
+struct sudogcache_ {
+  sudog* head;
+  int32 n;
+};
+
+struct gFree_ {
+  gList list;
+  int32 n;
+};
+
+struct p {
+  int32 id;
+  uint32 status;        // pstatus
+  rt::p* link;          // on sched.pidle
+  uint32 schedtick;     // bumped on every scheduler call that starts a new time slice
+  uint32 syscalltick;
+  rt::m* m;             // back link; null if idle
+  uint64 goidcache;     // [goidcache, goidcacheend) are ids for new goroutines
+  uint64 goidcacheend;
+  gFree_ gFree;         // dead g's with stacks of the default class; owner P only
+  sudogcache_ sudogcache;
+  uint8 preempt;
+  uint8 pad0[7];
+  // Run queue. Owner puts at tail; owner and thieves take from head by CAS.
+  alignas(64) atomic<uint32> runqhead;  // acquire/release: pairs in runqget, runqgrab, runqputslow
+  atomic<uint32> runqtail;              // release by the owner: publishes runq slots; acquire by thieves
+  atomic<g*> runnext;                   // next to run, inherits the time slice; only the owner sets it non-null
+  g* runq[runqsize_];
+  alignas(64) rt::timers timers;
+  uint64 nsteal;        // goroutines stolen from this P by others
+  uint8 reserved[120];
+};
+
+struct sudog {
+  rt::g* g;
+  sudog* next;
+  sudog* prev;
+  void* elem;  // data element: points into a stack, or at a temporary
+  int64 acquiretime;
+  int64 releasetime;
+  uint32 ticket;
+  uint8 isSelect;
+  uint8 success;  // woken because communication happened (false: channel closed)
+  sudog* parent;
+  sudog* waitlink;
+  sudog* waittail;
+  hchan* c;
+};
+
+struct waitq {
+  sudog* first;
+  sudog* last;
+};
+
+// How elements of a channel are moved: one place, so that a barrier can be added once.
+struct chantype {
+  uint64 size;
+  void (*move)(void* dst, void* src);  // construct dst from src, destroy src; null: copy size bytes
+  void (*destroy)(void* p);            // null: trivial
+  string name;
+};
+
+struct hchan {
+  uint64 qcount;    // elements in the buffer
+  uint64 dataqsiz;  // capacity
+  void* buf;
+  uint64 elemsize;
+  uint32 closed;
+  atomic<int32> refs;  // handles
+  const chantype* elemtype;
+  uint64 sendx;
+  uint64 recvx;
+  waitq recvq;
+  waitq sendq;
+  rt::mutex lock;  // guards all fields above but refs, and the sudogs queued on it. While it is held no other g's
+                   // status may change except by goready after the unlock.
+};
+
+struct schedFree {
+  rt::mutex lock;
+  gList stack;    // with a stack of the default class
+  gList noStack;
+  int32 n;
+};
+
+struct schedt {
+  atomic<uint64> goidgen;
+  atomic<int64> lastpoll;   // time of the last poll; 0 while an M sleeps as the poller
+  atomic<int64> pollUntil;  // when that M wakes up by itself
+  note pollnote;            // where the poller sleeps
+  rt::mutex lock;
+  m* midle;             // idle Ms; guarded by lock
+  int32 nmidle;         // guarded by lock
+  int32 nmidlelocked;   // guarded by lock
+  int64 mnext;          // number of Ms made; next id; guarded by lock
+  int32 maxmcount;
+  int32 nmsys;
+  int64 nmfreed;
+  atomic<int32> ngsys;  // system goroutines
+  p* pidle;             // idle Ps; guarded by lock
+  atomic<int32> npidle;
+  atomic<int32> nmspinning;
+  atomic<uint32> needspinning;
+  gQueue runq;          // global run queue; guarded by lock
+  atomic<int32> runqsize;
+  schedFree gFree;
+  atomic<uint32> gcwaiting;
+  int32 stopwait;
+  note stopnote;
+  atomic<uint32> sysmonwait;
+  note sysmonnote;
+  atomic<int64> lastnow;    // stored at parks and by idle Ms: a core's idea of "now" (CLOCK_MONOTONIC ns)
+  atomic<uint32> exiting;   // run() is returning: every M stops at its next runtime entry
+  int32 exitcode;
+  atomic<uint64> nsteal;
+  int64 procresizetime;
+  int64 totaltime;
+  int64 starttime;          // nanotime at schedinit
+  int64 startwall;          // CLOCK_REALTIME at schedinit
+  uint8 reserved[128];
+};
+
+// g's are cut from slabs, so that a tool can read them in bulk.
+struct gslab {
+  uintptr base;
+  uint64 n;  // g's in it
+};
+constexpr uint64 gslabBytes = 1 << 20;
+
+// A mapping that goroutine stacks are cut from.
+struct stackslab {
+  uintptr base;
+  uint64 bytes;
+  uint32 slotlog2;
+  uint32 nslots;
+  uint32 used;      // slots ever handed out (a bump index)
+  uint32 nlive;
+  stackslab* next;
+};
+
+extern schedt sched;
+extern slice<g*> allgs;      // append-only: the slot is written, then len is release-stored
+extern rt::mutex allglock;   // guards appends to allgs
+extern slice<gslab> gslabs;  // append-only, guarded by allglock
+extern m* allm;              // all Ms, by alllink; append-only
+extern slice<p*> allp;       // fixed after schedinit until procresize while running exists
+extern int32 gomaxprocs;
+extern int32 ncpu;
+extern m m0;
+extern g g0;                  // the g0 of m0
+extern atomic<uint32> idlepMask[4];   // bit id: P is idle
+extern atomic<uint32> timerpMask[4];  // bit id: P may have timers
+constexpr int32 MaxGomaxprocs = 128;
+
+// Version of these shapes, in the ELF note; grows when a tool must know.
+constexpr uint32 layoutVersion = 1;
+
+}  // namespace vitrine::rt
