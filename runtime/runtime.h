@@ -1,0 +1,107 @@
+// runtime.h: the functions that the runtime's files call of one another, bottom-up. A file may call what is declared
+// above its own section; the "upward calls" at the end are the exceptions, each with its reason.
+#pragma once
+#include "runtime2.h"
+
+#define VITRINE_NOINLINE __attribute__((noinline))
+
+namespace vitrine::rt {
+
+// ---- print.cc: writes to fd 2 without allocation or locks; usable in signal handlers ------------------------------
+struct hex {
+  uint64 v;
+};
+void print1(const char* s);
+void print1(string s);
+void print1(hex v);
+void print1(int64 v);
+void print1(uint64 v);
+inline void print1(int32 v) { print1(int64(v)); }
+inline void print1(uint32 v) { print1(uint64(v)); }
+inline void print1(const void* p) { print1(hex{uint64(p)}); }
+template <class... A>
+void print(A... a) {
+  (print1(a), ...);
+}
+
+// ---- panic.cc ------------------------------------------------------------------------------------------------------
+// "fatal error: <what>", the current goroutine, then SIGABRT. For broken invariants of the runtime.
+[[noreturn]] void throw_(const char* what);
+// As throw_, but for the user's mistake: exit status 2, no core.
+[[noreturn]] void fatal(const char* what);
+
+// ---- os_linux.cc ---------------------------------------------------------------------------------------------------
+int64 nanotime();  // CLOCK_MONOTONIC, ns
+int64 walltime();  // CLOCK_REALTIME, ns
+void usleep_(uint32 us);
+void osyield();
+inline void procyield(int32 n) {
+  while (n-- > 0) __builtin_ia32_pause();
+}
+int64 gettid_();
+// Sleeps while *addr == val, at most ns (ns < 0: for ever). Spurious returns are possible. Foreign threads may call.
+void futexsleep(atomic<uint32>* addr, uint32 val, int64 ns);
+void futexwakeup(atomic<uint32>* addr, uint32 count);
+int32 getproccount();
+const char* gogetenv(const char* name);  // null: not set
+int32 atoi32(const char* s, bool* ok);
+// Zeroed memory from the OS, never returned; throws on failure. For m, p, slabs.
+void* persistentalloc(uintptr size, uintptr align);
+
+// ---- asm_amd64.S ---------------------------------------------------------------------------------------------------
+// The current g: a g0 while scheduling, gsignal in a handler, null on a thread that is no M. Opaque to the optimiser:
+// the address of a thread-local must never be kept across a switch.
+extern "C" __attribute__((tls_model("initial-exec"))) __thread g* vitrine_tls_g;
+inline __attribute__((always_inline)) g* getg() {
+  g* gp;
+  asm volatile("movq vitrine_tls_g@gottpoff(%%rip), %0\n\tmovq %%fs:(%0), %0" : "=r"(gp) : : "memory");
+  return gp;
+}
+
+// ---- lock_futex.cc -------------------------------------------------------------------------------------------------
+void lock(mutex* l);    // any thread; counts m.locks on an M
+void unlock(mutex* l);
+void noteclear(note* n);
+void notewakeup(note* n);
+void notesleep(note* n);               // on g0, or a foreign thread
+bool notetsleep(note* n, int64 ns);    // false: timed out
+
+// ---- malloc0.cc: small objects of the runtime (sudogs, hchans, closures); thread-safe --------------------------------
+void* rawalloc(uintptr size);  // 16-byte aligned, zeroed; throws when memory is out
+void rawfree(void* p);
+
+// ---- proc*.cc ------------------------------------------------------------------------------------------------------
+// To call at every entry from user code: stops this thread for good once run() is returning. Cheap (one load).
+void checkexiting_slow();
+inline void checkexiting() {
+  if (__builtin_expect(sched.exiting.load(__ATOMIC_RELAXED), 0)) checkexiting_slow();
+}
+m* acquirem();           // the current m, pinned: no preemption until releasem
+void releasem(m* mp);
+uint32 readgstatus(g* gp);
+void casgstatus(g* gp, uint32 oldval, uint32 newval);
+// Parks the current goroutine: on g0, after the status is Gwaiting, unlockf(gp, lock) is called; false: run on.
+// waitobject: what a debugger shows as waited on. Fatal on a thread that is no M.
+void gopark(bool (*unlockf)(g*, void*), void* lock, waitReason reason, void* waitobject);
+void goparkunlock(mutex* l, waitReason reason, void* waitobject);
+// Makes a parked goroutine runnable. From any thread; from a foreign one it goes to the global queue.
+void goready(g* gp);
+void gosched();          // yield
+uint64 newproc(void (*fn)(void*), void* arg, uintptr startpc, uintptr callerpc, const char* name, uint64 namelen,
+               uint64 stacksize);
+sudog* acquireSudog();   // zeroed
+void releaseSudog(sudog* s);
+uint32 fastrandn(uint32 n);
+int64 schedtick_now();   // a recent nanotime, for waitsince: no clock read
+int32 gcount();          // goroutines that are neither dead nor the runtime's own
+// The g to use for a foreign thread that must block: none yet; prints a clear fatal message and exits with status 2.
+[[noreturn]] void foreign_would_park(const char* what);
+
+// ---- time.cc -------------------------------------------------------------------------------------------------------
+void timeSleep(int64 ns);            // parks with "sleep"
+void addtimer(timer* t);             // to the current P; wakes the poller when t is the earliest
+int64 checkTimers(p* pp, int64 now, int64* pollUntil, bool* ran);  // runs what is due; returns now (read if it was 0)
+int64 timeSleepUntil();              // the earliest timer of all Ps; 0: none
+void runtimers_init(p* pp);
+
+}  // namespace vitrine::rt
