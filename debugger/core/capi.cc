@@ -1,0 +1,239 @@
+// capi.cc: the C ABI over a Session. Every entry catches what is thrown, checks the sizes its caller compiled with, and
+// turns Session's notions (Outcome, Action, Sink) into those of capi.h. What a host lends becomes a Target in
+// host_target.cc; nothing here knows a runtime's structures.
+#include "capi.h"
+
+#include <algorithm>
+#include <cstring>
+#include <exception>
+#include <new>
+#include <string>
+
+#include "commands.h"
+#include "host_target.h"
+#include "session.h"
+#include "version.h"
+#include "words.h"
+
+using namespace vitrine::inspect;
+
+struct vi_session {
+  Session session;
+  vi_host host{};
+  std::string action_text;
+};
+
+namespace {
+
+// Copies at most as many bytes as both sides know; the rest of `to` stays zero.
+template <class T>
+bool take(T& to, const T* from) {
+  if (!from || from->size < sizeof(std::uint32_t)) return false;
+  std::memcpy(static_cast<void*>(&to), from, std::min<std::size_t>(from->size, sizeof(T)));
+  return true;
+}
+template <class T>
+void give(T* to, const T& from) {
+  std::uint32_t size = to->size;
+  std::memcpy(static_cast<void*>(to), &from, std::min<std::size_t>(size, sizeof(T)));
+  to->size = size;
+}
+
+class CSink : public Sink {
+ public:
+  explicit CSink(const vi_sink* sink) { take(sink_, sink); }
+  void out(std::string_view text) override {
+    if (sink_.out) sink_.out(sink_.ctx, std::string(text).c_str());
+  }
+  void err(std::string_view message) override {
+    if (sink_.err) sink_.err(sink_.ctx, std::string(message).c_str());
+  }
+
+ private:
+  vi_sink sink_{};
+};
+
+vi_status status_of(Outcome outcome) {
+  switch (outcome) {
+    case Outcome::ok: return VI_OK;
+    case Outcome::error: return VI_ERROR;
+    case Outcome::cancelled: return VI_CANCELLED;
+    case Outcome::not_ours: return VI_NOT_OURS;
+  }
+  return VI_ERROR;
+}
+
+std::uint32_t kind_of(Action::Kind kind) {
+  switch (kind) {
+    case Action::Kind::none: return VI_ACTION_NONE;
+    case Action::Kind::select: return VI_ACTION_SELECT;
+    case Action::Kind::deselect: return VI_ACTION_DESELECT;
+    case Action::Kind::execute: return VI_ACTION_EXECUTE;
+    case Action::Kind::show_frame: return VI_ACTION_SHOW_FRAME;
+    case Action::Kind::print: return VI_ACTION_PRINT;
+  }
+  return VI_ACTION_NONE;
+}
+
+vi_status told(Sink& sink, const std::exception& e) {
+  sink.err(std::string("the inspector failed: ") + e.what());
+  return VI_ERROR;
+}
+
+// Words that come before the raw text of a command: "info goroutines" + "-limit 5".
+Line line_of(const char* command, const char* text) {
+  std::string raw = command;
+  if (text && *text) raw += std::string(" ") + text;
+  return split(raw);
+}
+
+}  // namespace
+
+extern "C" {
+
+uint32_t vi_abi_version(void) { return VI_ABI_VERSION; }
+const char* vi_version(void) { return version(); }
+
+vi_status vi_open(const vi_host* host, const vi_target* target, const vi_sink* sink, vi_session** session) {
+  CSink out(sink);
+  if (!session) return VI_BAD_ARGUMENT;
+  *session = nullptr;
+  try {
+    auto made = std::make_unique<vi_session>();
+    take(made->host, host);
+    vi_host& lent = made->host;
+    Session& s = made->session;
+    if (lent.cancelled) s.cancelled_hook = [&lent] { return lent.cancelled(lent.ctx) != 0; };
+    if (lent.progress) {
+      s.progress_hook = [&lent](std::string_view text) { lent.progress(lent.ctx, std::string(text).c_str()); };
+    }
+    s.host_has_frames = true;
+    if (target) {
+      vi_target wanted{};
+      if (!take(wanted, target)) return VI_BAD_ARGUMENT;
+      auto opened = open_host_target(lent, wanted);
+      if (!opened) {
+        fail(out, opened.error());
+        return VI_ERROR;
+      }
+      s.local_pid = (*opened)->local_pid();
+      s.stop_hook = [lent_target = opened->get()](std::uint64_t stop_id) { lent_target->stopped(stop_id); };
+      s.set_target(std::move(*opened), wanted.stop_id);
+    }
+    *session = made.release();
+    return VI_OK;
+  } catch (const std::exception& e) {
+    return told(out, e);
+  }
+}
+
+void vi_close(vi_session* session) { delete session; }
+
+void vi_set_stop(vi_session* session, uint64_t stop_id) {
+  if (!session) return;
+  try {
+    session->session.set_stop(stop_id);
+  } catch (const std::exception&) {
+    session->session.deselect();
+  }
+}
+
+void vi_set_terminal(vi_session* session, uint32_t width, uint32_t colour) {
+  if (!session) return;
+  session->session.width = width;
+  session->session.colour = colour != 0;
+}
+
+vi_status vi_run(vi_session* session, int argc, const char* const* argv, const vi_sink* sink) {
+  if (!session || argc < 0 || (argc && !argv)) return VI_BAD_ARGUMENT;
+  CSink out(sink);
+  try {
+    return status_of(run_command(session->session, join({argv, static_cast<std::size_t>(argc)}), out));
+  } catch (const std::exception& e) {
+    return told(out, e);
+  }
+}
+
+vi_status vi_run_line(vi_session* session, const char* command, const char* text, const vi_sink* sink) {
+  if (!session || !command) return VI_BAD_ARGUMENT;
+  CSink out(sink);
+  try {
+    return status_of(run_command(session->session, line_of(command, text), out));
+  } catch (const std::exception& e) {
+    return told(out, e);
+  }
+}
+
+vi_status vi_next_action(vi_session* session, vi_action* action) {
+  if (!session || !action) return VI_BAD_ARGUMENT;
+  try {
+    Action next = session->session.next_action();
+    vi_action made{};
+    made.kind = kind_of(next.kind);
+    made.goid = next.goid;
+    made.g = next.g;
+    made.tid = next.tid;
+    made.known = next.regs.known;
+    std::copy(std::begin(next.regs.r), std::end(next.regs.r), made.regs);
+    session->action_text = std::move(next.text);
+    made.text = session->action_text.c_str();
+    give(action, made);
+    return VI_OK;
+  } catch (const std::exception&) {
+    return VI_ERROR;
+  }
+}
+
+void vi_action_done(vi_session* session, int ok, const char* message, const vi_sink* sink) {
+  if (!session) return;
+  CSink out(sink);
+  try {
+    session->session.action_done(ok != 0, message ? message : "", out);
+  } catch (const std::exception& e) {
+    told(out, e);
+  }
+}
+
+void vi_get_selection(vi_session* session, vi_selection* out) {
+  if (!session || !out) return;
+  const Selection& s = session->session.selection();
+  vi_selection made{};
+  made.selected = s.selected;
+  made.goid = s.goid;
+  made.g = s.g;
+  made.stop_id = s.stop_id;
+  give(out, made);
+}
+
+vi_status vi_command_at(uint32_t i, vi_command* out) {
+  if (!out) return VI_BAD_ARGUMENT;
+  auto table = command_table();
+  if (i >= table.size()) return VI_BAD_ARGUMENT;
+  vi_command made{};
+  made.words = table[i].words;
+  made.summary = table[i].summary;
+  made.help = table[i].help;
+  give(out, made);
+  return VI_OK;
+}
+
+vi_status vi_complete(vi_session* session, const char* command, const char* text, const vi_sink* sink) {
+  if (!session || !command) return VI_BAD_ARGUMENT;
+  CSink out(sink);
+  try {
+    Line line = line_of(command, text);
+    std::string partial;
+    bool open_word = line.error || (!line.words.empty() && line.words.back().end == line.raw.size());
+    if (text && *text && open_word) {  // the last word is being typed; after a blank a new one begins
+      if (line.error) return VI_OK;
+      partial = line.words.back().text;
+      line.words.pop_back();
+    }
+    complete_command(session->session, line, partial, [&](std::string_view word) { out.out(word); });
+    return VI_OK;
+  } catch (const std::exception& e) {
+    return told(out, e);
+  }
+}
+
+}  // extern "C"

@@ -1,0 +1,49 @@
+// commands.h: the command table. One row a command: its words, one line of summary, the long help with a worked
+// example, the function, the completion. A new command is one row in the table of a commands_*.cc file; every host, the
+// command line, `vitrine help` and completion take it from there.
+//
+// How words find their row: the row with the most words that all match (each word exact or a unique prefix) wins, the
+// rest are its arguments. "vitrine WORDS…" means WORDS unless a row of that name begins with "vitrine".
+#pragma once
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "session.h"
+#include "words.h"
+
+namespace vitrine::inspect {
+
+using Complete = std::function<void(std::string_view)>;
+
+struct CommandSpec {
+  const char* words;
+  const char* summary;
+  const char* help;
+  Outcome (*run)(Session&, const Line&, std::size_t first, Sink&);
+  // Offers completions of the last word (partial: its text so far, may be empty). May be null.
+  void (*complete)(Session&, const Line&, std::size_t first, std::string_view partial, const Complete&);
+};
+
+std::span<const CommandSpec> command_table();
+
+struct Match {
+  const CommandSpec* spec = nullptr;
+  std::size_t first = 0;  // the first word that is an argument
+  std::string problem;    // when spec is null
+};
+Match match_command(const Line& line);
+
+// Runs the words. Errors are told through sink.err; nothing throws.
+Outcome run_command(Session& session, const Line& line, Sink& sink);
+void complete_command(Session& session, const Line& line, std::string_view partial, const Complete& offer);
+
+// Tables of the parts, joined by commands.cc.
+std::span<const CommandSpec> goroutine_commands();
+std::span<const CommandSpec> vitrine_commands();
+
+// For command functions: says an error with its address and returns Outcome::error.
+Outcome fail(Sink& sink, const Error& error);
+Outcome fail(Sink& sink, std::string_view message);
+
+}  // namespace vitrine::inspect

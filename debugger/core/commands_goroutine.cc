@@ -1,0 +1,4 @@
+#include "commands.h"
+namespace vitrine::inspect {
+std::span<const CommandSpec> goroutine_commands() { return {}; }
+}

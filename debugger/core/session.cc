@@ -1,0 +1,101 @@
+// session.cc: see session.h. What is made for a stop is made in one order — modules and files, layout, goroutines,
+// stacks — and dropped together when the stop id changes. Files are opened again only when the list of modules changed.
+#include "session.h"
+
+#include <fmt/format.h>
+
+#include "layout.h"
+#include "model.h"
+#include "stacks.h"
+
+namespace vitrine::inspect {
+
+Session::Session() = default;
+Session::~Session() {
+  stacks_.reset();
+  model_.reset();
+  unwinder_.reset();
+  layout_.reset();
+  program_.reset();
+  memory_.reset();
+  target_.reset();
+}
+
+void Session::set_target(std::unique_ptr<Target> target, std::uint64_t stop_id) {
+  target_ = std::move(target);
+  memory_ = std::make_unique<Memory>(*target_);
+  stop_id_ = stop_id;
+}
+
+void Session::drop_stop_caches() {
+  stacks_.reset();
+  model_.reset();
+  if (memory_) memory_->flush();
+}
+
+void Session::set_stop(std::uint64_t stop_id) {
+  if (stop_id == stop_id_) return;
+  stop_id_ = stop_id;
+  deselect();
+  drop_stop_caches();
+  if (stop_hook) stop_hook(stop_id);
+  if (!program_) return;
+  std::vector<std::string> names;
+  for (const Module& m : target_->modules()) names.push_back(fmt::format("{}@{:#x}", m.path, m.bias));
+  if (names != program_modules_) {
+    unwinder_.reset();
+    layout_.reset();
+    program_.reset();
+  }
+}
+
+Program& Session::program() {
+  if (!program_) {
+    progress("reading the program's files");
+    program_modules_.clear();
+    for (const Module& m : target_->modules()) program_modules_.push_back(fmt::format("{}@{:#x}", m.path, m.bias));
+    program_ = Program::open(*target_);
+    progress("");
+  }
+  return *program_;
+}
+
+Unwinder& Session::unwinder() {
+  if (!unwinder_) unwinder_ = std::make_unique<Unwinder>(program(), memory());
+  return *unwinder_;
+}
+
+void Session::begin_command() {
+  while (!queues_.empty() && !queues_.back().executing) queues_.pop_back();
+  queues_.emplace_back();
+}
+
+void Session::set_actions(std::unique_ptr<ActionSource> source) {
+  if (queues_.empty()) queues_.emplace_back();
+  queues_.back().source = std::move(source);
+}
+
+Action Session::next_action() {
+  if (queues_.empty() || queues_.back().executing) return {};
+  Queue& queue = queues_.back();
+  Action action = queue.source ? queue.source->next() : Action{};
+  if (action.kind == Action::Kind::none) {
+    queues_.pop_back();
+    return action;
+  }
+  queue.waiting = true;
+  queue.executing = action.kind == Action::Kind::execute;
+  if (action.kind == Action::Kind::select) select(action.goid, action.g);
+  if (action.kind == Action::Kind::deselect) deselect();
+  return action;
+}
+
+void Session::action_done(bool ok, std::string_view message, Sink& sink) {
+  while (!queues_.empty() && !queues_.back().waiting) queues_.pop_back();
+  if (queues_.empty()) return;
+  Queue& queue = queues_.back();
+  queue.waiting = queue.executing = false;
+  queue.source->done(ok, message, sink);
+}
+
+}  // namespace vitrine::inspect
