@@ -1,4 +1,5 @@
 // runtime2.h: the shapes of the scheduler — g, m, p, schedt, gobuf, sudog, hchan — and the globals that own them.
+// (The few that user objects contain — atomic, string, mutex, waitq, chantype — are in vitrine/detail/shapes.h.)
 // Follows Go's runtime2.go: the field names, status numbers and wait reasons are Go's, because every document about
 // that runtime and every debugger of it uses those words. debugger/core reads these structures through DWARF (or, in a
 // stripped program, through the ELF note of asm_amd64.S); it never includes this file.
@@ -12,33 +13,9 @@
 //
 // Lock order (outer first): hchan.lock, semaphore root or mutex lists → timers.lock → sched.lock → allglock → stackLock.
 #pragma once
-#include <cstddef>
-#include <cstdint>
+#include "include/vitrine/detail/shapes.h"
 
 namespace vitrine::rt {
-
-using uintptr = std::uintptr_t;
-using int32 = std::int32_t;
-using int64 = std::int64_t;
-using uint8 = std::uint8_t;
-using uint16 = std::uint16_t;
-using uint32 = std::uint32_t;
-using uint64 = std::uint64_t;
-
-// One word that several threads use. Plain member `value`, as in Go's internal/runtime/atomic, so that tools need no
-// knowledge of a C++ library. Orders are named at each call; the default is seq_cst.
-template <class T>
-struct atomic {
-  T value;
-  T load(int order = __ATOMIC_SEQ_CST) const { return __atomic_load_n(&value, order); }
-  void store(T v, int order = __ATOMIC_SEQ_CST) { __atomic_store_n(&value, v, order); }
-  T xchg(T v, int order = __ATOMIC_SEQ_CST) { return __atomic_exchange_n(&value, v, order); }
-  T add(T d, int order = __ATOMIC_SEQ_CST) { return __atomic_add_fetch(&value, d, order); }
-  bool cas(T old, T v, int order = __ATOMIC_SEQ_CST) {
-    return __atomic_compare_exchange_n(&value, &old, v, false, order,
-                                       order == __ATOMIC_SEQ_CST ? __ATOMIC_SEQ_CST : __ATOMIC_RELAXED);
-  }
-};
 
 template <class T>
 struct slice {
@@ -47,16 +24,9 @@ struct slice {
   int64 cap;
 };
 
-struct string {
-  const char* str;
-  int64 len;
-};
-
 struct g;
 struct m;
 struct p;
-struct hchan;
-struct sudog;
 struct timer;
 
 // Status of a g. A status acts as a lock on the goroutine's stack; Gscan is or-ed in by whoever inspects the stack.
@@ -116,11 +86,6 @@ enum waitReason : uint8 {
   waitReasonCount
 };
 extern const string waitReasonStrings[waitReasonCount];
-
-// A futex word: 0 unlocked, 1 locked, 2 locked with sleepers. Blocks the M. Usable by foreign threads.
-struct mutex {
-  atomic<uint32> key;
-};
 
 // One-shot sleep and wakeup of an M: notesleep waits until notewakeup was called; noteclear arms it again.
 struct note {
@@ -190,7 +155,7 @@ struct g {
   int64 runnabletime;
   uint32 stackclass;             // log2 of the slot size
   uint32 eventseq;
-  uint8 reserved[144];           // room for later fields: sizeof(g) is part of the layout note
+  uint8 reserved[176];           // room for later fields: sizeof(g) is part of the layout note
 };
 static_assert(sizeof(g) == 512, "sizeof(g) is fixed: take new fields from `reserved`");
 
@@ -229,7 +194,8 @@ struct m {
   uint64 nsteal;  // goroutines taken from other Ps' queues by this M
   rt::m* freelink;
   int32 lockedExt, lockedInt;
-  uint8 reserved[96];
+  uint64 sigmask;  // signals blocked on the thread that made this M
+  uint8 reserved[88];
 };
 
 constexpr uint32 runqsize_ = 256;
@@ -311,19 +277,6 @@ struct sudog {
   sudog* waitlink;
   sudog* waittail;
   hchan* c;
-};
-
-struct waitq {
-  sudog* first;
-  sudog* last;
-};
-
-// How elements of a channel are moved: one place, so that a barrier can be added once.
-struct chantype {
-  uint64 size;
-  void (*move)(void* dst, void* src);  // construct dst from src, destroy src; null: copy size bytes
-  void (*destroy)(void* p);            // null: trivial
-  string name;
 };
 
 struct hchan {

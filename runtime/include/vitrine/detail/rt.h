@@ -1,0 +1,68 @@
+// rt.h: what the public headers call in the runtime. Every function here is out of line, in the library: user code is
+// compiled without any knowledge of Ps, Ms or thread-locals, which may change under it at any park.
+//
+// Each of these is a possible park or the end of one, so each is an entry: it may stop the thread for good once run()
+// is returning. None throws unless it says so.
+#pragma once
+#include "shapes.h"
+
+namespace vitrine::rt {
+
+// ---- boot (rt0.cc)
+// --------------------------------------------------------------------------------------------------- Boots the runtime
+// on this thread, runs fn(arg) as goroutine 1 on a stack of main_stack bytes, and returns when it has returned. procs
+// == 0: GOMAXPROCS, else the number of CPUs. startpc: the user's function, for debuggers.
+int rt0_run(int procs, std::size_t main_stack, void (*fn)(void*), void* arg, uintptr startpc);
+
+// ---- goroutines (task.cc)
+// -------------------------------------------------------------------------------------------- Starts fn(arg) on a
+// goroutine of its own and returns its id. The return address of this call becomes g.gopc: call it from code that is
+// inlined into the user's function, and not as the last thing there. At most 31 bytes of the name are kept. stacksize
+// == 0: the default.
+uint64 startgoroutine(void (*fn)(void*), void* arg, uintptr startpc, const char* name, uint64 namelen,
+                      uint64 stacksize);
+void yield();
+void checkpoint();
+uint64 goid();
+void setname(const char* name, uint64 namelen);
+int32 procs(int32 n);
+uint64 numgoroutine();
+void taskwait(taskState* ts);
+void taskdone(taskState* ts);
+
+// ---- time.cc
+// ---------------------------------------------------------------------------------------------------------
+void timeSleep(int64 ns);
+
+// ---- chan.cc
+// ---------------------------------------------------------------------------------------------------------
+enum chanresult : int32 {
+  chanOk = 0,
+  chanWouldBlock = 1,  // only when asked not to block
+  chanClosed = 2,      // send: the channel is closed; receive: closed and drained
+};
+hchan* makechan(const chantype* t, uint64 size);
+void chanretain(hchan* c);
+void chanrelease(hchan* c);
+// Moves *elem into the channel (chanOk), or leaves it alone.
+chanresult chansend(hchan* c, void* elem, bool block);
+// Constructs *elem, which must be raw storage, from the next element (chanOk), or leaves it alone.
+chanresult chanrecv(hchan* c, void* elem, bool block);
+bool closechan(hchan* c);  // false: it was closed already
+bool chanclosed(const hchan* c);
+uint64 chanlen(const hchan* c);
+uint64 chancap(const hchan* c);
+
+// ---- sync.cc
+// ---------------------------------------------------------------------------------------------------------
+void mutexlock(syncMutex* mu);
+bool mutextrylock(syncMutex* mu);
+void mutexunlock(syncMutex* mu);
+void wgadd(syncWaitGroup* wg, int64 delta);
+void wgwait(syncWaitGroup* wg);
+
+// After a call that may park: keeps it from becoming a jump, so that the function that waits stays on its own stack,
+// where a debugger looks for it.
+inline __attribute__((always_inline)) void keepframe() { asm volatile(""); }
+
+}  // namespace vitrine::rt

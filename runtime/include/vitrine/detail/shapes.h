@@ -1,0 +1,95 @@
+// shapes.h: the few structures of the runtime that live inside objects of the user — a mutex, a wait group, a task — or
+// are described by them (a channel's element type). runtime2.h includes this file for all the others.
+//
+// They are plain on purpose: a debugger reads them in a core by their field names. Their functions are in rt.h; no user
+// code touches a field.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+namespace vitrine::rt {
+
+using uintptr = std::uintptr_t;
+using int32 = std::int32_t;
+using int64 = std::int64_t;
+using uint8 = std::uint8_t;
+using uint16 = std::uint16_t;
+using uint32 = std::uint32_t;
+using uint64 = std::uint64_t;
+
+// One word that several threads use. Plain member `value`, as in Go's internal/runtime/atomic, so that tools need no
+// knowledge of a C++ library. Orders are named at each call; the default is seq_cst.
+template <class T>
+struct atomic {
+  T value;
+  T load(int order = __ATOMIC_SEQ_CST) const { return __atomic_load_n(&value, order); }
+  void store(T v, int order = __ATOMIC_SEQ_CST) { __atomic_store_n(&value, v, order); }
+  T xchg(T v, int order = __ATOMIC_SEQ_CST) { return __atomic_exchange_n(&value, v, order); }
+  T add(T d, int order = __ATOMIC_SEQ_CST) { return __atomic_add_fetch(&value, d, order); }
+  bool cas(T old, T v, int order = __ATOMIC_SEQ_CST) {
+    return __atomic_compare_exchange_n(&value, &old, v, false, order,
+                                       order == __ATOMIC_SEQ_CST ? __ATOMIC_SEQ_CST : __ATOMIC_RELAXED);
+  }
+};
+
+struct string {
+  const char* str;
+  int64 len;
+};
+
+struct hchan;
+struct sudog;
+
+// A futex word: 0 unlocked, 1 locked, 2 locked with sleepers. Blocks the M. Usable by foreign threads.
+struct mutex {
+  atomic<uint32> key;
+};
+
+// Goroutines that wait, first come first served; linked through sudog.next and prev.
+struct waitq {
+  sudog* first;
+  sudog* last;
+};
+
+// How elements of a channel are moved: one place, so that a barrier can be added once.
+struct chantype {
+  uint64 size;
+  void (*move)(void* dst, void* src);  // construct dst from src, which stays to be destroyed; null: copy size bytes
+  void (*destroy)(void* p);            // null: trivial
+  string name;                         // as the compiler spells it
+  uint64 align;
+};
+
+// Bits of syncMutex.state.
+enum syncMutexState : uint32 {
+  mutexLocked = 1,
+  mutexWoken = 2,    // a waiter was woken and is about to try: do not wake another
+  mutexWaiters = 4,  // waitq is not empty
+};
+
+// vitrine::mutex.
+struct syncMutex {
+  atomic<uint32> state;  // syncMutexState
+  rt::mutex lock;        // guards waitq, and every change of state but 0 → Locked and Locked → 0
+  rt::waitq waitq;
+  uint64 owner;  // goid of the holder, for debuggers; 0: free, or held by a thread that is no goroutine
+};
+
+// vitrine::wait_group.
+struct syncWaitGroup {
+  atomic<uint64> state;  // counter << 32 | goroutines on waitq
+  rt::mutex lock;        // guards waitq, and every change of state that touches waiters or ends with counter 0 while
+                         // there are some
+  rt::waitq waitq;
+};
+
+// What a vitrine::task and its goroutine share.
+struct taskState {
+  atomic<uint32> done;
+  rt::mutex lock;  // guards waitq; done becomes 1 under it
+  rt::waitq waitq;
+  atomic<int32> refs;  // the handle and the goroutine
+  uint64 goid;         // the goroutine that computes the result
+};
+
+}  // namespace vitrine::rt

@@ -1,0 +1,73 @@
+// go.h: starting goroutines, and what a goroutine can say about itself.
+//
+//   vitrine::go([] { … });
+//   vitrine::go(worker, std::ref(queue), 7);
+//   vitrine::go({.name = "reader", .stack_size = 256 << 10}, read_all, fd);
+#pragma once
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+#include <type_traits>
+
+#include "detail/call.h"
+
+namespace vitrine {
+
+struct go_options {
+  std::string_view name = {};  // shown by debuggers; at most 31 bytes are kept
+  std::size_t stack_size = 0;  // bytes; 0: 64 KiB
+};
+
+// Runs f(args...) on a new goroutine; from any thread once run() began. The callable and its arguments are copied or
+// moved here, in the caller; what that throws, and std::bad_alloc, comes out of this call and no goroutine is started.
+// An exception that escapes f ends the program (std::terminate).
+//
+// Always inlined, so that the goroutine is known to have been created by the function that says `go`.
+template <class F, class... Args>
+__attribute__((always_inline)) inline void go(go_options opt, F&& f, Args&&... args) {
+  rt::checkcallable<F, Args...>();
+  using closure = rt::closureof<F, Args...>;
+  auto* c = new closure(std::in_place, std::forward<F>(f), std::forward<Args>(args)...);
+  rt::startgoroutine(&rt::gostart<closure>, c, rt::funcpc(c->f, &rt::gostart<closure>), opt.name.data(),
+                     opt.name.size(), opt.stack_size);
+  rt::keepframe();
+}
+
+template <class F, class... Args>
+requires(!std::same_as<std::remove_cvref_t<F>, go_options>)
+    __attribute__((always_inline)) inline void go(F&& f, Args&&... args) {
+  rt::checkcallable<F, Args...>();
+  using closure = rt::closureof<F, Args...>;
+  auto* c = new closure(std::in_place, std::forward<F>(f), std::forward<Args>(args)...);
+  rt::startgoroutine(&rt::gostart<closure>, c, rt::funcpc(c->f, &rt::gostart<closure>), nullptr, 0, 0);
+  rt::keepframe();
+}
+
+// Lets other goroutines run. On a thread that is no goroutine: does nothing.
+inline void yield() {
+  rt::yield();
+  rt::keepframe();
+}
+
+// For loops that call nothing of this library: yields if the scheduler has asked this goroutine to.
+inline void checkpoint() {
+  rt::checkpoint();
+  rt::keepframe();
+}
+
+// The number of this goroutine; 1 is run()'s main function; 0 on a thread that is no goroutine.
+inline std::uint64_t goid() { return rt::goid(); }
+
+// Names this goroutine for debuggers: at most 31 bytes are kept, and no half of a UTF-8 character. No effect on a
+// thread that is no goroutine.
+inline void set_name(std::string_view name) { rt::setname(name.data(), name.size()); }
+
+// How many goroutines may run at once; 0 before run(). n is accepted for the resizing scheduler to come and changes
+// nothing yet: choose with options.procs or $GOMAXPROCS.
+inline int gomaxprocs(int n = 0) { return rt::procs(n); }
+
+// Goroutines that exist now, the main one included.
+inline std::size_t num_goroutine() { return rt::numgoroutine(); }
+
+}  // namespace vitrine

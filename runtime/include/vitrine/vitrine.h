@@ -1,0 +1,8 @@
+// vitrine.h: all of the library. Goroutines, channels and what they wait on; docs are in the headers below.
+#pragma once
+#include "chan.h"
+#include "go.h"
+#include "run.h"
+#include "sync.h"
+#include "task.h"
+#include "time.h"

@@ -1,0 +1,73 @@
+// waitq.h: what every place where goroutines wait shares — the check that there is a goroutine to park, and the queue
+// of sudogs. A sudog is on at most one queue; queue and links are guarded by the lock of the object that owns the
+// queue.
+#pragma once
+#include "runtime.h"
+
+namespace vitrine::rt {
+
+// The current goroutine, which is about to park. A thread that is none gets a message that says what it tried.
+inline g* parkable(const char* what) {
+  g* gp = getg();
+  if (gp == nullptr || gp == gp->m->g0 || gp == gp->m->gsignal) foreign_would_park(what);
+  return gp;
+}
+
+// `first` is stored atomically because chan.cc looks at it without the lock; relaxed, because such a look is a hint or
+// is followed by an acquire of its own.
+inline void waitq_setfirst(waitq* q, sudog* sg) { __atomic_store_n(&q->first, sg, __ATOMIC_RELAXED); }
+
+inline void waitq_enqueue(waitq* q, sudog* sg) {
+  sg->next = nullptr;
+  sg->prev = q->last;
+  if (q->last == nullptr)
+    waitq_setfirst(q, sg);
+  else
+    q->last->next = sg;
+  q->last = sg;
+}
+
+inline void waitq_pushfront(waitq* q, sudog* sg) {
+  sg->prev = nullptr;
+  sg->next = q->first;
+  if (q->first == nullptr)
+    q->last = sg;
+  else
+    q->first->prev = sg;
+  waitq_setfirst(q, sg);
+}
+
+inline sudog* waitq_dequeue(waitq* q) {
+  sudog* sg = q->first;
+  if (sg == nullptr) return nullptr;
+  sudog* next = sg->next;
+  waitq_setfirst(q, next);
+  if (next == nullptr)
+    q->last = nullptr;
+  else
+    next->prev = nullptr;
+  sg->next = nullptr;
+  sg->prev = nullptr;
+  return sg;
+}
+
+// Takes the whole queue off; returns its first, linked through next.
+inline sudog* waitq_takeall(waitq* q) {
+  sudog* all = q->first;
+  waitq_setfirst(q, nullptr);
+  q->last = nullptr;
+  return all;
+}
+
+// Readies all of a list that waitq_takeall returned, in its order. Each sudog is dead to us once its g is ready.
+inline void waitq_readyall(sudog* sg) {
+  while (sg != nullptr) {
+    sudog* next = sg->next;
+    sg->next = nullptr;
+    sg->prev = nullptr;
+    goready(sg->g);
+    sg = next;
+  }
+}
+
+}  // namespace vitrine::rt
