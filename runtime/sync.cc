@@ -127,7 +127,7 @@ VITRINE_NOINLINE static void mutexunlockslow(syncMutex* mu) {
     return;
   }
   waitq_dequeue(&mu->waitq);
-  uint32 clear = mu->waitq.first == nullptr ? mutexWaiters : 0;
+  uint32 clear = mu->waitq.first == nullptr ? uint32(mutexWaiters) : 0;
   g* gp = sg->g;
   if (nanotime() - sg->acquiretime < starvationThresholdNs) {
     changestate(mu, mutexWoken, clear | mutexLocked);
