@@ -4,12 +4,13 @@
 //   manystacks [-wait] [N]     N goroutines (default 1,000); then abort(), or with -wait: sleep until killed
 //
 // 1. There are 12,000 walks. Walk w is `1 + w % 40` calls deep; the digits, to base 6, of w / 40 and of what a small
-//    mixing step makes of it choose which of six functions is called at each depth. A walk is its sequence of functions,
-//    so at small depths walks coincide: the program counts the different ones itself, over the goroutines it starts.
+//    mixing step makes of it choose which of six functions is called at each depth. A walk is its sequence of
+//    functions, so at small depths walks coincide: the program counts the different ones itself, over the goroutines it
+//    starts.
 // 2. The six functions call one another through a switch, one call site per callee, so two stacks have the same return
 //    addresses if and only if they are the same walk. Their frames differ in size and in the registers they save, the
-//    callee's result is used after the call (no tail calls), and the file is built -O2 -fomit-frame-pointer: who follows
-//    frame pointers gets these stacks wrong.
+//    callee's result is used after the call (no tail calls), and the file is built -O2 -fomit-frame-pointer: who
+//    follows frame pointers gets these stacks wrong.
 // 3. At its end each goroutine receives from one channel on which nobody sends.
 // 4. When all are parked, one line of JSON says what was built:
 //    {"goroutines":N, "stacks":K, "depths":[0, n1, …, n40]} with n_d the number of goroutines d calls deep.
@@ -70,12 +71,18 @@ __attribute__((noinline)) long park(const walk& w) {
 __attribute__((always_inline)) inline long call_next(const walk& w, int at) {
   if (at == w.depth) return park(w);
   switch (w.step[at]) {
-    case 0: return alpha(w, at + 1);
-    case 1: return bravo(w, at + 1);
-    case 2: return charlie(w, at + 1);
-    case 3: return delta(w, at + 1);
-    case 4: return echo(w, at + 1);
-    default: return foxtrot(w, at + 1);
+    case 0:
+      return alpha(w, at + 1);
+    case 1:
+      return bravo(w, at + 1);
+    case 2:
+      return charlie(w, at + 1);
+    case 3:
+      return delta(w, at + 1);
+    case 4:
+      return echo(w, at + 1);
+    default:
+      return foxtrot(w, at + 1);
   }
 }
 
