@@ -6,7 +6,9 @@ find_package(Threads REQUIRED)
 
 add_library(vitrine_inspect_low STATIC
   ${CMAKE_CURRENT_LIST_DIR}/corewriter.cc
+  ${CMAKE_CURRENT_LIST_DIR}/elf_image.cc
   ${CMAKE_CURRENT_LIST_DIR}/memory.cc
+  ${CMAKE_CURRENT_LIST_DIR}/proc_files.cc
   ${CMAKE_CURRENT_LIST_DIR}/program.cc
   ${CMAKE_CURRENT_LIST_DIR}/target_core.cc
   ${CMAKE_CURRENT_LIST_DIR}/target_proc.cc

@@ -57,12 +57,14 @@ struct Memory::Cache {
   std::byte* load(Target& target, std::uint64_t page, Space space) {
     std::array<std::byte, kBlock> block;
     const std::uint64_t start = page & ~(kBlock - 1);
-    std::size_t got = target.read(start, block, space);
-    if (start + got >= page + kPage) {
-      for (std::size_t at = 0; at + kPage <= got; at += kPage) put(start + at, space, block.data() + at);
-      return find(page, space);
+    if (!target.concurrent()) {
+      const std::size_t got = target.read(start, block, space);
+      if (start + got >= page + kPage) {
+        for (std::size_t at = 0; at + kPage <= got; at += kPage) put(start + at, space, block.data() + at);
+        return find(page, space);
+      }
     }
-    got = target.read(page, std::span(block).first(kPage), space);
+    const std::size_t got = target.read(page, std::span(block).first(kPage), space);
     if (got < kPage) return nullptr;
     put(page, space, block.data());
     return find(page, space);
@@ -77,7 +79,7 @@ std::size_t Memory::read_prefix(std::uint64_t addr, std::span<std::byte> out, Sp
     return out.size();
   }
   std::size_t done = 0;
-  if (out.size() >= kDirect || target_.concurrent()) done = std::min(target_.read(addr, out, space), out.size());
+  if (out.size() >= kDirect) done = std::min(target_.read(addr, out, space), out.size());
   if (!cache_) cache_ = std::make_shared<Cache>();
   while (done < out.size()) {
     const std::uint64_t at = addr + done;
