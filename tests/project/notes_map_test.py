@@ -28,6 +28,7 @@ TAGS = {
 SCOPES = {"namespace", "structure_type", "class_type", "union_type", "enumeration_type"}
 DIE = re.compile(r"^ *<([0-9a-f]+)><([0-9a-f]+)>: Abbrev Number: (\d+)(?: \(DW_TAG_(\w+)\))?")
 ATTRIBUTE = re.compile(r"^ *<[0-9a-f]+> +DW_AT_(\w+) *: (.*)$")
+VALUE = re.compile(r"^(?:\((?:strp|line_strp|string|strx\d?|alt indirect string|indirect string)[^)]*\):? ?)?(?:\(offset: [^)]*\): )?")
 REFERENCE = re.compile(r"<0x([0-9a-f]+)>")
 
 
@@ -72,7 +73,7 @@ def read_dwarf(library):
             continue
         match = DIE.match(line)
         if match:
-            depth, offset, _, tag = int(match[1], 16), match[2], match[3], match[4]
+            depth, offset, _, tag = int(match[1]), match[2], match[3], match[4]
             if tag is None:
                 die = None
                 continue
@@ -87,7 +88,7 @@ def read_dwarf(library):
         if match and die is not None:
             what, value = match.groups()
             if what == "name":
-                die.name += value.rsplit("): ", 1)[-1].strip() if value.startswith("(") else value.strip()
+                die.name += VALUE.sub("", value).strip()
             elif what == "declaration":
                 die.declaration = True
             elif what in ("specification", "abstract_origin"):
