@@ -1,0 +1,91 @@
+"""What the library may ask gdb: memory, threads, object files, an expression's value.
+
+gdb's Python interface is for its main thread only, and so are these. Reading a thread's registers means to switch to
+it; the user's thread and frame are put back. Where an object file lies is computed from the address that `info files`
+gives for its .text and the one that the file itself has.
+"""
+
+import re
+import sys
+
+import gdb
+import vitrine_inspect as vi
+from vitrine_gdb_frames import Place
+
+
+class Eyes(vi.Host):
+    """What the library may ask gdb."""
+
+    def __init__(self):
+        self.told = False   # a progress line stands on the terminal
+        self.signals = {}   # thread → the signal that it stopped with
+
+    def read(self, addr, length, space):
+        inferior = gdb.selected_inferior()
+        try:
+            return inferior.read_memory(addr, length).tobytes()
+        except gdb.MemoryError:
+            return vi.split_prefix(lambda a, n: inferior.read_memory(a, n).tobytes(), addr, length)
+
+    def threads(self):
+        place, out = Place(), []
+        try:
+            for thread in gdb.selected_inferior().threads():
+                out.append(vi.Thread(thread.ptid[1] or thread.ptid[0], {}, current=thread == place.thread,
+                                     signal=self.signals.get(thread.global_num, 0)))
+                if thread.is_running():
+                    continue
+                thread.switch()
+                frame = gdb.newest_frame()
+                for name in vi.REGISTERS:
+                    out[-1].regs[name] = int(frame.read_register(name)) & (1 << 64) - 1
+                try:
+                    out[-1].fs_base = int(frame.read_register("fs_base")) & (1 << 64) - 1
+                except (gdb.error, ValueError):
+                    pass
+        finally:
+            place.restore()
+        return out
+
+    def modules(self):
+        """Where each file lies: gdb's addresses of the .text sections beside those that the files give."""
+        text, program, out = {}, gdb.current_progspace().filename, []
+        for line in gdb.execute("info files", to_string=True).splitlines():
+            m = re.match(r"\s+0x([0-9a-f]+) - 0x([0-9a-f]+) is (\S+)(?: in (.*))?$", line)
+            if m:
+                lo, hi, path = int(m[1], 16), int(m[2], 16), m[4] or program
+                at = text.setdefault(path, [lo, hi, None])
+                at[0], at[1] = min(at[0], lo), max(at[1], hi)
+                if m[3] == ".text":
+                    at[2] = lo
+        ids = {o.filename: o.build_id for o in gdb.objfiles() if o.owner is None}
+        for path, (lo, hi, start) in text.items():
+            try:
+                said = vi.section_address(path, ".text") if start is not None else None
+            except OSError:  # a file of another machine
+                said = None
+            if said is not None:
+                out.append(vi.Module(path, start - said, lo, hi, path == program, ids.get(path)))
+        return out
+
+    def evaluate(self, expression):
+        language = gdb.parameter("language")
+        gdb.execute("set language c++", to_string=True)
+        try:
+            v = gdb.parse_and_eval(expression)
+            pointer = v.type.strip_typedefs().code == gdb.TYPE_CODE_PTR
+            return int(v.address if v.address is not None and not pointer else v), str(v.type)
+        finally:
+            gdb.execute("set language " + language, to_string=True)
+
+    def progress(self, message):
+        if sys.__stderr__ is not None and sys.__stderr__.isatty() and (message or self.told):
+            sys.__stderr__.write("\r\x1b[K" + message)
+            sys.__stderr__.flush()
+            self.told = bool(message)
+
+
+def core_path():
+    m = re.search(r"^\s+[`'](.*)', file type ", gdb.execute("info files", to_string=True).partition("ore dump file:")[2],
+                  re.MULTILINE)
+    return m[1] if m else None

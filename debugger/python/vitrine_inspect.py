@@ -1,0 +1,461 @@
+"""Binding of libvitrine_inspect.so (debugger/core/capi.h) that the gdb and the LLDB host share.
+
+What a host writes:
+  class MyHost(Host): read, threads, modules, evaluate, cancelled, progress      the eyes that it lends
+  class MyUi(Ui):     out, err, select, deselect, execute, show_frame            what it does for an answer
+  session = Session(library(), MyHost(), Target(...))
+  session.perform("info goroutines", "-limit 5", ui)
+
+One command: run_line → text goes to ui.out while it is made → the actions that the core then asks for are done one by
+one → each is acknowledged. The first failure is kept and raised at the end as `Failed`, so that a host can report it
+in its own way.
+
+Rules of the boundary:
+  * A C callback never raises: what Python raised would be printed and the C side would read an undefined result. So
+    each callback catches everything and sets *done as its last act; *done unset is a failure to the core.
+  * Ctrl-C: the interpreter raises KeyboardInterrupt at the entry of whichever function runs next, which for a callback
+    is before its `try`. Such an exception is only seen by sys.unraisablehook, which is ours during a call: it notes
+    the interrupt, and the next poll of `cancelled` says 1.
+  * Every C string is copied before the next call into the library.
+  * The library's version ends in a hash of the host scripts of its build (core/stamp.cmake says how it is made); other
+    scripts than those are said, not refused: the interface number and the version decide.
+"""
+
+import ctypes as C
+import hashlib
+import os
+import struct
+import sys
+
+ABI_VERSION = 1
+VERSION = "0.1.0"  # the project's version, as CMakeLists.txt says; the library's must be the same
+
+OK, ERROR, CANCELLED, NOT_OURS, BAD_ARGUMENT = range(5)
+DATA, CODE = 0, 1
+LIVE, CORE = 1, 2
+NONE, SELECT, DESELECT, EXECUTE, SHOW_FRAME, PRINT = range(6)
+HIDDEN = 1
+REGISTERS = ("rax", "rdx", "rcx", "rbx", "rsi", "rdi", "rbp", "rsp",
+             "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "rip")  # by DWARF number
+
+u32, u64, i32, i64, ptr, text = C.c_uint32, C.c_uint64, C.c_int32, C.c_int64, C.c_void_p, C.c_char_p
+
+
+def _struct(name, *fields):
+    return type(name, (C.Structure,), {"_fields_": [("size", u32), *fields]})
+
+
+_Thread = _struct("vi_thread", ("known", u32), ("tid", i64), ("regs", u64 * 17), ("fs_base", u64),
+                  ("has_fs_base", u32), ("current", u32), ("signal", i32), ("reserved", u32))
+_Module = _struct("vi_module", ("main", u32), ("bias", u64), ("lo", u64), ("hi", u64), ("path", text),
+                  ("build_id", text))
+_THREAD_SINK = C.CFUNCTYPE(None, ptr, C.POINTER(_Thread))
+_MODULE_SINK = C.CFUNCTYPE(None, ptr, C.POINTER(_Module))
+_READ = C.CFUNCTYPE(None, ptr, u64, ptr, u64, u32, C.POINTER(u64), C.POINTER(i32))
+_THREADS = C.CFUNCTYPE(None, ptr, _THREAD_SINK, ptr, C.POINTER(i32))
+_MODULES = C.CFUNCTYPE(None, ptr, _MODULE_SINK, ptr, C.POINTER(i32))
+_EVAL = C.CFUNCTYPE(None, ptr, text, C.POINTER(u64), ptr, u64, C.POINTER(i32))
+_CANCELLED = C.CFUNCTYPE(i32, ptr)
+_TEXT = C.CFUNCTYPE(None, ptr, text)
+_Host = _struct("vi_host", ("reserved", u32), ("ctx", ptr), ("read", _READ), ("threads", _THREADS),
+                ("modules", _MODULES), ("eval", _EVAL), ("cancelled", _CANCELLED), ("progress", _TEXT))
+_Target = _struct("vi_target", ("kind", u32), ("pid", i64), ("core_path", text), ("program", text),
+                  ("stop_id", u64), ("force", u32), ("reserved", u32))
+_Sink = _struct("vi_sink", ("reserved", u32), ("ctx", ptr), ("out", _TEXT), ("err", _TEXT))
+_Action = _struct("vi_action", ("kind", u32), ("goid", u64), ("g", u64), ("tid", i64), ("known", u32),
+                  ("reserved", u32), ("regs", u64 * 17), ("text", text))
+_Command = _struct("vi_command", ("flags", u32), ("words", text), ("summary", text), ("help", text))
+
+
+class Failed(Exception):
+    """A command of ours ended with an error; the text is for the user."""
+
+
+class Unavailable(Exception):
+    """The library cannot be used; the text says why and what to do."""
+
+
+def _decode(b):
+    return b.decode("utf-8", "replace") if b else ""
+
+
+def _candidates():
+    here = os.path.dirname(os.path.realpath(__file__))
+    name = "libvitrine_inspect.so"
+    home = os.environ.get("VITRINE_HOME")
+    if home:
+        for sub in ("lib", "build/lib"):
+            yield os.path.join(home, sub, name)
+    yield os.path.normpath(os.path.join(here, "../../build/lib", name))  # a source tree
+    for sub in ("lib", "lib64", "lib/x86_64-linux-gnu"):  # share/vitrine/python of an install
+        yield os.path.normpath(os.path.join(here, "../../..", sub, name))
+    yield name  # wherever the dynamic loader looks
+
+
+class Library:
+    def __init__(self):
+        failures = []
+        self.path = None
+        for path in _candidates():
+            if "/" in path and not os.path.exists(path):
+                continue
+            try:
+                self.dll = C.CDLL(path)
+                self.path = path
+                break
+            except OSError as e:
+                failures.append(str(e))
+        if self.path is None:
+            raise Unavailable("vitrine: cannot load libvitrine_inspect.so (build the project, or set VITRINE_HOME): "
+                              + "; ".join(failures))
+        d = self.dll
+        for name, result, args in (
+                ("vi_abi_version", u32, []), ("vi_version", text, []),
+                ("vi_open", i32, [C.POINTER(_Host), C.POINTER(_Target), C.POINTER(_Sink), C.POINTER(ptr)]),
+                ("vi_close", None, [ptr]), ("vi_set_stop", None, [ptr, u64]),
+                ("vi_set_terminal", None, [ptr, u32, u32]),
+                ("vi_run_line", i32, [ptr, text, text, C.POINTER(_Sink)]),
+                ("vi_next_action", i32, [ptr, C.POINTER(_Action)]),
+                ("vi_action_done", None, [ptr, C.c_int, text, C.POINTER(_Sink)]),
+                ("vi_command_at", i32, [u32, C.POINTER(_Command)]),
+                ("vi_complete", i32, [ptr, text, text, C.POINTER(_Sink)])):
+            try:
+                f = getattr(d, name)
+            except AttributeError:
+                raise Unavailable("vitrine: %s has no %s: it is not of this build" % (self.path, name))
+            f.restype, f.argtypes = result, args
+        self.version = _decode(d.vi_version())
+        if d.vi_abi_version() != ABI_VERSION or self.version.split("+")[0] != VERSION:
+            raise Unavailable("vitrine: %s is version %s (interface %d), this script is %s (interface %d): use the two "
+                              "of one build" % (self.path, self.version, d.vi_abi_version(), VERSION, ABI_VERSION))
+
+    def mismatch(self):
+        """One line when the library was built with other host scripts than these; None when all is well."""
+        root, hashes = os.path.normpath(os.path.join(os.path.dirname(os.path.realpath(__file__)), "..")), ""
+        names = [os.path.join(d, n) for d in ("python", "gdb", "lldb")
+                 for n in (os.listdir(os.path.join(root, d)) if os.path.isdir(os.path.join(root, d)) else ())]
+        for name in sorted(n for n in names if n.endswith(".py")):
+            with open(os.path.join(root, name), "rb") as f:
+                hashes += hashlib.sha256(f.read()).hexdigest()
+        stamp = self.version.partition("+")[2]
+        if not stamp or hashlib.sha256(hashes.encode()).hexdigest()[:8] == stamp:
+            return None
+        return "vitrine: %s (%s) was built with other host scripts than %s: build again" % (
+            self.path, self.version, root)
+
+    def commands(self):
+        """[(words, summary, help, flags)], in the table's order."""
+        out, c = [], _Command(size=C.sizeof(_Command))
+        while self.dll.vi_command_at(len(out), C.byref(c)) == OK:
+            out.append((_decode(c.words), _decode(c.summary), _decode(c.help), c.flags))
+        return out
+
+
+_library = None
+
+
+def library():
+    global _library
+    if _library is None:
+        _library = Library()
+    return _library
+
+
+class Thread:
+    def __init__(self, tid, regs, fs_base=None, current=False, signal=0):
+        self.tid, self.regs, self.fs_base, self.current, self.signal = tid, regs, fs_base, current, signal
+
+
+class Module:
+    def __init__(self, path, bias, lo, hi, main=False, build_id=None):
+        self.path, self.bias, self.lo, self.hi, self.main, self.build_id = path, bias, lo, hi, main, build_id
+
+
+class Target:
+    def __init__(self, kind, pid=0, core=None, program=None, stop_id=0, force=False):
+        self.kind, self.pid, self.core, self.program, self.stop_id, self.force = kind, pid, core, program, stop_id, force
+
+
+class Action:
+    def __init__(self, a):
+        self.kind, self.goid, self.g, self.tid = a.kind, a.goid, a.g, a.tid
+        self.regs = {REGISTERS[i]: a.regs[i] for i in range(17) if a.known >> i & 1}
+        self.text = _decode(a.text)
+
+
+class Host:
+    """The eyes. A method that raises is a failed read, an absent list, …"""
+
+    def read(self, addr, length, space):  # → bytes, a prefix of what was asked for
+        raise NotImplementedError
+
+    def threads(self):  # → [Thread]
+        return []
+
+    def modules(self):  # → [Module]
+        return []
+
+    def evaluate(self, expression):  # → (address or value, type name)
+        raise NotImplementedError
+
+    def cancelled(self):  # → bool
+        return False
+
+    def progress(self, message):
+        pass
+
+
+class Ui:
+    """What a command's answer is made of. The last five raise Failed (or anything) when they cannot."""
+
+    def out(self, message):
+        raise NotImplementedError
+
+    def err(self, message):  # a message that did not end the command
+        raise NotImplementedError
+
+    def select(self, action):
+        raise NotImplementedError
+
+    def deselect(self):
+        raise NotImplementedError
+
+    def execute(self, command):
+        raise NotImplementedError
+
+    def show_frame(self):
+        raise NotImplementedError
+
+
+class Session:
+    """One target of the core. A command that EXECUTE runs may be one of ours again: perform() nests."""
+
+    def __init__(self, lib, host=None, target=None):
+        self._lib, self._host, self._handle = lib, host, ptr()
+        self._interrupted = False
+        self._calls = self._callbacks(host) if host else None  # referenced from C as long as the session lives
+        self._ui, self._messages = None, []
+        self._out, self._err = _TEXT(self._on_out), _TEXT(self._on_err)
+        self._sink = _Sink(size=C.sizeof(_Sink), out=self._out, err=self._err)
+        t = None
+        if target:
+            t = _Target(size=C.sizeof(_Target), kind=target.kind, pid=target.pid, stop_id=target.stop_id,
+                        core_path=os.fsencode(target.core) if target.core else None,
+                        program=os.fsencode(target.program) if target.program else None, force=int(target.force))
+        status = self._call(lib.dll.vi_open, C.byref(self._calls) if host else None, C.byref(t) if t else None,
+                            C.byref(self._sink), C.byref(self._handle))
+        self.warnings = list(self._messages)
+        if status != OK or not self._handle:
+            raise Failed("\n".join(self._messages) or "vitrine: the target cannot be opened")
+
+    def close(self):
+        if self._handle:
+            self._lib.dll.vi_close(self._handle)
+            self._handle = ptr()
+
+    def set_stop(self, stop_id):
+        self._call(self._lib.dll.vi_set_stop, self._handle, stop_id)
+
+    def set_terminal(self, width, colour):
+        self._call(self._lib.dll.vi_set_terminal, self._handle, width, int(colour))
+
+    def complete(self, command, line):
+        words = []
+        out = _TEXT(lambda _, s: words.append(_decode(s)))
+        sink = _Sink(size=C.sizeof(_Sink), out=out, err=self._err)
+        status = self._call(self._lib.dll.vi_complete, self._handle, command.encode(), line.encode(), C.byref(sink))
+        return words if status == OK else []
+
+    def perform(self, command, line, ui):
+        """Runs a command and all the actions it asks for. Raises Failed, or KeyboardInterrupt when cancelled."""
+        outer = self._ui, self._messages
+        self._ui, self._messages, self._interrupted = ui, [], False
+        try:
+            self._perform(command, line, ui)
+        finally:
+            self._ui, self._messages = outer
+
+    def _perform(self, command, line, ui):
+        dll, sink = self._lib.dll, C.byref(self._sink)
+        failed = False
+        status = self._call(dll.vi_run_line, self._handle, command.encode(), line.encode("utf-8", "surrogateescape"),
+                            sink)
+        while status == OK:
+            a = _Action(size=C.sizeof(_Action))
+            status = self._call(dll.vi_next_action, self._handle, C.byref(a))
+            if status != OK or a.kind == NONE:
+                break
+            why = None
+            try:
+                self._act(Action(a), ui)
+            except KeyboardInterrupt:
+                self._interrupted, why = True, "interrupted"
+            except Exception as e:
+                why = str(e) or type(e).__name__
+            failed = failed or why is not None
+            self._call(dll.vi_action_done, self._handle, int(why is None),
+                       None if why is None else why.encode("utf-8", "replace"), sink)
+            if failed and not self._messages:
+                self._messages.append(why or "failed")
+        if status == CANCELLED or self._interrupted:
+            raise KeyboardInterrupt
+        if status != OK or failed:
+            raise Failed("\n".join(self._messages) or "vitrine: %s: failed (status %d)" % (command, status))
+        for m in self._messages:
+            ui.err(m)
+
+    def _act(self, action, ui):
+        if action.kind == SELECT:
+            ui.select(action)
+        elif action.kind == DESELECT:
+            ui.deselect()
+        elif action.kind == EXECUTE:
+            ui.execute(action.text)
+        elif action.kind == SHOW_FRAME:
+            ui.show_frame()
+        elif action.kind == PRINT:
+            ui.out(action.text)
+        else:
+            raise Failed("vitrine: the library asked for action %d, which this script does not know" % action.kind)
+
+    def _call(self, f, *args):
+        previous = sys.unraisablehook
+
+        def hook(info):
+            if issubclass(info.exc_type, KeyboardInterrupt):
+                self._interrupted = True
+            else:
+                previous(info)
+
+        sys.unraisablehook = hook
+        try:
+            return f(*args)
+        finally:
+            sys.unraisablehook = previous
+
+    def _on_out(self, _, message):
+        try:
+            if self._ui:
+                self._ui.out(_decode(message))
+        except BaseException:  # a pager that was left, a closed pipe: stop the command
+            self._interrupted = True
+
+    def _on_err(self, _, message):
+        try:
+            self._messages.append(_decode(message))
+        except BaseException:
+            self._interrupted = True
+
+    def _callbacks(self, host):
+        def guarded(f):  # f returns True when it succeeded
+            def call(*args):
+                done = args[-1]
+                try:
+                    f(*args[1:-1])
+                    done[0] = 1
+                except KeyboardInterrupt:
+                    self._interrupted = True
+                except BaseException:
+                    pass
+            return call
+
+        def read(addr, buf, length, space, got):
+            got[0] = 0
+            data = host.read(addr, length, space)
+            n = min(len(data), length)
+            C.memmove(buf, bytes(data), n)
+            got[0] = n
+
+        def threads(sink, ctx):
+            for t in host.threads():
+                c = _Thread(size=C.sizeof(_Thread), tid=t.tid, current=int(t.current), signal=t.signal)
+                for i, name in enumerate(REGISTERS):
+                    if name in t.regs:
+                        c.regs[i] = t.regs[name]
+                        c.known |= 1 << i
+                if t.fs_base is not None:
+                    c.fs_base, c.has_fs_base = t.fs_base, 1
+                sink(ctx, C.byref(c))
+
+        def modules(sink, ctx):
+            for m in host.modules():
+                sink(ctx, C.byref(_Module(size=C.sizeof(_Module), main=int(m.main), bias=m.bias, lo=m.lo, hi=m.hi,
+                                          path=os.fsencode(m.path),
+                                          build_id=m.build_id.encode() if m.build_id else None)))
+
+        def evaluate(expression, value, kind, kind_size):
+            v, name = host.evaluate(_decode(expression))
+            value[0] = v & (1 << 64) - 1
+            name = name.encode()[:max(kind_size, 1) - 1] + b"\0"
+            if kind and kind_size:
+                C.memmove(kind, name, len(name))
+
+        def cancelled(_):
+            try:
+                return int(self._interrupted or host.cancelled())
+            except BaseException:
+                self._interrupted = True
+                return 1
+
+        def progress(_, message):
+            try:
+                host.progress(_decode(message))
+            except BaseException:
+                self._interrupted = True
+
+        return _Host(size=C.sizeof(_Host), read=_READ(guarded(read)), threads=_THREADS(guarded(threads)),
+                     modules=_MODULES(guarded(modules)), eval=_EVAL(guarded(evaluate)),
+                     cancelled=_CANCELLED(cancelled), progress=_TEXT(progress))
+
+
+class Sessions:
+    """The session of the host's present target: opened when first asked for, again when the target is another one."""
+
+    def __init__(self, lib, host):
+        self._lib, self._host, self._key, self._session = lib, host, None, None
+
+    def get(self, key, target):
+        """key: whatever tells targets apart; target: made into a Target when a new session is needed."""
+        if self._session is None or key != self._key:
+            self.drop()
+            self._session = Session(self._lib, self._host, target)
+            self._key = key
+        return self._session
+
+    def drop(self):
+        if self._session:
+            self._session.close()
+        self._session = self._key = None
+
+
+def section_address(path, section):
+    """The sh_addr of a section as an ELF file says it, to compare with where a debugger placed it; None: not there."""
+    with open(path, "rb") as f:
+        head = f.read(64)
+        if head[:6] != b"\x7fELF\x02\x01":
+            return None
+        offset, = struct.unpack_from("<Q", head, 40)
+        size, count, names = struct.unpack_from("<HHH", head, 58)
+        f.seek(offset)
+        table = f.read(size * count)
+        rows = [struct.unpack_from("<IIQQQQ", table, i * size) for i in range(len(table) // size)]
+        f.seek(rows[names][4])
+        strings = f.read(rows[names][5])
+    want = section.encode() + b"\0"
+    for row in rows:
+        if strings[row[0]:row[0] + len(want)] == want:
+            return row[3]
+    return None
+
+
+def split_prefix(data_at, addr, length, page=4096):
+    """Reads a prefix page by page, for hosts whose reads are all or nothing. data_at(addr, n) raises on failure."""
+    out = b""
+    while len(out) < length:
+        here = addr + len(out)
+        n = min(length - len(out), page - here % page)
+        try:
+            out += data_at(here, n)
+        except Exception:
+            break
+    return out
