@@ -147,7 +147,6 @@ void mutexunlock(syncMutex* mu) {
 }
 
 // ---- wait group
-// ------------------------------------------------------------------------------------------------------
 
 static int32 wgcounter(uint64 state) { return int32(uint32(state >> 32)); }
 static uint32 wgwaiters(uint64 state) { return uint32(state); }

@@ -18,14 +18,15 @@ namespace rt {
 template <class F>
 struct mainclosure {
   F* f;
-  int result = 0;
 
-  static void start(void* arg) {
+  static int start(void* arg) {
     auto* self = static_cast<mainclosure*>(arg);
-    if constexpr (std::is_void_v<std::invoke_result_t<F&>>)
+    if constexpr (std::is_void_v<std::invoke_result_t<F&>>) {
       (*self->f)();
-    else
-      self->result = (*self->f)();
+      return 0;
+    } else {
+      return (*self->f)();
+    }
   }
 };
 
@@ -46,9 +47,8 @@ int run(options opt, F&& main) {
     return run(opt, f);
   } else {
     rt::mainclosure<fn> m{&main};
-    rt::rt0_run(opt.procs, opt.main_stack, &rt::mainclosure<fn>::start, &m,
-                rt::funcpc<std::remove_const_t<fn>>(main, &rt::mainclosure<fn>::start));
-    return m.result;
+    auto start = &rt::mainclosure<fn>::start;
+    return rt::rt0_run(opt.procs, opt.main_stack, start, &m, rt::funcpc<std::remove_const_t<fn>>(main, start));
   }
 }
 

@@ -31,8 +31,8 @@ uintptr memberpc(M fn) {
 
 // The user's function behind a callable: what a debugger shows as the goroutine's start. `otherwise` when it has no
 // single address (an overloaded or generic call operator, a virtual one).
-template <class F>
-uintptr funcpc(const F& f, void (*otherwise)(void*)) {
+template <class F, class Entry>
+uintptr funcpc(const F& f, Entry* otherwise) {
   uintptr pc = 0;
   if constexpr (std::is_pointer_v<F> && std::is_function_v<std::remove_pointer_t<F>>) {
     pc = reinterpret_cast<uintptr>(f);

@@ -8,17 +8,17 @@
 
 namespace vitrine::rt {
 
-// ---- boot (rt0.cc)
-// --------------------------------------------------------------------------------------------------- Boots the runtime
-// on this thread, runs fn(arg) as goroutine 1 on a stack of main_stack bytes, and returns when it has returned. procs
-// == 0: GOMAXPROCS, else the number of CPUs. startpc: the user's function, for debuggers.
-int rt0_run(int procs, std::size_t main_stack, void (*fn)(void*), void* arg, uintptr startpc);
+// ---- rt0.cc
 
-// ---- goroutines (task.cc)
-// -------------------------------------------------------------------------------------------- Starts fn(arg) on a
-// goroutine of its own and returns its id. The return address of this call becomes g.gopc: call it from code that is
-// inlined into the user's function, and not as the last thing there. At most 31 bytes of the name are kept. stacksize
-// == 0: the default.
+// Boots the runtime on this thread, runs fn(arg) as goroutine 1 on a stack of main_stack bytes, and returns what it
+// returned. procs == 0: GOMAXPROCS, else the number of CPUs. startpc: the user's function, for debuggers.
+int rt0_run(int procs, std::size_t main_stack, int (*fn)(void*), void* arg, uintptr startpc);
+
+// ---- task.cc
+
+// Starts fn(arg) on a goroutine of its own and returns its id. The return address of this call becomes g.gopc: call it
+// from code that is inlined into the user's function, and not as the last thing there. At most 31 bytes of the name are
+// kept. stacksize == 0: the default.
 uint64 startgoroutine(void (*fn)(void*), void* arg, uintptr startpc, const char* name, uint64 namelen,
                       uint64 stacksize);
 void yield();
@@ -31,11 +31,11 @@ void taskwait(taskState* ts);
 void taskdone(taskState* ts);
 
 // ---- time.cc
-// ---------------------------------------------------------------------------------------------------------
+
 void timeSleep(int64 ns);
 
 // ---- chan.cc
-// ---------------------------------------------------------------------------------------------------------
+
 enum chanresult : int32 {
   chanOk = 0,
   chanWouldBlock = 1,  // only when asked not to block
@@ -54,7 +54,7 @@ uint64 chanlen(const hchan* c);
 uint64 chancap(const hchan* c);
 
 // ---- sync.cc
-// ---------------------------------------------------------------------------------------------------------
+
 void mutexlock(syncMutex* mu);
 bool mutextrylock(syncMutex* mu);
 void mutexunlock(syncMutex* mu);

@@ -1,0 +1,244 @@
+// How programs end: each test runs a case of progs/cases.cc in a process of its own and looks at its exit status and
+// what it said.
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <spawn.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <string>
+#include <vector>
+
+extern char** environ;
+
+namespace {
+
+struct ended {
+  int status = -1;    // exit status, or
+  int signal = 0;     // the signal that killed it
+  bool late = false;  // it had to be killed after a minute
+  std::string out, err;
+};
+
+std::string beside(const char* program) {
+  char self[4096];
+  ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+  std::string path(self, n > 0 ? n : 0);
+  return path.substr(0, path.rfind('/') + 1) + program;
+}
+
+void drain(int fd, std::string* text) {
+  char buffer[4096];
+  for (ssize_t n; (n = read(fd, buffer, sizeof buffer)) > 0;) text->append(buffer, n);
+  close(fd);
+}
+
+ended runcase(std::vector<std::string> words, const std::vector<std::string>& settings = {}) {
+  rlimit nocore{0, 0};
+  setrlimit(RLIMIT_CORE, &nocore);
+  words.insert(words.begin(), beside("runtime_cases"));
+  std::vector<char*> argv, env;
+  for (auto& w : words) argv.push_back(w.data());
+  argv.push_back(nullptr);
+  std::vector<std::string> own = settings;
+  for (auto& s : own) env.push_back(s.data());
+  for (char** e = environ; *e != nullptr; e++)
+    if (std::string(*e).rfind("GO", 0) != 0) env.push_back(*e);
+  env.push_back(nullptr);
+
+  int out[2], err[2];
+  if (pipe2(out, O_CLOEXEC) != 0 || pipe2(err, O_CLOEXEC) != 0) abort();
+  posix_spawn_file_actions_t actions;
+  posix_spawn_file_actions_init(&actions);
+  posix_spawn_file_actions_adddup2(&actions, out[1], 1);
+  posix_spawn_file_actions_adddup2(&actions, err[1], 2);
+  pid_t pid = 0;
+  int failed = posix_spawn(&pid, argv[0], &actions, nullptr, argv.data(), env.data());
+  posix_spawn_file_actions_destroy(&actions);
+  close(out[1]);
+  close(err[1]);
+  ended e;
+  if (failed != 0) {
+    e.err = "cannot run " + words[0];
+    return e;
+  }
+  // What these programs print fits into a pipe, so they can be read one after the other once the process has ended.
+  for (int tenths = 0;; tenths++) {
+    int status;
+    if (waitpid(pid, &status, tenths < 600 ? WNOHANG : 0) == pid) {
+      if (WIFEXITED(status)) e.status = WEXITSTATUS(status);
+      if (WIFSIGNALED(status)) e.signal = WTERMSIG(status);
+      break;
+    }
+    if (tenths == 599) {
+      e.late = true;
+      kill(pid, SIGKILL);
+    }
+    pollfd readable{err[0], 0, 0};
+    poll(&readable, 1, 100);
+  }
+  drain(out[0], &e.out);
+  drain(err[0], &e.err);
+  return e;
+}
+
+testing::AssertionResult says(const ended& e, const std::string& text) {
+  if (e.err.find(text) != std::string::npos) return testing::AssertionSuccess();
+  return testing::AssertionFailure() << "`" << text << "` is not in:\n" << e.err;
+}
+
+TEST(Run, ReturnsTheMainFunctionsValue) {
+  EXPECT_EQ(runcase({"returnsvalue"}).status, 7);
+  EXPECT_EQ(runcase({"returnsvoid"}).status, 0);
+}
+
+TEST(Run, ReturnsOnTheFirstThread) { EXPECT_EQ(runcase({"returnsonthefirstthread"}).status, 0); }
+
+TEST(Run, IsOncePerProcess) {
+  ended e = runcase({"runtwice"});
+  EXPECT_EQ(e.status, 2);
+  EXPECT_TRUE(says(e, "run"));
+}
+
+TEST(Run, GoBeforeItIsAFatalError) {
+  ended e = runcase({"gobeforerun"});
+  EXPECT_EQ(e.status, 2);
+  EXPECT_TRUE(says(e, "run"));
+}
+
+TEST(Run, FreezesTheOtherGoroutinesWhenItReturns) {
+  for (int i = 0; i < 5; i++) EXPECT_EQ(runcase({"frozen"}).status, 5);
+}
+
+TEST(Run, DoesNotWaitForABusyGoroutine) { EXPECT_EQ(runcase({"busyatexit"}).status, 6); }
+
+TEST(Run, HandlesOutliveIt) { EXPECT_EQ(runcase({"handlesoutliverun"}).status, 0); }
+
+TEST(Procs, GomaxprocsIsHonoured) {
+  EXPECT_EQ(runcase({"procs"}, {"GOMAXPROCS=1"}).out, "gomaxprocs 1\n");
+  EXPECT_EQ(runcase({"procs"}, {"GOMAXPROCS=5"}).out, "gomaxprocs 5\n");
+  std::string cpus = "gomaxprocs " + std::to_string(sysconf(_SC_NPROCESSORS_ONLN)) + "\n";
+  EXPECT_EQ(runcase({"procs"}).out, cpus);
+  EXPECT_EQ(runcase({"procs"}, {"GOMAXPROCS=nonsense"}).out, cpus);
+}
+
+TEST(Procs, OptionComesBeforeTheEnvironment) {
+  EXPECT_EQ(runcase({"procsoption"}, {"GOMAXPROCS=1"}).out, "gomaxprocs 3 3\n");
+}
+
+TEST(Deadlock, IsReportedWithEveryGoroutine) {
+  ended e = runcase({"deadlock"});
+  EXPECT_EQ(e.status, 2);
+  EXPECT_TRUE(says(e, "fatal error: all goroutines are asleep - deadlock!"));
+  EXPECT_TRUE(says(e, "goroutine 1 "));
+  EXPECT_TRUE(says(e, "[sync.WaitGroup.Wait]"));
+  EXPECT_TRUE(says(e, "\"reader\" [chan receive]"));
+  EXPECT_TRUE(says(e, "\"locker\" [sync.Mutex.Lock]"));
+}
+
+TEST(Deadlock, IsFoundAfterTheLastTimerToo) {
+  ended e = runcase({"deadlockaftersleep"});
+  EXPECT_EQ(e.status, 2);
+  EXPECT_TRUE(says(e, "all goroutines are asleep"));
+  EXPECT_TRUE(says(e, "[task join]"));
+}
+
+TEST(Deadlock, IsNotDeclaredWhileAThreadOfTheProgramLives) { EXPECT_EQ(runcase({"foreignthreadmaywake"}).status, 3); }
+
+TEST(ForeignThread, ThatWouldParkIsToldSo) {
+  ended e = runcase({"foreignpark"});
+  EXPECT_EQ(e.status, 2);
+  EXPECT_TRUE(says(e, "chan receive"));
+  EXPECT_TRUE(says(e, "not a goroutine"));
+  e = runcase({"foreignlock"});
+  EXPECT_EQ(e.status, 2);
+  EXPECT_TRUE(says(e, "sync.Mutex.Lock"));
+}
+
+TEST(Escape, TerminatesAndNamesTheGoroutine) {
+  ended e = runcase({"escape"});
+  EXPECT_EQ(e.signal, SIGABRT);
+  EXPECT_TRUE(says(e, "\"thrower\""));
+  EXPECT_TRUE(says(e, "boom"));
+  e = runcase({"escapefrommain"});
+  EXPECT_EQ(e.signal, SIGABRT);
+  EXPECT_TRUE(says(e, "goroutine 1 "));
+}
+
+TEST(Escape, ChainsToTheFormerHandlerOnTheThrowersStack) {
+  ended e = runcase({"escapechained"});
+  EXPECT_EQ(e.status, 33) << "34: the thrower's frame was gone\n" << e.err;
+  EXPECT_TRUE(says(e, "\"thrower\""));
+}
+
+TEST(Overflow, IsReportedBeforeTheProcessDiesOfIt) {
+  ended e = runcase({"overflow"});
+  EXPECT_EQ(e.signal, SIGSEGV);
+  EXPECT_TRUE(says(e, "stack overflow"));
+  EXPECT_TRUE(says(e, "\"deep\""));
+  EXPECT_TRUE(says(e, "64 KiB"));
+  e = runcase({"overflowsmall"});
+  EXPECT_EQ(e.signal, SIGSEGV);
+  EXPECT_TRUE(says(e, "\"small\""));
+  EXPECT_TRUE(says(e, "16 KiB"));
+}
+
+TEST(Overflow, OtherFaultsAreNoOverflow) {
+  ended e = runcase({"otherfault"});
+  EXPECT_TRUE(e.signal == SIGSEGV || e.status > 0) << "a sanitizer may turn the signal into an exit";
+  EXPECT_EQ(e.err.find("overflow"), std::string::npos) << e.err;
+}
+
+bool kernelHasGuards() {
+  void* p = mmap(nullptr, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  bool has = madvise(p, 4096, 102) == 0;
+  munmap(p, 8192);
+  return has;
+}
+
+TEST(Guard, EachPolicyCanBeForced) {
+  EXPECT_EQ(runcase({"guards"}).out, "none 0 mprotect 100 madvise 0 canary 0\n");
+  EXPECT_EQ(runcase({"guards"}, {"GODEBUG=stackguard=mprotect"}).out, "none 0 mprotect 100 madvise 0 canary 0\n");
+  EXPECT_EQ(runcase({"guards"}, {"GODEBUG=stackguard=canary"}).out, "none 0 mprotect 0 madvise 0 canary 100\n");
+}
+
+TEST(Guard, MadviseCanBeForced) {
+  if (!kernelHasGuards()) GTEST_SKIP() << "this kernel has no MADV_GUARD_INSTALL";
+  EXPECT_EQ(runcase({"guards"}, {"GODEBUG=stackguard=madvise"}).out, "none 0 mprotect 0 madvise 100 canary 0\n");
+  ended e = runcase({"overflow"}, {"GODEBUG=stackguard=madvise"});
+  EXPECT_EQ(e.signal, SIGSEGV);
+  EXPECT_TRUE(says(e, "\"deep\""));
+}
+
+TEST(Guard, OverwrittenCanaryIsNoticedAtTheNextSwitch) {
+  ended e = runcase({"canary"}, {"GODEBUG=stackguard=canary"});
+  EXPECT_EQ(e.signal, SIGABRT);
+  EXPECT_TRUE(says(e, "\"overwriter\""));
+  EXPECT_TRUE(says(e, "overflow"));
+}
+
+#if !defined(__SANITIZE_THREAD__)
+TEST(Guard, AHundredThousandStacksFitUnderEachPolicy) {
+  EXPECT_EQ(runcase({"many", "100000"}).out, "100000 ran\n");
+  EXPECT_EQ(runcase({"many", "100000"}, {"GODEBUG=stackguard=canary"}).out, "100000 ran\n");
+  EXPECT_EQ(runcase({"many", "20000"}, {"GODEBUG=stackguard=mprotect"}).out, "20000 ran\n");
+  if (kernelHasGuards()) {
+    EXPECT_EQ(runcase({"many", "100000"}, {"GODEBUG=stackguard=madvise"}).out, "100000 ran\n");
+  }
+}
+#endif
+
+TEST(Misuse, OfAWaitGroupOrMutexIsFatal) {
+  ended e = runcase({"negativewaitgroup"});
+  EXPECT_EQ(e.status, 2);
+  EXPECT_TRUE(says(e, "fatal error: sync: negative WaitGroup counter"));
+  e = runcase({"unlockunlocked"});
+  EXPECT_EQ(e.status, 2);
+  EXPECT_TRUE(says(e, "fatal error: sync: unlock of unlocked mutex"));
+}
+
+}  // namespace

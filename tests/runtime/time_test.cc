@@ -1,0 +1,147 @@
+// Sleeping and the timers below it.
+#include <algorithm>
+#include <limits>
+#include <random>
+#include <vector>
+
+#include "fixture.h"
+
+namespace {
+
+using clock_type = std::chrono::steady_clock;
+
+class Time : public Goroutines {};
+
+TEST_F(Time, SleepNeverEndsEarly) {
+  for (auto d : {1us, 100us, 1000us, 3000us}) {
+    auto start = clock_type::now();
+    vitrine::sleep_for(d);
+    EXPECT_GE(clock_type::now() - start, d);
+  }
+  auto start = clock_type::now();
+  vitrine::sleep_until(start + 2ms);
+  EXPECT_GE(clock_type::now() - start, 2ms);
+  auto wall = std::chrono::system_clock::now() + 2ms;
+  vitrine::sleep_until(wall);
+  EXPECT_GE(std::chrono::system_clock::now(), wall);
+}
+
+TEST_F(Time, SleepOfNothingReturnsAtOnce) {
+  auto start = clock_type::now();
+  vitrine::sleep_for(0s);
+  vitrine::sleep_for(-5h);
+  vitrine::sleep_until(start - 1h);
+  EXPECT_LT(clock_type::now() - start, 1s);
+}
+
+TEST_F(Time, SleepersWakeInTheOrderOfTheirTimes) {
+  std::vector<int> order;
+  vitrine::mutex m;
+  vitrine::wait_group wg;
+  for (int i : {3, 0, 4, 1, 2})
+    wg.go([&, i] {
+      vitrine::sleep_for(20ms + i * 40ms);
+      std::lock_guard guard(m);
+      order.push_back(i);
+    });
+  wg.wait();
+  EXPECT_EQ(order, (std::vector<int>{0, 1, 2, 3, 4}));
+}
+
+TEST_F(Time, DurationsRoundUpAndSaturate) {
+  using namespace std::chrono;
+  EXPECT_EQ(rt::nanoseconds(1ns), 1);
+  EXPECT_EQ(rt::nanoseconds(duration<double, std::nano>(1.25)), 2);
+  EXPECT_EQ(rt::nanoseconds(duration<double>(0.5)), 500000000);
+  EXPECT_EQ(rt::nanoseconds(duration<int, std::pico>(1)), 1);
+  EXPECT_EQ(rt::nanoseconds(-1s), 0);
+  EXPECT_EQ(rt::nanoseconds(hours::max()), std::numeric_limits<std::int64_t>::max());
+  EXPECT_EQ(rt::nanoseconds(duration<double>(std::numeric_limits<double>::quiet_NaN())), 0);
+}
+
+TEST_F(Time, LongestSleepIsNotInThePast) {
+  rt::g* gp = startedparked(rt::waitReasonSleep, [] { vitrine::sleep_for(40ms); });
+  std::atomic<bool> woke{false};
+  rt::g* forever = started([&] {
+    vitrine::sleep_for(std::chrono::hours::max());
+    woke = true;
+  });
+  ASSERT_TRUE(eventually([&] { return parked(forever, rt::waitReasonSleep); }));
+  EXPECT_TRUE(eventually([&] { return !parked(gp, rt::waitReasonSleep); }));
+  EXPECT_FALSE(woke);
+  // Bring it forward, so that it ends: its timer is the only one left.
+  for (std::int64_t i = 0; i < rt::allp.len; i++) {
+    rt::timers& ts = rt::allp.array[i]->timers;
+    rt::lock(&ts.lock);
+    if (ts.heap.len == 1 && ts.heap.array[0].timer == forever->timer_) {
+      EXPECT_EQ(ts.heap.array[0].when, std::numeric_limits<std::int64_t>::max());
+      ts.heap.array[0].when = 1;
+      ts.minWhen.store(1);
+    }
+    rt::unlock(&ts.lock);
+  }
+  EXPECT_TRUE(eventually([&] { return woke.load(); }));
+}
+
+TEST_F(Time, HeapsKeepTheirOrder) {
+  std::mt19937 random(7);
+  vitrine::wait_group wg;
+  const int n = underTsan ? 300 : 3000;
+  for (int i = 0; i < n; i++) wg.go([d = random() % 60] { vitrine::sleep_for(30ms + std::chrono::milliseconds(d)); });
+  int seen = 0;
+  auto check = [&] {
+    for (std::int64_t k = 0; k < rt::allp.len; k++) {
+      rt::timers& ts = rt::allp.array[k]->timers;
+      rt::lock(&ts.lock);
+      EXPECT_EQ(ts.len.load(), ts.heap.len);
+      EXPECT_EQ(ts.minWhen.load(), ts.heap.len == 0 ? 0 : ts.heap.array[0].when);
+      for (std::int64_t i = 0; i < ts.heap.len; i++, seen++) {
+        rt::timerWhen tw = ts.heap.array[i];
+        EXPECT_EQ(tw.timer->index, i);
+        EXPECT_EQ(tw.timer->when, tw.when);
+        EXPECT_EQ(tw.timer->pp, rt::allp.array[k]);
+        EXPECT_GE(tw.when, ts.heap.array[i == 0 ? 0 : (i - 1) / 4].when);
+      }
+      rt::unlock(&ts.lock);
+    }
+  };
+  for (int i = 0; i < 20; i++) {
+    vitrine::sleep_for(4ms);
+    check();
+  }
+  EXPECT_GT(seen, n) << "the walk met each timer more than once";
+  wg.wait();
+}
+
+TEST_F(Time, TimersOfABusyPAreRunByOthers) {
+  std::atomic<bool> woke{false};
+  vitrine::go([&] {
+    vitrine::sleep_for(5ms);
+    woke = true;
+  });
+  // This P goes on without a call while the sleeper, whose timer may be its own, must wake up elsewhere.
+  ASSERT_TRUE(eventually([] { return pendingtimers() == 1; }));
+  auto end = clock_type::now() + 10s;
+  while (!woke && clock_type::now() < end) rt::procyield(10);
+  EXPECT_TRUE(woke);
+}
+
+TEST_F(Time, EarlierSleepCutsTheSleepOfThePoller) {
+  // One long sleep makes some M the poller; a shorter one that begins then must not wait for it.
+  vitrine::chan<int> done(2);
+  vitrine::go([done] {
+    vitrine::sleep_for(1500ms);
+    done.send(2);
+  });
+  vitrine::sleep_for(20ms);
+  auto start = clock_type::now();
+  vitrine::go([done] {
+    vitrine::sleep_for(5ms);
+    done.send(1);
+  });
+  EXPECT_EQ(done.recv(), 1);
+  EXPECT_LT(clock_type::now() - start, 1s);
+  EXPECT_EQ(done.recv(), 2);
+}
+
+}  // namespace
