@@ -31,8 +31,9 @@ void print(A... a) {
 [[noreturn]] void fatal(const char* what);
 
 // ---- os_linux.cc ---------------------------------------------------------------------------------------------------
-int64 nanotime();  // CLOCK_MONOTONIC, ns
-int64 walltime();  // CLOCK_REALTIME, ns
+int64 nanotime();    // CLOCK_MONOTONIC, ns
+int64 walltime();    // CLOCK_REALTIME, ns
+int64 coarsetime();  // CLOCK_MONOTONIC to a few ms: the cheap clock for waitsince
 void usleep_(uint32 us);
 void osyield();
 inline void procyield(int32 n) {
@@ -59,14 +60,15 @@ inline __attribute__((always_inline)) g* getg() {
 }
 
 // ---- lock_futex.cc -------------------------------------------------------------------------------------------------
-void lock(mutex* l);    // any thread; counts m.locks on an M
+void lock(mutex* l);  // any thread; counts m.locks on an M
 void unlock(mutex* l);
 void noteclear(note* n);
 void notewakeup(note* n);
-void notesleep(note* n);               // on g0, or a foreign thread
-bool notetsleep(note* n, int64 ns);    // false: timed out
+void notesleep(note* n);             // on g0, or a foreign thread
+bool notetsleep(note* n, int64 ns);  // false: timed out
 
-// ---- malloc0.cc: small objects of the runtime (sudogs, hchans, closures); thread-safe --------------------------------
+// ---- malloc0.cc: small objects of the runtime (sudogs, hchans, closures); thread-safe
+// --------------------------------
 void* rawalloc(uintptr size);  // 16-byte aligned, zeroed; throws when memory is out
 void rawfree(void* p);
 
@@ -76,7 +78,7 @@ void checkexiting_slow();
 inline void checkexiting() {
   if (__builtin_expect(sched.exiting.load(__ATOMIC_RELAXED), 0)) checkexiting_slow();
 }
-m* acquirem();           // the current m, pinned: no preemption until releasem
+m* acquirem();  // the current m, pinned: no preemption until releasem
 void releasem(m* mp);
 uint32 readgstatus(g* gp);
 void casgstatus(g* gp, uint32 oldval, uint32 newval);
@@ -86,22 +88,27 @@ void gopark(bool (*unlockf)(g*, void*), void* lock, waitReason reason, void* wai
 void goparkunlock(mutex* l, waitReason reason, void* waitobject);
 // Makes a parked goroutine runnable. From any thread; from a foreign one it goes to the global queue.
 void goready(g* gp);
-void gosched();          // yield
+void gosched();  // yield
 uint64 newproc(void (*fn)(void*), void* arg, uintptr startpc, uintptr callerpc, const char* name, uint64 namelen,
                uint64 stacksize);
-sudog* acquireSudog();   // zeroed
+sudog* acquireSudog();  // zeroed
 void releaseSudog(sudog* s);
 uint32 fastrandn(uint32 n);
-int64 schedtick_now();   // a recent nanotime, for waitsince: no clock read
-int32 gcount();          // goroutines that are neither dead nor the runtime's own
+int64 schedtick_now();  // a recent nanotime, for waitsince: no clock read
+int32 gcount();         // goroutines that are neither dead nor the runtime's own
 // The g to use for a foreign thread that must block: none yet; prints a clear fatal message and exits with status 2.
 [[noreturn]] void foreign_would_park(const char* what);
 
 // ---- time.cc -------------------------------------------------------------------------------------------------------
-void timeSleep(int64 ns);            // parks with "sleep"
-void addtimer(timer* t);             // to the current P; wakes the poller when t is the earliest
+void timeSleep(int64 ns);  // parks with "sleep"
+void addtimer(timer* t);   // to the current P; wakes the poller when t is the earliest
 int64 checkTimers(p* pp, int64 now, int64* pollUntil, bool* ran);  // runs what is due; returns now (read if it was 0)
-int64 timeSleepUntil();              // the earliest timer of all Ps; 0: none
+int64 timeSleepUntil();                                            // the earliest timer of all Ps; 0: none
 void runtimers_init(p* pp);
+
+// ---- upward calls
+// ---------------------------------------------------------------------------------------------------- proc_m.cc, from
+// time.cc: a timer was added that is due at `when`; only the scheduler knows who sleeps beyond it.
+void wakePoller(int64 when);
 
 }  // namespace vitrine::rt

@@ -5,13 +5,15 @@
 // stripped program, through the ELF note of asm_amd64.S); it never includes this file.
 //
 // Rules of the shapes:
-//   * What a tool reads is plain: atomic<T> has one member `value`, slice<T> is {array, len, cap}, string is {str, len}.
+//   * What a tool reads is plain: atomic<T> has one member `value`, slice<T> is {array, len, cap}, string is {str,
+//   len}.
 //   * g, m and p objects are type-stable and never freed, so a stale pointer to one always reads as the same type.
 //   * The fields of g that a listing needs lie in its first two cache lines; sizeof(g) is fixed, with reserved bytes.
 //   * A g's stack belongs to whoever owns its status: while Grunning the M that runs it, while Gwaiting or Grunnable
 //     nobody may touch it except the one that moves the status on (or holds the Gscan bit).
 //
-// Lock order (outer first): hchan.lock, semaphore root or mutex lists → timers.lock → sched.lock → allglock → stackLock.
+// Lock order (outer first): hchan.lock, semaphore root or mutex lists → timers.lock → sched.lock → allglock →
+// stackLock.
 #pragma once
 #include "include/vitrine/detail/shapes.h"
 
@@ -85,7 +87,7 @@ enum waitReason : uint8 {
   waitReasonTaskJoin = 32,
   waitReasonCount
 };
-extern const string waitReasonStrings[waitReasonCount];
+extern const string waitReasonStrings[waitReasonCount] __attribute__((visibility("hidden")));
 
 // One-shot sleep and wakeup of an M: notesleep waits until notewakeup was called; noteclear arms it again.
 struct note {
@@ -118,44 +120,44 @@ constexpr int gnamelen = 32;
 
 struct g {
   // First line: what a listing reads of every goroutine.
-  rt::stack stack;               // guarded by status; lo == 0: no stack
-  gobuf sched;                   // valid while Grunnable or Gwaiting; owner of the status
-  atomic<uint32> atomicstatus;   // gstatus | Gscan
-  rt::waitReason waitreason;     // set before Gwaiting
-  uint8 preempt;                 // asked to yield at its next chance
-  uint8 issystem;                // the runtime's own; not counted, not shown by default
-  uint8 guard;                   // gguard: how the low end of the stack is protected
+  rt::stack stack;              // guarded by status; lo == 0: no stack
+  gobuf sched;                  // valid while Grunnable or Gwaiting; owner of the status
+  atomic<uint32> atomicstatus;  // gstatus | Gscan
+  rt::waitReason waitreason;    // set before Gwaiting
+  uint8 preempt;                // asked to yield at its next chance
+  uint8 issystem;               // the runtime's own; not counted, not shown by default
+  uint8 guard;                  // gguard: how the low end of the stack is protected
   // Second line
   uint64 goid;
-  rt::m* m;                      // while running
-  int64 waitsince;               // nanotime when it blocked (approximate: the scheduler's tick)
-  uintptr gopc;                  // return address of the go() that created it
-  uintptr startpc;               // the user's function
+  rt::m* m;         // while running
+  int64 waitsince;  // nanotime when it blocked (approximate: the scheduler's tick)
+  uintptr gopc;     // return address of the go() that created it
+  uintptr startpc;  // the user's function
   uint64 parentGoid;
-  void* waitobject;              // what it waits on: hchan, mutex, wait_group, …; 0 when nothing
-  rt::g* schedlink;              // next on a run queue, free list or wait list
-  char name[gnamelen];           // set_name; NUL-terminated; empty: none
+  void* waitobject;     // what it waits on: hchan, mutex, wait_group, …; 0 when nothing
+  rt::g* schedlink;     // next on a run queue, free list or wait list
+  char name[gnamelen];  // set_name; NUL-terminated; empty: none
   // The rest
-  uintptr stackguard0;           // stack.lo + margin: overflow checks by the debug build
-  uintptr stktopsp;              // sp at entry
+  uintptr stackguard0;  // stack.lo + margin: overflow checks by the debug build
+  uintptr stktopsp;     // sp at entry
   uintptr syscallsp, syscallpc, syscallbp;
-  void* param;                   // passed by the one that readies it (a sudog, or 0 for "closed")
-  sudog* waiting;                // the sudogs it waits with
+  void* param;     // passed by the one that readies it (a sudog, or 0 for "closed")
+  sudog* waiting;  // the sudogs it waits with
   rt::m* lockedm;
-  ehglobals eh;                  // guarded by status: saved when it leaves an M
-  int32 errno_;                  // saved when it leaves an M
+  ehglobals eh;  // guarded by status: saved when it leaves an M
+  int32 errno_;  // saved when it leaves an M
   uint32 mxcsr_unused;
-  void* fakestack;               // ASan's fake stack of this g while it is off the M
+  void* fakestack;  // ASan's fake stack of this g while it is off the M
   void* tsanfiber;
   uint64 valgrindStackID;
-  uintptr stackcanary;           // address of the canary word when guard is gguardCanary
-  timer* timer_;                 // the sleep timer, on its own stack while it sleeps
-  void* startfn;                 // entry: void (*)(void* arg)
+  uintptr stackcanary;  // address of the canary word when guard is gguardCanary
+  timer* timer_;        // the sleep timer, on its own stack while it sleeps
+  void* startfn;        // entry: void (*)(void* arg)
   void* startarg;
   int64 runnabletime;
-  uint32 stackclass;             // log2 of the slot size
+  uint32 stackclass;  // log2 of the slot size
   uint32 eventseq;
-  uint8 reserved[176];           // room for later fields: sizeof(g) is part of the layout note
+  uint8 reserved[176];  // room for later fields: sizeof(g) is part of the layout note
 };
 static_assert(sizeof(g) == 512, "sizeof(g) is fixed: take new fields from `reserved`");
 
@@ -164,22 +166,22 @@ enum gguard : uint8 { gguardNone = 0, gguardMprotect = 1, gguardMadvise = 2, ggu
 constexpr int tlsSlots = 6;
 
 struct m {
-  g* g0;       // scheduling stack
-  g* gsignal;  // signal stack (sigaltstack)
+  g* g0;                  // scheduling stack
+  g* gsignal;             // signal stack (sigaltstack)
   uintptr tls[tlsSlots];  // [0] thread pointer (%fs base), [1] address of this thread's current-g slot
-  int64 procid;  // kernel thread id
-  g* curg;       // current running goroutine
-  rt::p* p;      // attached p while executing Go code; null if not
-  rt::p* nextp;  // p handed over by startm before the wakeup
+  int64 procid;           // kernel thread id
+  g* curg;                // current running goroutine
+  rt::p* p;               // attached p while executing Go code; null if not
+  rt::p* nextp;           // p handed over by startm before the wakeup
   rt::p* oldp;
   int64 id;
   int32 mallocing;
   int32 throwing;
   const char* preemptoff;
-  int32 locks;      // > 0: no park, no preemption
+  int32 locks;  // > 0: no park, no preemption
   int32 dying;
-  uint8 spinning;   // out of work and looking for some
-  uint8 blocked;    // blocked on a note
+  uint8 spinning;  // out of work and looking for some
+  uint8 blocked;   // blocked on a note
   uint8 inwb;
   uint8 incgo;
   void (*mstartfn)();
@@ -225,9 +227,9 @@ struct timerWhen {
 };
 struct timers {
   rt::mutex lock;
-  slice<timerWhen> heap;   // 4-ary, least `when` first
-  atomic<uint32> len;      // == heap.len; read without the lock
-  atomic<int64> minWhen;   // heap.array[0].when or 0; read without the lock
+  slice<timerWhen> heap;  // 4-ary, least `when` first
+  atomic<uint32> len;     // == heap.len; read without the lock
+  atomic<int64> minWhen;  // heap.array[0].when or 0; read without the lock
 };
 
 struct sudogcache_ {
@@ -242,14 +244,14 @@ struct gFree_ {
 
 struct p {
   int32 id;
-  uint32 status;        // pstatus
-  rt::p* link;          // on sched.pidle
-  uint32 schedtick;     // bumped on every scheduler call that starts a new time slice
+  uint32 status;     // pstatus
+  rt::p* link;       // on sched.pidle
+  uint32 schedtick;  // bumped on every scheduler call that starts a new time slice
   uint32 syscalltick;
-  rt::m* m;             // back link; null if idle
-  uint64 goidcache;     // [goidcache, goidcacheend) are ids for new goroutines
+  rt::m* m;          // back link; null if idle
+  uint64 goidcache;  // [goidcache, goidcacheend) are ids for new goroutines
   uint64 goidcacheend;
-  gFree_ gFree;         // dead g's with stacks of the default class; owner P only
+  gFree_ gFree;  // dead g's with stacks of the default class; owner P only
   sudogcache_ sudogcache;
   uint8 preempt;
   uint8 pad0[7];
@@ -259,7 +261,7 @@ struct p {
   atomic<g*> runnext;                   // next to run, inherits the time slice; only the owner sets it non-null
   g* runq[runqsize_];
   alignas(64) rt::timers timers;
-  uint64 nsteal;        // goroutines stolen from this P by others
+  uint64 nsteal;  // goroutines stolen from this P by others
   uint8 reserved[120];
 };
 
@@ -297,7 +299,7 @@ struct hchan {
 
 struct schedFree {
   rt::mutex lock;
-  gList stack;    // with a stack of the default class
+  gList stack;  // with a stack of the default class
   gList noStack;
   int32 n;
 };
@@ -308,10 +310,10 @@ struct schedt {
   atomic<int64> pollUntil;  // when that M wakes up by itself
   note pollnote;            // where the poller sleeps
   rt::mutex lock;
-  m* midle;             // idle Ms; guarded by lock
-  int32 nmidle;         // guarded by lock
-  int32 nmidlelocked;   // guarded by lock
-  int64 mnext;          // number of Ms made; next id; guarded by lock
+  m* midle;            // idle Ms; guarded by lock
+  int32 nmidle;        // guarded by lock
+  int32 nmidlelocked;  // guarded by lock
+  int64 mnext;         // number of Ms made; next id; guarded by lock
   int32 maxmcount;
   int32 nmsys;
   int64 nmfreed;
@@ -320,7 +322,7 @@ struct schedt {
   atomic<int32> npidle;
   atomic<int32> nmspinning;
   atomic<uint32> needspinning;
-  gQueue runq;          // global run queue; guarded by lock
+  gQueue runq;  // global run queue; guarded by lock
   atomic<int32> runqsize;
   schedFree gFree;
   atomic<uint32> gcwaiting;
@@ -328,14 +330,14 @@ struct schedt {
   note stopnote;
   atomic<uint32> sysmonwait;
   note sysmonnote;
-  atomic<int64> lastnow;    // stored at parks and by idle Ms: a core's idea of "now" (CLOCK_MONOTONIC ns)
-  atomic<uint32> exiting;   // run() is returning: every M stops at its next runtime entry
+  atomic<int64> lastnow;   // stored at parks and by idle Ms: a core's idea of "now" (CLOCK_MONOTONIC ns)
+  atomic<uint32> exiting;  // run() is returning: every M stops at its next runtime entry
   int32 exitcode;
   atomic<uint64> nsteal;
   int64 procresizetime;
   int64 totaltime;
-  int64 starttime;          // nanotime at schedinit
-  int64 startwall;          // CLOCK_REALTIME at schedinit
+  int64 starttime;  // nanotime at schedinit
+  int64 startwall;  // CLOCK_REALTIME at schedinit
   uint8 reserved[128];
 };
 
@@ -352,11 +354,13 @@ struct stackslab {
   uint64 bytes;
   uint32 slotlog2;
   uint32 nslots;
-  uint32 used;      // slots ever handed out (a bump index)
+  uint32 used;  // slots ever handed out (a bump index)
   uint32 nlive;
   stackslab* next;
 };
 
+// Hidden: the layout note refers to them by distance, also in a shared object.
+#pragma GCC visibility push(hidden)
 extern schedt sched;
 extern slice<g*> allgs;      // append-only: the slot is written, then len is release-stored
 extern rt::mutex allglock;   // guards appends to allgs
@@ -366,9 +370,10 @@ extern slice<p*> allp;       // fixed after schedinit until procresize while run
 extern int32 gomaxprocs;
 extern int32 ncpu;
 extern m m0;
-extern g g0;                  // the g0 of m0
+extern g g0;                          // the g0 of m0
 extern atomic<uint32> idlepMask[4];   // bit id: P is idle
 extern atomic<uint32> timerpMask[4];  // bit id: P may have timers
+#pragma GCC visibility pop
 constexpr int32 MaxGomaxprocs = 128;
 
 // Version of these shapes, in the ELF note; grows when a tool must know.

@@ -1,0 +1,156 @@
+// note.cc: the ELF note that describes the layout of the runtime to tools when DWARF was stripped: owner "Vitrine",
+// type 1. The format is debugger/core/note_format.md; a test of the inspection core compares the note with DWARF.
+//
+// Emitted by asm statements of one function that is never called: only there may sizes and offsets of C++ types become
+// assembler constants. Volatile asm statements keep their order. The roots are written as distances from themselves, so
+// that the note needs no relocation.
+#include "runtime2.h"
+
+#define STRING_(x) #x
+#define STRING(x) STRING_(x)
+#define IN_NOTE(text) ".pushsection .note.vitrine, \"a\", @note\n" text ".popsection\n"
+#define NAME(n) ".ascii \"" n "\"\n.zero 32 - (. - 1b)\n"
+
+#define ROOT(name, mangled) asm volatile(IN_NOTE("1:\n" NAME(name) ".quad " mangled " - .\n"))
+#define ENTRY(name, offset, size) \
+  asm volatile(IN_NOTE("1:\n" NAME(name) ".long %c0, %c1\n") : : "i"(int64(offset)), "i"(int64(size)))
+#define TYPE(type, cxx) ENTRY(#type, 0, sizeof(cxx))
+#define FIELD(type, cxx, field) ENTRY(#type "." #field, offsetof(cxx, field), sizeof(cxx::field))
+#define VALUE(type, name) ENTRY(#type ":" #name, name, 0)
+
+namespace vitrine::rt {
+
+using gslice = slice<g*>;
+
+__attribute__((noinline, used, retain)) void layoutnote();
+// Offsets of members of members are what the note is about.
+#pragma GCC diagnostic ignored "-Winvalid-offsetof"
+void layoutnote() {
+  asm volatile(IN_NOTE(".p2align 2\n"
+                       ".long 8, .Lvitrine_desc_end - .Lvitrine_desc, 1\n"
+                       ".asciz \"Vitrine\"\n"
+                       ".Lvitrine_desc:\n"
+                       ".ascii \"VTRN\"\n"
+                       ".long %c0\n"
+                       ".quad 0\n"
+                       ".long (.Lvitrine_fields - .Lvitrine_roots) / 40\n"
+                       ".long (.Lvitrine_desc_end - .Lvitrine_fields) / 40\n"
+                       ".Lvitrine_roots:\n")
+               :
+               : "i"(layoutVersion));
+  ROOT("sched", "_ZN7vitrine2rt5schedE");
+  ROOT("allgs", "_ZN7vitrine2rt5allgsE");
+  ROOT("allm", "_ZN7vitrine2rt4allmE");
+  ROOT("allp", "_ZN7vitrine2rt4allpE");
+  ROOT("gslabs", "_ZN7vitrine2rt6gslabsE");
+  ROOT("waitReasonStrings", "_ZN7vitrine2rt17waitReasonStringsE");
+  ROOT("m0", "_ZN7vitrine2rt2m0E");
+  ROOT("gomaxprocs", "_ZN7vitrine2rt10gomaxprocsE");
+  asm volatile(IN_NOTE(".Lvitrine_fields:\n"));
+  TYPE(g, g);
+  ENTRY("g.stack.lo", offsetof(g, stack.lo), sizeof(static_cast<g*>(nullptr)->stack.lo));
+  ENTRY("g.stack.hi", offsetof(g, stack.hi), sizeof(static_cast<g*>(nullptr)->stack.hi));
+  ENTRY("g.sched.sp", offsetof(g, sched.sp), sizeof(static_cast<g*>(nullptr)->sched.sp));
+  ENTRY("g.sched.pc", offsetof(g, sched.pc), sizeof(static_cast<g*>(nullptr)->sched.pc));
+  ENTRY("g.sched.bp", offsetof(g, sched.bp), sizeof(static_cast<g*>(nullptr)->sched.bp));
+  FIELD(g, g, atomicstatus);
+  FIELD(g, g, waitreason);
+  FIELD(g, g, issystem);
+  FIELD(g, g, guard);
+  FIELD(g, g, goid);
+  FIELD(g, g, m);
+  FIELD(g, g, waitsince);
+  FIELD(g, g, gopc);
+  FIELD(g, g, startpc);
+  FIELD(g, g, parentGoid);
+  FIELD(g, g, waitobject);
+  FIELD(g, g, schedlink);
+  FIELD(g, g, name);
+  FIELD(g, g, syscallsp);
+  FIELD(g, g, syscallpc);
+  FIELD(g, g, syscallbp);
+  FIELD(g, g, lockedm);
+  FIELD(g, g, stackclass);
+  TYPE(m, m);
+  FIELD(m, m, g0);
+  FIELD(m, m, gsignal);
+  FIELD(m, m, tls);
+  FIELD(m, m, procid);
+  FIELD(m, m, curg);
+  FIELD(m, m, p);
+  FIELD(m, m, nextp);
+  FIELD(m, m, id);
+  FIELD(m, m, locks);
+  FIELD(m, m, spinning);
+  FIELD(m, m, blocked);
+  FIELD(m, m, alllink);
+  FIELD(m, m, lockedg);
+  FIELD(m, m, nsteal);
+  TYPE(p, p);
+  FIELD(p, p, id);
+  FIELD(p, p, status);
+  FIELD(p, p, schedtick);
+  FIELD(p, p, m);
+  FIELD(p, p, runqhead);
+  FIELD(p, p, runqtail);
+  FIELD(p, p, runnext);
+  FIELD(p, p, runq);
+  FIELD(p, p, nsteal);
+  TYPE(schedt, schedt);
+  FIELD(schedt, schedt, goidgen);
+  FIELD(schedt, schedt, lastnow);
+  FIELD(schedt, schedt, midle);
+  FIELD(schedt, schedt, nmidle);
+  FIELD(schedt, schedt, mnext);
+  FIELD(schedt, schedt, pidle);
+  FIELD(schedt, schedt, npidle);
+  FIELD(schedt, schedt, nmspinning);
+  ENTRY("schedt.runq.head", offsetof(schedt, runq.head), sizeof(static_cast<schedt*>(nullptr)->runq.head));
+  ENTRY("schedt.runq.tail", offsetof(schedt, runq.tail), sizeof(static_cast<schedt*>(nullptr)->runq.tail));
+  FIELD(schedt, schedt, runqsize);
+  FIELD(schedt, schedt, ngsys);
+  ENTRY("schedt.gFree.n", offsetof(schedt, gFree.n), sizeof(static_cast<schedt*>(nullptr)->gFree.n));
+  FIELD(schedt, schedt, pollUntil);
+  FIELD(schedt, schedt, exiting);
+  FIELD(schedt, schedt, nsteal);
+  TYPE(slice, gslice);
+  FIELD(slice, gslice, array);
+  FIELD(slice, gslice, len);
+  FIELD(slice, gslice, cap);
+  TYPE(string, string);
+  FIELD(string, string, str);
+  FIELD(string, string, len);
+  TYPE(gslab, gslab);
+  FIELD(gslab, gslab, base);
+  FIELD(gslab, gslab, n);
+  TYPE(gobuf, gobuf);
+  FIELD(gobuf, gobuf, sp);
+  FIELD(gobuf, gobuf, pc);
+  FIELD(gobuf, gobuf, bp);
+  VALUE(gstatus, Gidle);
+  VALUE(gstatus, Grunnable);
+  VALUE(gstatus, Grunning);
+  VALUE(gstatus, Gsyscall);
+  VALUE(gstatus, Gwaiting);
+  VALUE(gstatus, Gmoribund_unused);
+  VALUE(gstatus, Gdead);
+  VALUE(gstatus, Genqueue_unused);
+  VALUE(gstatus, Gcopystack);
+  VALUE(gstatus, Gpreempted);
+  VALUE(gstatus, Gleaked);
+  VALUE(gstatus, Gdeadextra);
+  VALUE(gstatus, Gscan);
+  VALUE(pstatus, Pidle);
+  VALUE(pstatus, Prunning);
+  VALUE(pstatus, Psyscall);
+  VALUE(pstatus, Pgcstop);
+  VALUE(pstatus, Pdead);
+  VALUE(waitReason, waitReasonCount);
+  VALUE(gguard, gguardNone);
+  VALUE(gguard, gguardMprotect);
+  VALUE(gguard, gguardMadvise);
+  VALUE(gguard, gguardCanary);
+  asm volatile(IN_NOTE(".Lvitrine_desc_end:\n"));
+}
+
+}  // namespace vitrine::rt

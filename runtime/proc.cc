@@ -1,0 +1,258 @@
+// proc.cc: the life of a goroutine between run queues — status changes, parking, readying, and the scheduler's round.
+// Follows Go's proc.go.
+//
+// One park and one wakeup, step by step (a receive on an empty channel, then a send):
+//   1. gopark (on the goroutine) records why and what it waits for, and mcall()s park_m: the context goes into
+//      g->sched, the thread is on g0's stack.
+//   2. park_m: Grunning → Gwaiting, then dropg, and only then unlockf (it unlocks the channel). From that unlock on
+//      another thread may ready the g, so nothing of it is touched any more; its stack is no longer ours.
+//   3. schedule finds another g; execute makes it Grunning and gogo()s into it.
+//   4. The sender takes the sudog off the channel under its lock, writes the element, unlocks, and calls goready:
+//      Gwaiting → Grunnable, runqput(next), wakep.
+//   5. Some M takes it off a queue and executes it; mcall "returns" into gopark.
+//
+// Memory order of a hand-over: everything the parked side wrote is before its casgstatus(Gwaiting) and the unlock in
+// unlockf; the waker acquires that lock; the run queues publish with a release store of runqtail (proc_runq.cc).
+//
+// C++ state of a thread that belongs to a goroutine — the exception globals and errno — moves with it: execute loads
+// it, dropg saves it, both on g0 in functions that are never inlined, so that no thread-local address survives a
+// switch.
+#include "proc.h"
+
+#include <cerrno>
+#include <cstring>
+
+#include "runtime.h"
+
+namespace __cxxabiv1 {
+struct __cxa_eh_globals;
+extern "C" __cxa_eh_globals* __cxa_get_globals() noexcept;
+}  // namespace __cxxabiv1
+
+extern "C" {
+__attribute__((tls_model("initial-exec"))) __thread vitrine::rt::g* vitrine_tls_g;
+}
+
+namespace vitrine::rt {
+
+schedt sched;
+slice<g*> allgs;
+mutex allglock;
+slice<gslab> gslabs;
+m* allm;
+slice<p*> allp;
+int32 gomaxprocs;
+int32 ncpu;
+m m0;
+g g0;
+atomic<uint32> idlepMask[4];
+atomic<uint32> timerpMask[4];
+
+m* acquirem() {
+  m* mp = getg()->m;
+  mp->locks++;
+  return mp;
+}
+
+void releasem(m* mp) {
+  if (--mp->locks < 0) throw_("releasem: lock count below zero");
+}
+
+uint32 readgstatus(g* gp) { return gp->atomicstatus.load(__ATOMIC_ACQUIRE); }
+
+// Moves gp from oldval to newval; waits while a scanner holds the Gscan bit. The acquire-release CAS hands the stack
+// over: what the old owner wrote is visible to the new one.
+void casgstatus(g* gp, uint32 oldval, uint32 newval) {
+  if ((oldval & Gscan) != 0 || (newval & Gscan) != 0 || oldval == newval) {
+    print("runtime: casgstatus: oldval=", hex{oldval}, " newval=", hex{newval}, " g=", (const void*)gp, "\n");
+    throw_("casgstatus: bad incoming values");
+  }
+  for (int64 i = 0; !gp->atomicstatus.cas(oldval, newval, __ATOMIC_ACQ_REL); i++) {
+    uint32 now = readgstatus(gp);
+    if ((now & ~uint32(Gscan)) != oldval) {
+      print("runtime: casgstatus: goroutine ", gp->goid, " is ", now, ", expected ", oldval, " → ", newval, "\n");
+      throw_("casgstatus: wrong status");
+    }
+    if (i < 64)
+      procyield(10);
+    else
+      osyield();
+  }
+}
+
+bool castogscanstatus(g* gp, uint32 oldval) { return gp->atomicstatus.cas(oldval, oldval | Gscan, __ATOMIC_ACQ_REL); }
+
+// What the assembly calls when it finds itself where it must not be.
+void badmcall(void (*)(g*)) { throw_("mcall called on a scheduling stack"); }
+void badmcall2(void (*)(g*)) { throw_("mcall: the function returned"); }
+void badsystemstack() {
+  throw_("systemstack called from a stack that is neither g0, gsignal nor the current goroutine");
+}
+
+void casfrom_Gscanstatus(g* gp, uint32 oldval, uint32 newval) {
+  if ((oldval & Gscan) == 0 || !gp->atomicstatus.cas(oldval, newval, __ATOMIC_ACQ_REL))
+    throw_("casfrom_Gscanstatus: status was not held");
+}
+
+VITRINE_NOINLINE static void save_thread_state(g* gp) {
+  memcpy(&gp->eh, __cxxabiv1::__cxa_get_globals(), sizeof gp->eh);
+  memset(static_cast<void*>(__cxxabiv1::__cxa_get_globals()), 0, sizeof gp->eh);
+  gp->errno_ = errno;
+}
+
+VITRINE_NOINLINE static void load_thread_state(g* gp) {
+  memcpy(static_cast<void*>(__cxxabiv1::__cxa_get_globals()), &gp->eh, sizeof gp->eh);
+  errno = gp->errno_;
+}
+
+// Takes the current goroutine off this M. The caller has already moved its status on, or is about to, and still owns
+// it.
+void dropg(g* gp) {
+  m* mp = getg()->m;
+  save_thread_state(gp);
+  gp->m = nullptr;
+  mp->curg = nullptr;
+}
+
+// What every way off the M has in common, on g0, while the g is still Grunning and ours.
+static void leave(g* gp) {
+  san_arrived(getg());
+  checkcanary(gp);
+  gp->waitsince = coarsetime();
+  if (gp->waitsince > sched.lastnow.load(__ATOMIC_RELAXED)) sched.lastnow.store(gp->waitsince, __ATOMIC_RELAXED);
+}
+
+static void park_m(g* gp) {
+  m* mp = getg()->m;
+  leave(gp);
+  auto fn = mp->waitunlockf;
+  void* lk = mp->waitlock;
+  mp->waitunlockf = nullptr;
+  mp->waitlock = nullptr;
+  casgstatus(gp, Grunning, Gwaiting);
+  dropg(gp);
+  if (fn != nullptr && !fn(gp, lk)) {
+    casgstatus(gp, Gwaiting, Grunnable);
+    execute(gp, true);
+  }
+  schedule();
+}
+
+void gopark(bool (*unlockf)(g*, void*), void* lk, waitReason reason, void* waitobject) {
+  g* gp = getg();
+  if (gp == nullptr) foreign_would_park(waitReasonStrings[reason].str);
+  m* mp = gp->m;
+  if (gp == mp->g0 || gp == mp->gsignal) throw_("gopark on a scheduling or signal stack");
+  uint32 status = readgstatus(gp);
+  if (status != Grunning) throw_("gopark: the current goroutine is not running");
+  mp->waitlock = lk;
+  mp->waitunlockf = unlockf;
+  gp->waitreason = reason;
+  gp->waitobject = waitobject;
+  switch_to_g0(park_m);
+  gp->waitobject = nullptr;
+  gp->waitreason = waitReasonZero;
+}
+
+static bool parkunlock(g*, void* lk) {
+  unlock(static_cast<mutex*>(lk));
+  return true;
+}
+
+void goparkunlock(mutex* l, waitReason reason, void* waitobject) { gopark(parkunlock, l, reason, waitobject); }
+
+void ready(g* gp, bool next) {
+  if ((readgstatus(gp) & ~uint32(Gscan)) != Gwaiting) {
+    print("runtime: goready: goroutine ", gp->goid, " has status ", readgstatus(gp), "\n");
+    throw_("goready: the goroutine is not waiting");
+  }
+  g* me = getg();
+  m* mp = me != nullptr ? acquirem() : nullptr;
+  casgstatus(gp, Gwaiting, Grunnable);
+  if (mp != nullptr && mp->p != nullptr) {
+    runqput(mp->p, gp, next);
+  } else {
+    lock(&sched.lock);
+    globrunqput(gp);
+    unlock(&sched.lock);
+  }
+  wakep();
+  if (mp != nullptr) releasem(mp);
+}
+
+void goready(g* gp) { ready(gp, true); }
+
+static void gosched_m(g* gp) {
+  leave(gp);
+  casgstatus(gp, Grunning, Grunnable);
+  dropg(gp);
+  lock(&sched.lock);
+  globrunqput(gp);
+  unlock(&sched.lock);
+  schedule();
+}
+
+static bool worth_yielding(p* pp) {
+  return !runqempty(pp) || sched.runqsize.load(__ATOMIC_RELAXED) != 0 || pp->timers.len.load(__ATOMIC_RELAXED) != 0;
+}
+
+// Unlike Go: with nothing else to run the round trip over g0 is saved. The schedule tick still advances, so that a
+// goroutine that only yields does not look stuck.
+void gosched() {
+  g* gp = getg();
+  if (gp == nullptr) {
+    osyield();
+    return;
+  }
+  checkexiting();
+  p* pp = gp->m->p;
+  if (!worth_yielding(pp)) {
+    pp->schedtick++;
+    return;
+  }
+  switch_to_g0(gosched_m);
+}
+
+// Runs gp on this M, for ever as far as the caller is concerned. inheritTime: within the current time slice.
+void execute(g* gp, bool inheritTime) {
+  m* mp = getg()->m;
+  mp->curg = gp;
+  gp->m = mp;
+  casgstatus(gp, Grunnable, Grunning);
+  gp->preempt = 0;
+  if (!inheritTime) mp->p->schedtick++;
+  load_thread_state(gp);
+  san_leave(gp);
+  gogo(&gp->sched);
+  __builtin_unreachable();
+}
+
+// One round of the scheduler: find a runnable goroutine and run it. On g0; never returns.
+void schedule() {
+  m* mp = getg()->m;
+  if (mp->locks != 0) {
+    print("runtime: schedule: m ", mp->id, " holds ", mp->locks, " locks\n");
+    throw_("schedule: holding locks");
+  }
+  if (__builtin_expect(sched.exiting.load(__ATOMIC_RELAXED), 0)) stopforexit();
+  bool inheritTime;
+  g* gp = findrunnable(&inheritTime);
+  if (mp->spinning) resetspinning();
+  execute(gp, inheritTime);
+}
+
+uint32 fastrandn(uint32 n) {
+  g* gp = getg();
+  static atomic<uint64> foreign{88172645463325252ull};
+  uint64 x = gp != nullptr ? gp->m->fastrand : foreign.load(__ATOMIC_RELAXED);
+  x ^= x << 13;
+  x ^= x >> 7;
+  x ^= x << 17;
+  if (gp != nullptr)
+    gp->m->fastrand = x;
+  else
+    foreign.store(x, __ATOMIC_RELAXED);
+  return uint32((uint64(uint32(x >> 16)) * n) >> 32);
+}
+
+}  // namespace vitrine::rt

@@ -1,0 +1,112 @@
+// proc.h: what the scheduler's own files (proc*.cc, stack.cc, sanitize.cc, panic.cc, signal.cc, rt0.cc) share.
+#pragma once
+#include "runtime.h"
+
+namespace vitrine::rt {
+
+// asm_amd64.S
+void mcall(void (*fn)(g*));
+[[noreturn]] void gogo(gobuf* buf);
+uintptr gosave(gobuf* buf);
+void systemstack(void (*fn)(void*), void* arg);
+void goexit();
+void goentry();
+void mstart();
+
+// proc.cc
+bool castogscanstatus(g* gp, uint32 oldval);
+void casfrom_Gscanstatus(g* gp, uint32 oldval, uint32 newval);
+void dropg(g* gp);
+void ready(g* gp, bool next);
+[[noreturn]] void execute(g* gp, bool inheritTime);
+[[noreturn]] void schedule();
+
+// proc_runq.cc
+bool runqempty(p* pp);
+void runqput(p* pp, g* gp, bool next);
+g* runqget(p* pp, bool* inheritTime);
+g* runqsteal(p* pp, p* victim, bool stealRunNext);
+void globrunqput(g* gp);           // sched.lock held
+g* globrunqget(p* pp, int32 max);  // sched.lock held
+
+// proc_m.cc
+g* findrunnable(bool* inheritTime);
+void resetspinning();
+void wakep();
+void startm(p* pp, bool spinning);
+void stopm();
+void acquirep(p* pp);
+p* releasep();
+void wirep(p* pp);
+void pidleput(p* pp);  // sched.lock held
+p* pidleget();         // sched.lock held
+void wakePoller(int64 when);
+[[noreturn]] void stopforexit();  // on g0: this M runs no more code of the program
+void exitrun(g* gp);              // run() is over: called by runtime.main through mcall
+void mstart1();
+void mcommoninit(m* mp, int64 id);
+p* procresize(int32 nprocs);
+void minit(m* mp);
+
+// proc_new.cc
+void goexit1();
+void gostarted();
+void gostartcall(gobuf* buf, void (*fn)(), void* ctxt);
+void gostartcallfn(gobuf* buf, g* newg);
+g* malg(uint64 stacksize);
+void allgadd(g* gp);
+g* gfget(p* pp);
+void gfput(p* pp, g* gp);
+
+// stack.cc
+constexpr uint64 defaultStack = 64 << 10;
+void stackinit();
+bool stackalloc(g* gp, uint64 size);  // sets stack, guard, stackclass; false: no memory or address space
+void stackfree(g* gp);
+uint32 stackclassof(uint64 size);  // log2 of the slot for a stack of `size` bytes
+void checkcanary_slow(g* gp);
+inline void checkcanary(g* gp) {
+  if (__builtin_expect(gp->stackcanary != 0, 0)) checkcanary_slow(gp);
+}
+uint64 guardsize(const g* gp);  // bytes below stack.lo that fault; 0 for a canary
+
+// sanitize.cc: telling ASan, TSan and Valgrind about stacks. san_leave just before this thread moves to `to`'s stack,
+// san_arrived first thing on it.
+void san_leave(g* to);
+void san_arrived(g* self);
+void san_leave_dying(g* to);  // as san_leave, from a goroutine that will not come back
+void san_newg(g* gp);
+void san_deadg(g* gp);
+void san_m0(g* g0p);  // g0p is this thread's g0
+bool san_has_background_thread();
+// mcall with the announcements around it.
+void switch_to_g0(void (*fn)(g*));
+
+// proc_dead.cc
+constexpr int64 exitGrace = 100'000'000;  // ns that a goroutine in user code may delay run()'s return
+void awaitexit();
+// sched.lock held. Fatal if nothing can ever run again; false: only a foreign thread could change that.
+bool checkdead();
+void goroutineheader(g* gp);  // "goroutine 17 "reader" [chan receive]:"
+void dumpgoroutines();
+
+// panic.cc
+void initterminate();
+[[noreturn]] void exitprocess(int code);  // exit(3), with this thread no longer an M
+
+// signal.cc
+void initsig();
+void minitsignals(m* mp);
+
+// proc_dwarf.cc
+void forcedwarf();
+
+// debugvars (rt0.cc), from GODEBUG
+struct debugvars {
+  int32 stackguard;        // a gguard that every stack gets; 0: by budget
+  int32 stackguardbudget;  // stacks that may have an mprotect guard
+};
+extern debugvars debug;
+extern bool mainStarted;
+
+}  // namespace vitrine::rt

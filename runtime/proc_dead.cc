@@ -1,0 +1,102 @@
+// proc_dead.cc: "all goroutines are asleep - deadlock!" and the listing of goroutines that goes with it.
+//
+// When the last running M goes to sleep, nothing inside the runtime can ready a goroutine again: no timer is pending
+// (an M would sleep as the poller then, and not count as idle). Only a thread that is no M could: one that the program
+// started itself. So the verdict needs /proc/self/task: every task must be an M's, or ThreadSanitizer's own.
+#include <dirent.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <cstring>
+
+#include "proc.h"
+
+namespace vitrine::rt {
+
+static const char* const statusNames[] = {"idle", "runnable", "running",   "syscall",   "waiting", "moribund",
+                                          "dead", "enqueue",  "copystack", "preempted", "leaked",  "deadextra"};
+
+static void quoted(const char* name) {
+  if (name[0] != 0) print("\"", name, "\" ");
+}
+
+void goroutineheader(g* gp) {
+  uint32 status = readgstatus(gp) & ~uint32(Gscan);
+  print("goroutine ", gp->goid, " ");
+  quoted(gp->name);
+  print("[");
+  if (status == Gwaiting && gp->waitreason < waitReasonCount)
+    print(waitReasonStrings[gp->waitreason]);
+  else if (status < sizeof statusNames / sizeof *statusNames)
+    print(statusNames[status]);
+  else
+    print("status ", status);
+  print("]:\n\tstarted at pc ", hex{gp->startpc});
+  if (gp->waitobject != nullptr) print(", waiting on ", (const void*)gp->waitobject);
+  if (status == Gwaiting || status == Grunnable) print(", sp ", hex{gp->sched.sp});
+  print("\n\tcreated by goroutine ", gp->parentGoid, " at pc ", hex{gp->gopc}, "\n");
+}
+
+void dumpgoroutines() {
+  int64 n = __atomic_load_n(&allgs.len, __ATOMIC_ACQUIRE);
+  constexpr int64 most = 1000;
+  int64 shown = 0, left = 0;
+  for (int64 i = 0; i < n; i++) {
+    g* gp = allgs.array[i];
+    if ((readgstatus(gp) & ~uint32(Gscan)) == Gdead || gp->issystem) continue;
+    if (shown == most) {
+      left++;
+      continue;
+    }
+    shown++;
+    print("\n");
+    goroutineheader(gp);
+  }
+  if (left != 0) print("\n", shown, " of ", shown + left, " goroutines shown\n");
+}
+
+static bool isM(int64 tid) {
+  for (m* mp = __atomic_load_n(&allm, __ATOMIC_ACQUIRE); mp != nullptr; mp = mp->alllink)
+    if (mp->procid == tid) return true;
+  return false;
+}
+
+// Tasks of this process that are neither Ms nor ThreadSanitizer's background thread; -1: cannot tell.
+static int foreignthreads() {
+  DIR* d = opendir("/proc/self/task");
+  if (d == nullptr) return -1;
+  int64 first = 0;  // ThreadSanitizer starts its thread before anything else of the program runs
+  int n = 0;
+  while (dirent* e = readdir(d)) {
+    bool ok;
+    int32 tid = atoi32(e->d_name, &ok);
+    if (!ok || isM(tid)) continue;
+    if (san_has_background_thread() && (first == 0 || tid < first)) {
+      if (first == 0) n--;
+      first = tid;
+    }
+    n++;
+  }
+  closedir(d);
+  return n;
+}
+
+bool checkdead() {
+  if (sched.exiting.load() != 0) return true;
+  int64 run = sched.mnext - sched.nmfreed - sched.nmidle - sched.nmidlelocked - sched.nmsys;
+  if (run > 0) return true;
+  if (run < 0) {
+    print("runtime: checkdead: nmidle=", sched.nmidle, " mcount=", sched.mnext, "\n");
+    throw_("checkdead: inconsistent counts");
+  }
+  if (!mainStarted || sched.runqsize.load() != 0) return true;
+  for (int64 i = 0; i < allp.len; i++)
+    if (!runqempty(allp.array[i]) || allp.array[i]->timers.len.load() != 0) return true;
+  if (foreignthreads() != 0) return false;
+  unlock(&sched.lock);
+  print("fatal error: all goroutines are asleep - deadlock!\n");
+  dumpgoroutines();
+  _exit(2);
+}
+
+}  // namespace vitrine::rt

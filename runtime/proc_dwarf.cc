@@ -1,0 +1,27 @@
+// proc_dwarf.cc: makes sure that debuggers find what they need. Compilers drop types that nobody uses from DWARF, so
+// the ones that tools read are anchored here; run() calls forcedwarf, which pulls this object out of the archive.
+#include "proc.h"
+
+namespace vitrine::rt {
+
+// Never set: each is here to force its type into DWARF.
+struct dwarfanchors {
+  rt::gstatus gstatus;
+  rt::pstatus pstatus;
+  rt::waitReason waitReason;
+  rt::gguard gguard;
+  rt::gslab* gslab;
+  rt::stackslab* stackslab;
+  rt::hchan* hchan;
+  rt::sudog* sudog;
+  rt::chantype* chantype;
+  rt::timer* timer;
+  rt::gobuf* gobuf;
+};
+dwarfanchors unused;
+
+void layoutnote();
+
+void forcedwarf() { asm volatile("" : : "r"(&unused), "r"(&waitReasonStrings), "r"(&gslabs), "r"(&layoutnote)); }
+
+}  // namespace vitrine::rt

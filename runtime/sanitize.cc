@@ -1,0 +1,77 @@
+// sanitize.cc: tells AddressSanitizer and ThreadSanitizer which stack a thread stands on. The hooks are weak symbols: a
+// program built with a sanitizer brings them, any other leaves them null and pays one test per switch.
+//
+// Order on a switch, all on the leaving thread: san_leave(to) on the old stack, the switch, san_arrived(self) first
+// thing on the new one. ASan keeps the left stack's fake frames in g->fakestack. TSan's fibers are g->tsanfiber; every
+// g has one, a g0's is its thread's own.
+//
+// Runtime files are built without TSan's function entry and exit calls (runtime/CMakeLists.txt): functions that leave
+// by gogo never return, and TSan's shadow call stack of g0 would overflow.
+#include "proc.h"
+
+extern "C" {
+__attribute__((weak)) void __sanitizer_start_switch_fiber(void** fake_stack_save, const void* bottom, size_t size);
+__attribute__((weak)) void __sanitizer_finish_switch_fiber(void* fake_stack, const void** bottom_old, size_t* size_old);
+__attribute__((weak)) void __asan_unpoison_memory_region(const volatile void* addr, size_t size);
+__attribute__((weak)) void* __tsan_get_current_fiber(void);
+__attribute__((weak)) void* __tsan_create_fiber(unsigned flags);
+__attribute__((weak)) void __tsan_destroy_fiber(void* fiber);
+__attribute__((weak)) void __tsan_switch_to_fiber(void* fiber, unsigned flags);
+}
+
+namespace vitrine::rt {
+
+static bool asan() { return __sanitizer_start_switch_fiber != nullptr; }
+static bool tsan() { return __tsan_switch_to_fiber != nullptr; }
+
+__attribute__((no_sanitize("thread", "address"))) static void leave_for(g* self, g* to) {
+  if (asan())
+    __sanitizer_start_switch_fiber(self != nullptr ? &self->fakestack : nullptr, reinterpret_cast<void*>(to->stack.lo),
+                                   to->stack.hi - to->stack.lo);
+  if (tsan()) __tsan_switch_to_fiber(to->tsanfiber, 0);
+}
+
+__attribute__((no_sanitize("thread", "address"))) void san_leave(g* to) {
+  if (asan() || tsan()) leave_for(getg(), to);
+}
+
+// The goroutine will not come back: ASan may free its fake stack.
+__attribute__((no_sanitize("thread", "address"))) void san_leave_dying(g* to) {
+  if (asan() || tsan()) leave_for(nullptr, to);
+}
+
+__attribute__((no_sanitize("thread", "address"))) void san_arrived(g* self) {
+  if (asan()) __sanitizer_finish_switch_fiber(self->fakestack, nullptr, nullptr);
+}
+
+void san_newg(g* gp) {
+  gp->fakestack = nullptr;
+  if (asan() && __asan_unpoison_memory_region != nullptr)
+    __asan_unpoison_memory_region(reinterpret_cast<void*>(gp->stack.lo), gp->stack.hi - gp->stack.lo);
+  if (tsan() && gp->tsanfiber == nullptr) gp->tsanfiber = __tsan_create_fiber(0);
+}
+
+void san_deadg(g* gp) {
+  if (tsan() && gp->tsanfiber != nullptr) {
+    __tsan_destroy_fiber(gp->tsanfiber);
+    gp->tsanfiber = nullptr;
+  }
+}
+
+void san_m0(g* g0p) {
+  if (tsan()) g0p->tsanfiber = __tsan_get_current_fiber();
+}
+
+bool san_has_background_thread() { return tsan(); }
+
+__attribute__((no_sanitize("thread"))) void switch_to_g0(void (*fn)(g*)) {
+  if (__builtin_expect(!asan() && !tsan(), 1)) {
+    mcall(fn);
+    return;
+  }
+  leave_for(getg(), getg()->m->g0);
+  mcall(fn);
+  san_arrived(getg());
+}
+
+}  // namespace vitrine::rt

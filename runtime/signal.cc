@@ -1,0 +1,92 @@
+// signal.cc: SIGSEGV and SIGBUS, to tell a stack overflow from any other fault. Every M has a signal stack (its
+// gsignal), because the overflowed one has no room. Other handlers of the program are chained to.
+//
+// No goroutine is ever switched in a handler: it looks at the fault, prints, and lets the default action kill the
+// process with the faulting frame intact for the core.
+#include <sys/mman.h>
+
+#include <csignal>
+#include <cstring>
+
+#include "proc.h"
+
+namespace vitrine::rt {
+
+static struct sigaction oldsegv, oldbus;
+constexpr uint64 gsignalBytes = 64 << 10;
+
+// A frame name that explains itself in a backtrace of the core.
+VITRINE_NOINLINE static void goroutine_overflowed_its_stack(g* gp, uintptr addr) {
+  print("runtime: goroutine ", gp->goid);
+  if (gp->name[0] != 0) print(" \"", (const char*)gp->name, "\"");
+  print(" overflowed its stack: address ", hex{addr}, " is in the guard below [", hex{gp->stack.lo}, ", ",
+        hex{gp->stack.hi}, "), stack size ", (uint64(1) << gp->stackclass) / 1024,
+        " KiB (go_options::stack_size sets it)\nfatal error: stack overflow\n\n");
+  goroutineheader(gp);
+}
+
+static void chain(int sig, siginfo_t* info, void* context, const struct sigaction& old) {
+  if ((old.sa_flags & SA_SIGINFO) != 0 && old.sa_sigaction != nullptr) {
+    old.sa_sigaction(sig, info, context);
+    return;
+  }
+  if (old.sa_handler != SIG_DFL && old.sa_handler != SIG_IGN) {
+    old.sa_handler(sig);
+    return;
+  }
+  // The default action, by the instruction itself: it faults again when we return. A signal that was sent is re-sent.
+  signal(sig, SIG_DFL);
+  if (info->si_code <= 0) raise(sig);
+}
+
+static void sigfault(int sig, siginfo_t* info, void* context) {
+  g* gp = getg();
+  uintptr addr = uintptr(info->si_addr);
+  if (gp != nullptr && info->si_code > 0 && gp->stack.lo != 0 && gp != gp->m->g0) {
+    uintptr lo = gp->stack.lo;
+    if (addr < lo && addr >= lo - guardsize(gp)) {
+      goroutine_overflowed_its_stack(gp, addr);
+      signal(sig, SIG_DFL);
+      return;
+    }
+  }
+  chain(sig, info, context, sig == SIGSEGV ? oldsegv : oldbus);
+}
+
+void initsig() {
+  struct sigaction sa;
+  memset(&sa, 0, sizeof sa);
+  sa.sa_sigaction = sigfault;
+  sa.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART | SA_NODEFER;
+  sigemptyset(&sa.sa_mask);
+  sigaction(SIGSEGV, &sa, &oldsegv);
+  sigaction(SIGBUS, &sa, &oldbus);
+}
+
+void minitsignals(m* mp) {
+  stack_t old;
+  if (mp->gsignal == nullptr) {
+    void* p = mmap(nullptr, gsignalBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED) throw_("minit: no memory for a signal stack");
+    mp->gsignal = static_cast<g*>(persistentalloc(sizeof(g), 64));
+    mp->gsignal->m = mp;
+    mp->gsignal->issystem = 1;
+    mp->gsignal->stack = {uintptr(p), uintptr(p) + gsignalBytes};
+  }
+  // A program (or sanitizer) that already gave this thread a signal stack keeps it.
+  if (sigaltstack(nullptr, &old) == 0 && (old.ss_flags & SS_DISABLE) != 0) {
+    stack_t ss;
+    memset(&ss, 0, sizeof ss);
+    ss.ss_sp = reinterpret_cast<void*>(mp->gsignal->stack.lo);
+    ss.ss_size = gsignalBytes;
+    sigaltstack(&ss, nullptr);
+  }
+  if (mp != &m0) {
+    sigset_t set;
+    sigemptyset(&set);
+    memcpy(&set, &mp->sigmask, sizeof mp->sigmask);
+    pthread_sigmask(SIG_SETMASK, &set, nullptr);
+  }
+}
+
+}  // namespace vitrine::rt
