@@ -10,6 +10,12 @@ add_library(vitrine_inspect_low STATIC
   ${CMAKE_CURRENT_LIST_DIR}/memory.cc
   ${CMAKE_CURRENT_LIST_DIR}/proc_files.cc
   ${CMAKE_CURRENT_LIST_DIR}/program.cc
+  ${CMAKE_CURRENT_LIST_DIR}/program_cfi.cc
+  ${CMAKE_CURRENT_LIST_DIR}/program_files.cc
+  ${CMAKE_CURRENT_LIST_DIR}/program_names.cc
+  ${CMAKE_CURRENT_LIST_DIR}/program_symbols.cc
+  ${CMAKE_CURRENT_LIST_DIR}/program_types.cc
+  ${CMAKE_CURRENT_LIST_DIR}/program_units.cc
   ${CMAKE_CURRENT_LIST_DIR}/target_core.cc
   ${CMAKE_CURRENT_LIST_DIR}/target_proc.cc
   ${CMAKE_CURRENT_LIST_DIR}/unwind.cc
@@ -17,4 +23,4 @@ add_library(vitrine_inspect_low STATIC
 set_target_properties(vitrine_inspect_low PROPERTIES
   POSITION_INDEPENDENT_CODE ON CXX_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON)
 target_include_directories(vitrine_inspect_low PUBLIC ${CMAKE_CURRENT_LIST_DIR})
-target_link_libraries(vitrine_inspect_low PUBLIC vitrine_flags PkgConfig::VITRINE_ELFUTILS Threads::Threads)
+target_link_libraries(vitrine_inspect_low PUBLIC vitrine_flags PkgConfig::VITRINE_ELFUTILS Threads::Threads ${CMAKE_DL_LIBS})

@@ -1,28 +1,192 @@
+// program.cc: the Program over all modules of a target: finds the module of an address, asks its parts, remembers the
+// answers. Opening reads nothing but the list of modules; each file is opened when something is asked of it.
+//
+// Parts (each of one module): program_files (which files), program_symbols (ELF symbols, notes), program_units (pc →
+// functions and lines), program_cfi (pc → CFI row); and program_types (names → types and variables, over all modules).
+//
+// One lock around everything: libdw is not safe for use by several threads, and the unwinder's workers ask for rows.
 #include "program.h"
+
+#include <algorithm>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <unordered_map>
+
+#include "program_cfi.h"
+#include "program_files.h"
+#include "program_names.h"
+#include "program_symbols.h"
+#include "program_types.h"
+#include "program_units.h"
+
 namespace vitrine::inspect {
 namespace {
-class Empty : public Program {
+
+// Of one module; the members are in the order of their dependence.
+struct ModuleParts {
+  ModuleParts(Target& target, const Module& module)
+      : files(target, module), symbols(files), units(files), cfi(files), names(files, units) {}
+  ModuleFiles files;
+  ModuleSymbols symbols;
+  ModuleUnits units;
+  ModuleCfi cfi;
+  NameIndex names;
+};
+
+// Libraries of the system, whose types are never asked for: a name that is nowhere must not cost their DWARF.
+bool is_system_library(const std::string& path) {
+  const std::string_view base = std::string_view(path).substr(path.rfind('/') + 1);
+  for (std::string_view s : {"ld-linux", "libc.so", "libc-", "libm.so", "libm-", "libpthread", "libdl.so", "librt.so",
+                             "libgcc_s", "libstdc++", "libc++", "["})
+    if (base.starts_with(s)) return true;
+  return false;
+}
+
+class ElfProgram : public Program {
  public:
-  const Type* type(std::string_view) override { return nullptr; }
-  std::vector<Variable> variable(std::string_view) override { return {}; }
-  std::uint64_t symbol(std::string_view) override { return 0; }
-  std::vector<Note> notes(std::string_view, std::uint32_t) override { return {}; }
-  const std::vector<Location>& locate(std::uint64_t) override { return unknown_; }
-  std::uint64_t function_start(std::uint64_t) override { return 0; }
-  const CfiRow* cfi(std::uint64_t) override { return nullptr; }
-  bool unwind_slow(std::uint64_t, const Registers&, Memory&, Registers&) override { return false; }
-  bool has_debug_info() const override { return false; }
-  std::vector<std::string> warnings() const override { return {}; }
-  std::string language(std::uint64_t) override { return ""; }
+  explicit ElfProgram(Target& target);
+  const Type* type(std::string_view qualified) override {
+    std::lock_guard lock(mutex_);
+    return types_->type(qualified);
+  }
+  std::vector<Variable> variable(std::string_view qualified) override {
+    std::lock_guard lock(mutex_);
+    return types_->variable(qualified);
+  }
+  std::uint64_t symbol(std::string_view name) override;
+  std::vector<Note> notes(std::string_view owner, std::uint32_t type) override;
+  const std::vector<Location>& locate(std::uint64_t pc) override;
+  std::uint64_t function_start(std::uint64_t pc) override;
+  const CfiRow* cfi(std::uint64_t pc) override;
+  bool unwind_slow(std::uint64_t pc, const Registers& in, Memory& memory, Registers& out,
+                   std::uint64_t* bad_address) override;
+  bool has_debug_info() const override;
+  std::vector<std::string> warnings() const override;
+  std::string language(std::uint64_t pc) override;
 
  private:
-  std::vector<Location> unknown_ = std::vector<Location>(1);
+  ModuleParts* at(std::uint64_t pc);
+
+  mutable std::recursive_mutex mutex_;
+  mutable std::deque<ModuleParts> modules_;  // the program first, then by address
+  std::vector<ModuleParts*> by_address_;
+  std::unique_ptr<TypeTable> types_;
+  std::unordered_map<std::uint64_t, std::vector<Location>> located_;
+  std::unordered_map<std::uint64_t, std::unique_ptr<CfiRow>> rows_;
 };
+
+ElfProgram::ElfProgram(Target& target) {
+  std::vector<const Module*> order;
+  for (const Module& m : target.modules()) order.push_back(&m);
+  std::stable_sort(order.begin(), order.end(), [](const Module* a, const Module* b) { return a->main > b->main; });
+  for (const Module* m : order) modules_.emplace_back(target, *m);
+  std::vector<TypeTable::Unit> sources;
+  for (ModuleParts& m : modules_) {
+    by_address_.push_back(&m);
+    if (m.files.module().main || !is_system_library(m.files.module().path))
+      sources.push_back({&m.files, &m.units, &m.names});
+  }
+  std::sort(by_address_.begin(), by_address_.end(),
+            [](ModuleParts* a, ModuleParts* b) { return a->files.module().lo < b->files.module().lo; });
+  types_ = std::make_unique<TypeTable>(std::move(sources));
+}
+
+ModuleParts* ElfProgram::at(std::uint64_t pc) {
+  auto it = std::upper_bound(by_address_.begin(), by_address_.end(), pc,
+                             [](std::uint64_t a, ModuleParts* m) { return a < m->files.module().lo; });
+  if (it == by_address_.begin()) return nullptr;
+  --it;
+  return pc < (*it)->files.module().hi ? *it : nullptr;
+}
+
+std::uint64_t ElfProgram::symbol(std::string_view name) {
+  std::lock_guard lock(mutex_);
+  for (ModuleParts& m : modules_)
+    if (const std::uint64_t a = m.symbols.address(name)) return a;
+  return 0;
+}
+
+std::vector<Program::Note> ElfProgram::notes(std::string_view owner, std::uint32_t type) {
+  std::lock_guard lock(mutex_);
+  std::vector<Note> out;
+  for (ModuleParts& m : modules_) m.symbols.notes(owner, type, out);
+  return out;
+}
+
+const std::vector<Location>& ElfProgram::locate(std::uint64_t pc) {
+  std::lock_guard lock(mutex_);
+  if (const auto it = located_.find(pc); it != located_.end()) return it->second;
+  std::vector<Location> out;
+  if (ModuleParts* m = at(pc)) {
+    m->units.locate(pc, out);
+    if (out.empty()) out.emplace_back();
+    if (out.back().function.empty()) out.back().function = readable_symbol(m->symbols.at(pc).name);
+  }
+  if (out.empty()) out.emplace_back();
+  return located_[pc] = std::move(out);
+}
+
+std::uint64_t ElfProgram::function_start(std::uint64_t pc) {
+  std::lock_guard lock(mutex_);
+  ModuleParts* m = at(pc);
+  if (!m) return 0;
+  const std::uint64_t start = m->units.function_start(pc);
+  return start ? start : m->symbols.at(pc).start;
+}
+
+const CfiRow* ElfProgram::cfi(std::uint64_t pc) {
+  std::lock_guard lock(mutex_);
+  auto [it, fresh] = rows_.try_emplace(pc);
+  if (fresh) {
+    if (ModuleParts* m = at(pc)) {
+      CfiRow row;
+      if (m->cfi.row(pc, row)) it->second = std::make_unique<CfiRow>(row);
+    }
+  }
+  return it->second.get();
+}
+
+bool ElfProgram::unwind_slow(std::uint64_t pc, const Registers& in, Memory& memory, Registers& out,
+                             std::uint64_t* bad_address) {
+  std::lock_guard lock(mutex_);
+  ModuleParts* m = at(pc);
+  return m && m->cfi.unwind(pc, in, memory, out, bad_address);
+}
+
+bool ElfProgram::has_debug_info() const {
+  std::lock_guard lock(mutex_);
+  for (ModuleParts& m : modules_) {
+    if (m.files.module().main) {
+      if (m.files.has_any_dwarf()) return true;
+    } else if (!is_system_library(m.files.module().path) && m.files.has_own_dwarf()) {
+      return true;
+    }
+  }
+  return false;
+}
+
+std::vector<std::string> ElfProgram::warnings() const {
+  std::lock_guard lock(mutex_);
+  std::vector<std::string> out;
+  for (const ModuleParts& m : modules_) out.insert(out.end(), m.files.problems().begin(), m.files.problems().end());
+  return out;
+}
+
+std::string ElfProgram::language(std::uint64_t pc) {
+  std::lock_guard lock(mutex_);
+  ModuleParts* m = at(pc);
+  return m ? m->units.language(pc) : "";
+}
+
 }  // namespace
+
 const Field* Type::field(std::string_view wanted) const {
   for (const Field& f : fields)
     if (f.name == wanted) return &f;
   return nullptr;
 }
-std::unique_ptr<Program> Program::open(Target&) { return std::make_unique<Empty>(); }
+
+std::unique_ptr<Program> Program::open(Target& target) { return std::make_unique<ElfProgram>(target); }
+
 }  // namespace vitrine::inspect

@@ -54,7 +54,8 @@ struct Location {
 
 // How one CFI row finds the caller. Rows are the same for every pc of a range, so they are cached by pc.
 struct CfiRow {
-  enum class Cfa : std::uint8_t { none, reg_offset, expression };
+  // deref: the CFA is the word at cfa_reg + cfa_offset (functions that realign their stack).
+  enum class Cfa : std::uint8_t { none, reg_offset, deref, expression };
   Cfa cfa = Cfa::none;
   bool end = false;           // return address undefined: the outermost frame
   bool signal = false;        // a signal frame: the pc is exact, not a return address
@@ -89,10 +90,13 @@ class Program {
   // The declared (not artificial) entry of the function that contains pc; 0: unknown.
   virtual std::uint64_t function_start(std::uint64_t pc) = 0;
 
-  // The CFI row for an instruction; null when no CFI covers it.
+  // The CFI row for an instruction; null when no CFI covers it. Like every function here it may be called from several
+  // threads (there is one lock); the row lives as long as the Program.
   virtual const CfiRow* cfi(std::uint64_t pc) = 0;
-  // The slow path for rows with expressions: applies the rules with libdw. False: cannot.
-  virtual bool unwind_slow(std::uint64_t pc, const Registers& in, Memory& memory, Registers& out) = 0;
+  // The slow path for rows with expressions: applies the rules with libdw. False: cannot; a memory word that could
+  // not be read is then in *bad_address, if given.
+  virtual bool unwind_slow(std::uint64_t pc, const Registers& in, Memory& memory, Registers& out,
+                           std::uint64_t* bad_address = nullptr) = 0;
 
   virtual bool has_debug_info() const = 0;  // any module of ours with DWARF
   virtual std::vector<std::string> warnings() const = 0;

@@ -1,14 +1,178 @@
+// unwind.cc: walks one stack.
+//
+// One step, from a frame's registers to its caller's:
+//   1. The CFI row of the lookup pc: the pc itself where execution was interrupted (frame 0 of a thread, the frame
+//      below a signal handler), pc - 1 for a return address and for a saved context, because a call may be the last
+//      instruction of its function and a resume label has a `nop` of the same row before it.
+//   2. Return address undefined: this is the outermost frame, a clean end.
+//   3. CFA and saved registers by the row; by libdw's expressions where the row cannot hold them.
+//   4. No row: the frame pointer, if it points up this stack; such frames are tagged, since compilers use rbp for
+//      other things. A frame that was entered at an address without any code (a call of a null pointer) has its return
+//      address at its stack pointer still.
+//   5. A return address of 0 also ends the stack: what Go's older goexit and hand-made stacks have at their bottom.
+//
+// A walk ends for sure: the CFA must grow from frame to frame. It may go elsewhere only through a signal frame (from
+// the signal stack back), or, when the caller gave no bounds, by leaving the part that was walked so far (a switch to
+// another stack that CFI follows, as systemstack's does) — and that at most kMaxSwitches times.
+// Rejected: scanning the stack for words that look like return addresses. It finds frames that are long gone.
 #include "unwind.h"
+
+#include "low_text.h"
+#include "unwind_step.h"
+
 namespace vitrine::inspect {
-struct Unwinder::Impl {};
-Unwinder::Unwinder(Program&, Memory&) : impl_(new Impl) {}
-Unwinder::~Unwinder() { delete impl_; }
-StackWalk Unwinder::walk(const Registers& start, bool exact, StackBounds, std::size_t) {
+namespace {
+
+constexpr int kMaxSwitches = 8;
+constexpr std::uint64_t kPage = 4096;
+
+StepResult fail(StackEnd end, std::uint64_t bad) { return {false, How::start, false, end, bad}; }
+
+bool inside(StackBounds b, std::uint64_t lo, std::uint64_t hi) {
+  return b.hi == 0 || (lo >= b.lo && hi <= b.hi && lo <= hi);
+}
+
+StepResult by_frame_pointer(Memory& memory, const Registers& in, StackBounds bounds, Registers& out) {
+  const std::uint64_t sp = in.r[kRsp], bp = in.r[kRbp];
+  if (!in.has(kRbp) || bp < sp || (bp & 7) != 0 || bp + 16 < bp || !inside(bounds, bp, bp + 16))
+    return fail(StackEnd::no_rule, in.r[kRip]);
+  std::uint64_t words[2];
+  if (Status s = memory.read(bp, std::as_writable_bytes(std::span(words))); !s)
+    return fail(StackEnd::unreadable, s.error().address.value_or(bp));
+  out = Registers{};
+  out.set(kRbp, words[0]);
+  out.set(kRsp, bp + 16);
+  out.set(kRip, words[1]);
+  return {true, How::frame_pointer, false, StackEnd::bottom, 0};
+}
+
+StepResult by_return_slot(Memory& memory, const Registers& in, Registers& out) {
+  const std::uint64_t sp = in.r[kRsp];
+  auto ra = memory.get<std::uint64_t>(sp);
+  if (!ra) return fail(StackEnd::unreadable, ra.error().address.value_or(sp));
+  out = in;
+  out.set(kRsp, sp + 8);
+  out.set(kRip, *ra);
+  return {true, How::return_slot, false, StackEnd::bottom, 0};
+}
+
+StepResult by_row(Program& program, Memory& memory, const CfiRow& row, std::uint64_t lookup, const Registers& in,
+                  StackBounds bounds, Registers& out) {
+  const How how = row.signal ? How::signal : How::cfi;
+  if (row.complex_rules) {
+    std::uint64_t bad = 0;
+    if (!program.unwind_slow(lookup, in, memory, out, &bad))
+      return bad ? fail(StackEnd::unreadable, bad) : fail(StackEnd::no_rule, lookup);
+    return {true, how, row.signal, StackEnd::bottom, 0};
+  }
+  if (!in.has(row.cfa_reg)) return fail(StackEnd::no_rule, lookup);
+  std::uint64_t cfa = in.r[row.cfa_reg] + static_cast<std::uint64_t>(static_cast<std::int64_t>(row.cfa_offset));
+  if (row.cfa == CfiRow::Cfa::deref) {
+    auto word = memory.get<std::uint64_t>(cfa);
+    if (!word) return fail(StackEnd::unreadable, word.error().address.value_or(cfa));
+    cfa = *word;
+  }
+  // Before anything is read at a CFA that cannot be one.
+  if (!row.signal && bounds.hi != 0 && (cfa < bounds.lo || cfa > bounds.hi)) return fail(StackEnd::left_stack, cfa);
+  const auto slot = [&](int n) { return cfa + static_cast<std::uint64_t>(static_cast<std::int64_t>(row.offset[n])); };
+  auto ra = memory.get<std::uint64_t>(slot(kRip));
+  if (!ra) return fail(StackEnd::unreadable, ra.error().address.value_or(slot(kRip)));
+  out = in;
+  for (int n = 0; n < kRip; n++) {
+    if (row.undefined >> n & 1) out.forget(n);
+    if (!(row.saved >> n & 1)) continue;
+    if (auto v = memory.get<std::uint64_t>(slot(n)))
+      out.set(n, *v);
+    else
+      out.forget(n);
+  }
+  out.set(kRsp, cfa);
+  out.set(kRip, *ra);
+  return {true, how, row.signal, StackEnd::bottom, 0};
+}
+
+}  // namespace
+
+StepResult unwind_step(Program& program, Memory& memory, const Registers& in, bool exact, StackBounds bounds,
+                       Registers& out) {
+  const std::uint64_t pc = in.r[kRip];
+  const std::uint64_t lookup = exact || pc == 0 ? pc : pc - 1;
+  StepResult step;
+  if (const CfiRow* row = program.cfi(lookup)) {
+    if (row->end) return fail(StackEnd::bottom, 0);
+    step = by_row(program, memory, *row, lookup, in, bounds, out);
+  } else {
+    std::byte code;
+    const bool no_code = exact && memory.read_prefix(pc, std::span(&code, 1), Space::code) == 0;
+    step = no_code ? by_return_slot(memory, in, out) : by_frame_pointer(memory, in, bounds, out);
+  }
+  if (step.ok && out.r[kRip] == 0) return fail(StackEnd::bottom, 0);
+  return step;
+}
+
+WalkEnd walk_stack(Program& program, Memory& memory, Registers regs, bool exact, StackBounds bounds,
+                   const std::function<bool(const Frame&)>& frame) {
+  How how = How::start;
+  if (bounds.hi != 0 && (regs.r[kRsp] < bounds.lo || regs.r[kRsp] > bounds.hi)) {
+    frame({regs.r[kRip], regs.r[kRsp], how, exact});
+    return {StackEnd::left_stack, regs.r[kRsp]};
+  }
+  std::uint64_t walked_from = regs.r[kRsp];
+  int switches = 0;
+  for (;;) {
+    if (!frame({regs.r[kRip], regs.r[kRsp], how, exact})) return {StackEnd::depth_limit, regs.r[kRsp]};
+    Registers caller;
+    const StepResult step = unwind_step(program, memory, regs, exact, bounds, caller);
+    if (!step.ok) return {step.end, step.bad_address};
+    const std::uint64_t sp = caller.r[kRsp];
+    if (sp <= regs.r[kRsp]) {
+      const bool elsewhere = sp < walked_from && walked_from - sp >= kPage;
+      const bool allowed = step.how == How::signal || (bounds.hi == 0 && elsewhere);
+      if (!allowed || ++switches > kMaxSwitches) return {StackEnd::not_growing, sp};
+      walked_from = sp;
+    }
+    if (bounds.hi != 0 && step.how != How::signal && sp > bounds.hi) return {StackEnd::left_stack, sp};
+    regs = caller;
+    how = step.how;
+    exact = step.exact;
+  }
+}
+
+std::string StackWalk::explain() const {
+  switch (end) {
+    case StackEnd::bottom:
+      return "";
+    case StackEnd::depth_limit:
+      return "the stack goes on beyond " + std::to_string(frames.size()) + " frames";
+    case StackEnd::no_rule:
+      return "no unwind information for the code at " + hex(bad_address);
+    case StackEnd::unreadable:
+      return "the stack cannot be read at " + hex(bad_address);
+    case StackEnd::not_growing:
+      return "the stack does not grow at " + hex(bad_address) + " (corrupt?)";
+    case StackEnd::left_stack:
+      return hex(bad_address) + " is outside of the stack (corrupt?)";
+  }
+  return "";
+}
+
+StackWalk Unwinder::walk(const Registers& start, bool exact, StackBounds bounds, std::size_t max_depth) {
   StackWalk w;
-  w.frames.push_back({start.r[kRip], start.r[kRsp], How::start, exact});
-  w.end = StackEnd::no_rule;
+  const WalkEnd end = walk_stack(program_, memory_, start, exact, bounds, [&](const Frame& f) {
+    if (w.frames.size() >= max_depth) return false;
+    w.frames.push_back(f);
+    return true;
+  });
+  w.end = end.end;
+  w.bad_address = end.bad_address;
   return w;
 }
-bool Unwinder::step(const Registers&, bool, Registers&, How&, std::uint64_t&) { return false; }
-std::string StackWalk::explain() const { return ""; }
+
+bool Unwinder::step(const Registers& in, bool exact, Registers& out, How& how, std::uint64_t& bad_address) {
+  const StepResult s = unwind_step(program_, memory_, in, exact, {}, out);
+  how = s.how;
+  bad_address = s.bad_address;
+  return s.ok;
+}
+
 }  // namespace vitrine::inspect

@@ -11,13 +11,15 @@
 
 namespace vitrine::inspect {
 
-enum class How : std::uint8_t { start, cfi, frame_pointer, signal };
+// return_slot: the frame below had jumped to an address without code (a call of a null pointer), so its return address
+// lies at its stack pointer.
+enum class How : std::uint8_t { start, cfi, frame_pointer, signal, return_slot };
 
 struct Frame {
-  std::uint64_t pc = 0;     // for display and lookup use lookup_pc()
-  std::uint64_t sp = 0;     // stack pointer in this frame
+  std::uint64_t pc = 0;  // for display and lookup use lookup_pc()
+  std::uint64_t sp = 0;  // stack pointer in this frame
   How how = How::start;
-  bool exact = false;       // pc is the next instruction itself (frame 0 of a thread, after a signal), not a return address
+  bool exact = false;  // pc is the next instruction itself (frame 0 of a thread, after a signal), not a return address
   std::uint64_t lookup_pc() const { return exact || pc == 0 ? pc : pc - 1; }
 };
 
@@ -37,15 +39,16 @@ struct StackBounds {
 
 class Unwinder {
  public:
-  Unwinder(Program& program, Memory& memory);
-  ~Unwinder();
+  Unwinder(Program& program, Memory& memory) : program_(program), memory_(memory) {}
   // exact: the start pc is an interrupted instruction (a thread), not a saved resume point.
   StackWalk walk(const Registers& start, bool exact, StackBounds bounds, std::size_t max_depth = 1 << 20);
-  // Registers of the caller of a frame; false: no rule. Used to present a selected goroutine's frames.
+  // Registers of the caller of a frame; false: there is none, or (bad_address != 0) it cannot be found. When how is
+  // signal, the caller's pc is exact.
   bool step(const Registers& in, bool exact, Registers& out, How& how, std::uint64_t& bad_address);
 
   // Many stacks at once: walks contexts in parallel where the target allows it and calls
-  // sink(index, pcs, count, end) for each, from several threads; pcs are lookup pcs. Returns false when cancelled.
+  // sink(index, pcs, count, end, bad_address) for each, from several threads; pcs are lookup pcs, valid during the
+  // call. Returns false when cancelled; `cancelled` is polled on the calling thread only.
   struct Context {
     std::uint64_t pc, sp, bp;
     StackBounds bounds;
@@ -55,8 +58,8 @@ class Unwinder {
   bool walk_many(const std::vector<Context>& contexts, const BulkSink& sink, const std::function<bool()>& cancelled);
 
  private:
-  struct Impl;
-  Impl* impl_;
+  Program& program_;
+  Memory& memory_;
 };
 
 }  // namespace vitrine::inspect

@@ -1,0 +1,92 @@
+// program_symbols.cc: .symtab of the image or its debug file, and .dynsym; both tables are read on first use.
+#include "program_symbols.h"
+
+#include <gelf.h>
+
+#include <algorithm>
+
+#include "elf_image.h"
+
+namespace vitrine::inspect {
+
+void ModuleSymbols::load_table(Elf* elf, std::uint32_t section_type) {
+  for (Elf_Scn* scn = nullptr; elf && (scn = elf_nextscn(elf, scn));) {
+    GElf_Shdr sh;
+    if (!gelf_getshdr(scn, &sh) || sh.sh_type != section_type || sh.sh_entsize == 0) continue;
+    Elf_Data* data = elf_getdata(scn, nullptr);
+    if (!data) continue;
+    const std::size_t n = sh.sh_size / sh.sh_entsize;
+    by_name_.reserve(by_name_.size() + n);
+    for (std::size_t i = 0; i < n; i++) {
+      GElf_Sym sym;
+      if (!gelf_getsym(data, static_cast<int>(i), &sym)) break;
+      const int type = GELF_ST_TYPE(sym.st_info);
+      if (sym.st_shndx == SHN_UNDEF || sym.st_shndx == SHN_ABS || type == STT_TLS || type == STT_SECTION ||
+          type == STT_FILE)
+        continue;
+      const char* name = elf_strptr(elf, sh.sh_link, sym.st_name);
+      if (!name || !*name) continue;
+      const std::uint64_t at = sym.st_value + files_.bias();
+      const bool global = GELF_ST_BIND(sym.st_info) != STB_LOCAL;
+      auto [it, fresh] = by_name_.try_emplace(name, at);
+      if (!fresh && global) it->second = at;
+      if (type == STT_FUNC || type == STT_GNU_IFUNC || type == STT_NOTYPE) {
+        GElf_Shdr in;
+        Elf_Scn* home = elf_getscn(elf, sym.st_shndx);
+        if (!home || !gelf_getshdr(home, &in) || !(in.sh_flags & SHF_EXECINSTR)) continue;
+        code_.push_back({at, sym.st_size, name, (type == STT_NOTYPE ? 0 : 2) + (global ? 1 : 0)});
+      }
+    }
+  }
+}
+
+void ModuleSymbols::load() {
+  if (loaded_) return;
+  loaded_ = true;
+  if (!files_.elf()) return;
+  load_table(files_.debug_elf(), SHT_SYMTAB);
+  if (files_.debug_elf() != files_.elf()) load_table(files_.elf(), SHT_SYMTAB);
+  load_table(files_.elf(), SHT_DYNSYM);
+  std::sort(code_.begin(), code_.end(),
+            [](const Code& a, const Code& b) { return a.start != b.start ? a.start < b.start : a.rank < b.rank; });
+}
+
+std::uint64_t ModuleSymbols::address(std::string_view name) {
+  load();
+  const auto it = by_name_.find(name);
+  return it == by_name_.end() ? 0 : it->second;
+}
+
+ModuleSymbols::Found ModuleSymbols::at(std::uint64_t pc) {
+  load();
+  auto it =
+      std::upper_bound(code_.begin(), code_.end(), pc, [](std::uint64_t a, const Code& c) { return a < c.start; });
+  // A sized symbol that covers pc is best; a label without a size covers what follows it up to the next symbol.
+  const Code* label = nullptr;
+  for (int looked = 0; it != code_.begin() && looked < 64; looked++) {
+    --it;
+    if (it->size ? pc < it->start + it->size : false) return {it->name, it->start};
+    if (!label && it->size == 0) label = &*it;
+    if (it->size) break;
+  }
+  return label ? Found{label->name, label->start} : Found{};
+}
+
+void ModuleSymbols::notes(std::string_view owner, std::uint32_t type, std::vector<Program::Note>& out) {
+  Elf* elf = files_.elf();
+  std::size_t n = 0;
+  if (!elf || elf_getphdrnum(elf, &n) != 0) return;
+  for (std::size_t i = 0; i < n; i++) {
+    GElf_Phdr p;
+    if (!gelf_getphdr(elf, static_cast<int>(i), &p) || p.p_type != PT_NOTE) continue;
+    Elf_Data* data = elf_getdata_rawchunk(elf, static_cast<std::int64_t>(p.p_offset), p.p_filesz, ELF_T_BYTE);
+    if (!data || !data->d_buf) continue;
+    each_note(std::span(static_cast<const std::byte*>(data->d_buf), data->d_size), p.p_align,
+              [&](std::string_view o, std::uint32_t t, std::span<const std::byte> desc, std::size_t at) {
+                if (o == owner && t == type)
+                  out.push_back({files_.bias() + p.p_vaddr + at, std::vector<std::byte>(desc.begin(), desc.end())});
+              });
+  }
+}
+
+}  // namespace vitrine::inspect

@@ -1,0 +1,41 @@
+// program_symbols.h: the ELF symbols of one module, by name and by address, and its notes.
+#pragma once
+#include <functional>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "program.h"
+#include "program_files.h"
+
+namespace vitrine::inspect {
+
+class ModuleSymbols {
+ public:
+  explicit ModuleSymbols(ModuleFiles& files) : files_(files) {}
+  // The address in the target; 0: no such symbol.
+  std::uint64_t address(std::string_view name);
+  struct Found {
+    const char* name = nullptr;  // null: none
+    std::uint64_t start = 0;     // in the target
+  };
+  // The function (or label of code) that contains pc.
+  Found at(std::uint64_t pc);
+  void notes(std::string_view owner, std::uint32_t type, std::vector<Program::Note>& out);
+
+ private:
+  struct Code {
+    std::uint64_t start, size;
+    const char* name;
+    int rank;  // of several at one place the highest is shown
+  };
+  void load();
+  void load_table(Elf* elf, std::uint32_t section_type);
+
+  ModuleFiles& files_;
+  bool loaded_ = false;
+  std::unordered_map<std::string_view, std::uint64_t> by_name_;  // into the files' string tables
+  std::vector<Code> code_;                                       // by start
+};
+
+}  // namespace vitrine::inspect

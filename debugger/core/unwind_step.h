@@ -1,0 +1,29 @@
+// unwind_step.h: the walk over one stack that Unwinder::walk and the bulk walker's slow path share.
+#pragma once
+#include <functional>
+
+#include "unwind.h"
+
+namespace vitrine::inspect {
+
+struct StepResult {
+  bool ok = false;
+  How how = How::start;             // of the caller's frame, when ok
+  bool exact = false;               // the caller's pc is an interrupted instruction
+  StackEnd end = StackEnd::bottom;  // why not, when not ok
+  std::uint64_t bad_address = 0;
+};
+
+// The registers of the caller of a frame. Bounds {0, 0}: unknown.
+StepResult unwind_step(Program& program, Memory& memory, const Registers& in, bool exact, StackBounds bounds,
+                       Registers& out);
+
+// Gives every frame, the first included, to `frame`; it returns false to end the walk (depth_limit).
+struct WalkEnd {
+  StackEnd end = StackEnd::bottom;
+  std::uint64_t bad_address = 0;
+};
+WalkEnd walk_stack(Program& program, Memory& memory, Registers regs, bool exact, StackBounds bounds,
+                   const std::function<bool(const Frame&)>& frame);
+
+}  // namespace vitrine::inspect
