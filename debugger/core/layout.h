@@ -1,4 +1,172 @@
+// layout.h: what is read of a runtime, as one table — (type, field path, kind, required or optional) — and where it all
+// is in this target. The table is the only place that names a field; the rest of the core asks "is it there", never
+// "which version". A test checks the table against the built runtime, and its two sources against each other:
+//   1. DWARF: types and globals by the dialect's names; single-member structures are unwrapped.
+//   2. the layout note (note_format.md), for programs whose DWARF was stripped.
+// A row may name alternatives, "a|b": the first that exists counts.
 #pragma once
+#include <array>
+#include <cstdint>
+#include <cstring>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "dialect.h"
+#include "program.h"
+#include "target.h"
+
 namespace vitrine::inspect {
-class Layout {};
-}
+
+// X(name, type, path, kind, need)
+#define VITRINE_FIELD_TABLE(X)                               \
+  X(g_stack_lo, "g", "stack.lo", word, required)             \
+  X(g_stack_hi, "g", "stack.hi", word, required)             \
+  X(g_sched_sp, "g", "sched.sp", word, required)             \
+  X(g_sched_pc, "g", "sched.pc", word, required)             \
+  X(g_sched_bp, "g", "sched.bp", word, optional)             \
+  X(g_atomicstatus, "g", "atomicstatus", word, required)     \
+  X(g_waitreason, "g", "waitreason", word, optional)         \
+  X(g_issystem, "g", "issystem", word, optional)             \
+  X(g_guard, "g", "guard", word, optional)                   \
+  X(g_goid, "g", "goid", word, required)                     \
+  X(g_m, "g", "m", pointer, optional)                        \
+  X(g_waitsince, "g", "waitsince", word, optional)           \
+  X(g_gopc, "g", "gopc", word, optional)                     \
+  X(g_startpc, "g", "startpc", word, optional)               \
+  X(g_parentGoid, "g", "parentGoid", word, optional)         \
+  X(g_waitobject, "g", "waitobject", pointer, optional)      \
+  X(g_name, "g", "name", bytes, optional)                    \
+  X(g_syscallsp, "g", "syscallsp", word, optional)           \
+  X(g_syscallpc, "g", "syscallpc", word, optional)           \
+  X(g_syscallbp, "g", "syscallbp", word, optional)           \
+  X(g_lockedm, "g", "lockedm", pointer, optional)            \
+  X(m_g0, "m", "g0", pointer, required)                      \
+  X(m_gsignal, "m", "gsignal", pointer, optional)            \
+  X(m_tls, "m", "tls", bytes, optional)                      \
+  X(m_procid, "m", "procid", word, required)                 \
+  X(m_curg, "m", "curg", pointer, required)                  \
+  X(m_p, "m", "p", pointer, optional)                        \
+  X(m_nextp, "m", "nextp", pointer, optional)                \
+  X(m_id, "m", "id", word, required)                         \
+  X(m_spinning, "m", "spinning", word, optional)             \
+  X(m_blocked, "m", "blocked", word, optional)               \
+  X(m_alllink, "m", "alllink", pointer, required)            \
+  X(m_lockedg, "m", "lockedg", pointer, optional)            \
+  X(p_id, "p", "id", word, required)                         \
+  X(p_status, "p", "status", word, required)                 \
+  X(p_schedtick, "p", "schedtick", word, optional)           \
+  X(p_m, "p", "m", pointer, optional)                        \
+  X(schedt_lastnow, "schedt", "lastnow", word, optional)     \
+  X(schedt_ngsys, "schedt", "ngsys", word, optional)         \
+  X(schedt_nmidle, "schedt", "nmidle", word, optional)       \
+  X(schedt_npidle, "schedt", "npidle", word, optional)       \
+  X(schedt_nmspinning, "schedt", "nmspinning", word, optional) \
+  X(schedt_runqsize, "schedt", "runqsize", word, optional)   \
+  X(slice_array, "slice", "array", pointer, required)        \
+  X(slice_len, "slice", "len", word, required)               \
+  X(string_str, "string", "str", pointer, optional)          \
+  X(string_len, "string", "len", word, optional)
+
+// X(name, variable, need)
+#define VITRINE_ROOT_TABLE(X)                         \
+  X(sched, "sched", optional)                         \
+  X(allgs, "allgs", required)                         \
+  X(allm, "allm", required)                           \
+  X(allp, "allp", optional)                           \
+  X(waitReasonStrings, "waitReasonStrings", optional) \
+  X(gomaxprocs, "gomaxprocs", optional)               \
+  X(m0, "m0", optional)
+
+enum class F : std::uint16_t {
+#define X(name, type, path, kind, need) name,
+  VITRINE_FIELD_TABLE(X)
+#undef X
+      count
+};
+enum class Root : std::uint16_t {
+#define X(name, variable, need) name,
+  VITRINE_ROOT_TABLE(X)
+#undef X
+      count
+};
+enum class FieldKind : std::uint8_t { word, pointer, bytes };
+enum class Need : std::uint8_t { required, optional };
+
+struct FieldSpec {
+  F id;
+  const char* type;
+  const char* path;
+  FieldKind kind;
+  Need need;
+  std::string name() const { return std::string(type) + "." + path; }
+};
+struct RootSpec {
+  Root id;
+  const char* variable;
+  Need need;
+};
+std::span<const FieldSpec> field_table();
+std::span<const RootSpec> root_table();
+
+struct FieldPlace {
+  bool present = false;
+  std::uint32_t offset = 0, size = 0;
+};
+
+class Layout {
+ public:
+  enum class Source { dwarf, note };
+  // Error: what is missing. The first dialect whose "g" is found is the program's.
+  static Result<std::unique_ptr<Layout>> find(Program& program);
+  // One source only, for the test that compares both.
+  static Result<std::unique_ptr<Layout>> from_dwarf(Program& program, const Dialect& dialect);
+  static Result<std::unique_ptr<Layout>> from_note(Program& program, const Dialect& dialect);
+
+  const Dialect& dialect() const { return *dialect_; }
+  Source source() const { return source_; }
+  std::uint32_t version() const { return version_; }  // of the note; 0 from DWARF
+  bool has(F f) const { return place(f).present; }
+  const FieldPlace& place(F f) const { return places_[static_cast<std::size_t>(f)]; }
+  std::uint64_t root(Root r) const { return roots_[static_cast<std::size_t>(r)]; }
+  std::uint64_t size_of(const std::string& type) const;  // 0: unknown
+  const std::vector<std::string>& missing() const { return missing_; }  // optional rows that are not there
+
+  // A field out of the bytes of its structure, zero-extended; 0 when the field is absent.
+  std::uint64_t take(const std::byte* structure, F f) const {
+    const FieldPlace& p = place(f);
+    std::uint64_t v = 0;
+    if (p.present) std::memcpy(&v, structure + p.offset, p.size < 8 ? p.size : 8);
+    return v;
+  }
+  // The same from the target. Error when it cannot be read; absent: 0.
+  Result<std::uint64_t> get(Memory& memory, std::uint64_t structure, F f) const;
+
+  // Words for numbers, as the program itself names them: "waiting", "idle", "mprotect"; unknown: the number.
+  std::string g_status(std::uint32_t number) const { return word(g_status_, number); }
+  std::string p_status(std::uint32_t number) const { return word(p_status_, number); }
+  std::string guard(std::uint32_t number) const { return word(guard_, number); }
+  // The number of a status word; nullopt: the program has none of that name.
+  std::optional<std::uint32_t> g_status_number(std::string_view word) const;
+  std::uint32_t scan_bit() const { return scan_bit_; }
+  std::uint32_t wait_reasons() const { return wait_reasons_; }
+
+ private:
+  static std::string word(const std::map<std::uint32_t, std::string>& words, std::uint32_t number);
+  void add_enumerator(std::string_view enumeration, std::string_view name, std::uint32_t value);
+  Status check();
+
+  const Dialect* dialect_ = nullptr;
+  Source source_ = Source::dwarf;
+  std::uint32_t version_ = 0;
+  std::array<FieldPlace, static_cast<std::size_t>(F::count)> places_;
+  std::array<std::uint64_t, static_cast<std::size_t>(Root::count)> roots_{};
+  std::map<std::string, std::uint64_t> sizes_;
+  std::map<std::uint32_t, std::string> g_status_, p_status_, guard_;
+  std::uint32_t scan_bit_ = 0, wait_reasons_ = 0;
+  std::vector<std::string> missing_;
+};
+
+}  // namespace vitrine::inspect

@@ -1,4 +1,129 @@
+// model.h: the scheduler of a stopped target as plain structures — goroutines, machines (Ms), processors (Ps) — read in
+// bulk. One load:
+//   1. allgs in one read; its pointers sorted by address, so that g's lying together are read together (a core that is
+//      mapped is not even copied). A million goroutines take some tenths of a second and under 100 bytes each.
+//   2. allm by its links (bounded, cycle-checked) and allp; Ms are matched with threads by thread pointer, by the stack
+//      that the thread stands on, or by thread id, in that order.
+//   3. What is wrong with one row stays with that row (errors_of), and the list goes on.
+// Rarely wanted facts (name, waited-on object, creator) are read when asked for.
 #pragma once
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "layout.h"
+#include "target.h"
+
 namespace vitrine::inspect {
-class Model {};
-}
+
+constexpr std::uint32_t kNone = 0xffffffff;
+
+struct Goroutine {
+  std::uint64_t addr = 0;
+  std::uint64_t goid = 0;
+  std::uint64_t stack_lo = 0;
+  std::uint64_t sp = 0, pc = 0, bp = 0;  // saved context; in a system call that of its entry
+  std::uint64_t gopc = 0, startpc = 0;
+  std::int64_t waitsince = 0;
+  std::uint32_t stack_size = 0;    // bytes; 0xffffffff: not believable
+  std::uint32_t status = 0;        // without the scan bit
+  std::uint32_t machine = kNone;   // index of its M while it runs
+  std::uint8_t wait_reason = 0;
+  std::uint8_t flags = 0;
+  enum : std::uint8_t { unreadable = 1, system = 2, scan = 4, bad_stack = 8, bad_m = 16, bad_sp = 32, current = 64 };
+  bool is(std::uint8_t flag) const { return flags & flag; }
+  std::uint64_t stack_hi() const { return stack_lo + stack_size; }
+};
+static_assert(sizeof(Goroutine) <= 96, "a million of these must stay under 100 MB");
+
+struct Machine {
+  std::uint64_t addr = 0;
+  std::int64_t id = 0, procid = 0;
+  std::uint64_t curg = 0, g0 = 0, gsignal = 0, p = 0, nextp = 0, lockedg = 0;
+  std::uint64_t thread_pointer = 0;
+  std::uint64_t g0_lo = 0, g0_hi = 0, signal_lo = 0, signal_hi = 0;
+  std::uint32_t thread = kNone;     // index in Target::threads()
+  std::uint32_t goroutine = kNone;  // index of curg, when it is a listed goroutine
+  const char* matched_by = "";
+  bool spinning = false, blocked = false;
+};
+
+struct Processor {
+  std::uint64_t addr = 0;
+  std::int32_t id = 0;
+  std::uint32_t status = 0;
+  std::uint64_t m = 0;
+};
+
+// Where the thread of a running goroutine stands.
+enum class Standing : std::uint8_t { no_thread, on_goroutine, on_g0, on_signal, elsewhere };
+
+class Model {
+ public:
+  // now: a clock reading to compare with waitsince (live on this machine), or 0.
+  static Result<std::unique_ptr<Model>> load(Layout& layout, Memory& memory, std::int64_t now,
+                                             const std::function<bool()>& cancelled);
+
+  const std::vector<Goroutine>& goroutines() const { return goroutines_; }  // neither dead nor idle ones; by goid
+  const std::vector<Machine>& machines() const { return machines_; }
+  const std::vector<Processor>& processors() const { return processors_; }
+  const std::vector<std::string>& warnings() const { return warnings_; }
+  std::size_t dead() const { return dead_; }
+  std::size_t system_count() const { return system_; }
+  Layout& layout() const { return layout_; }
+
+  std::uint32_t find_goid(std::uint64_t goid) const;  // index or kNone
+  std::uint32_t find_addr(std::uint64_t addr) const;
+  std::uint32_t current() const { return current_; }  // on the current or crashed thread; kNone
+
+  bool waiting(const Goroutine& g) const { return waiting_status_ && g.status == *waiting_status_; }
+  bool running(const Goroutine& g) const { return running_status_ && g.status == *running_status_; }
+  bool in_syscall(const Goroutine& g) const { return syscall_status_ && g.status == *syscall_status_; }
+  std::string_view status_text(const Goroutine& g);
+  std::string_view wait_text(const Goroutine& g);  // "" when it does not wait
+  std::optional<std::int64_t> age(const Goroutine& g) const;  // ns
+  bool age_at_least() const { return age_at_least_; }
+  std::string name(const Goroutine& g) const;
+  std::optional<std::uint64_t> waiting_on(const Goroutine& g) const;  // nullopt: unknown or nothing
+  std::optional<std::uint64_t> parent(const Goroutine& g) const;
+  std::string guard(const Goroutine& g) const;  // "" unknown
+  const Machine* machine(const Goroutine& g) const;
+  const Processor* processor(const Machine& m) const;
+  const Thread* thread(const Goroutine& g) const;
+  Standing standing(const Goroutine& g) const;
+  // Bytes between sp and the top; nullopt: not known.
+  std::optional<std::uint64_t> stack_used(const Goroutine& g) const;
+  std::vector<std::string> errors_of(const Goroutine& g) const;
+  std::size_t matched_threads() const;
+
+ private:
+  Model(Layout& layout, Memory& memory) : layout_(layout), memory_(memory) {}
+  Status read_goroutines(const std::function<bool()>& cancelled);
+  void decode(const std::byte* bytes, std::uint64_t addr);
+  void read_machines();
+  void read_processors();
+  void read_wait_reasons();
+  void match_threads();
+  std::optional<std::uint64_t> word(const Goroutine& g, F f) const;
+
+  Layout& layout_;
+  Memory& memory_;
+  std::vector<Goroutine> goroutines_;
+  std::vector<Machine> machines_;
+  std::vector<Processor> processors_;
+  std::unordered_map<std::uint64_t, std::uint32_t> machine_at_;
+  std::vector<std::string> warnings_;
+  std::vector<std::string> wait_reasons_;
+  std::unordered_map<std::uint32_t, std::string> number_texts_;
+  std::optional<std::uint32_t> waiting_status_, running_status_, syscall_status_, dead_status_, idle_status_, extra_status_;
+  std::size_t dead_ = 0, system_ = 0;
+  std::uint32_t current_ = kNone;
+  std::int64_t now_ = 0;
+  bool age_at_least_ = false;
+};
+
+}  // namespace vitrine::inspect

@@ -2,6 +2,8 @@
 // stacks — and dropped together when the stop id changes. Files are opened again only when the list of modules changed.
 #include "session.h"
 
+#include <time.h>
+
 #include <fmt/format.h>
 
 #include "layout.h"
@@ -63,6 +65,40 @@ Program& Session::program() {
 Unwinder& Session::unwinder() {
   if (!unwinder_) unwinder_ = std::make_unique<Unwinder>(program(), memory());
   return *unwinder_;
+}
+
+Result<Layout*> Session::layout() {
+  if (!target_) return Error{"there is no program: nothing to inspect", {}};
+  if (!layout_) {
+    auto found = Layout::find(program());
+    if (!found) return found.error();
+    layout_ = std::move(*found);
+  }
+  return layout_.get();
+}
+
+Result<Model*> Session::model() {
+  if (model_) return model_.get();
+  auto where = layout();
+  if (!where) return where.error();
+  std::int64_t now = 0;
+  if (local_pid > 0) {
+    timespec t{};
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    now = t.tv_sec * std::int64_t{1000000000} + t.tv_nsec;
+  }
+  auto made = Model::load(**where, memory(), now, [this] { return cancelled(); });
+  if (!made) return made.error();
+  model_ = std::move(*made);
+  return model_.get();
+}
+
+Result<Stacks*> Session::stacks() {
+  if (stacks_) return stacks_.get();
+  auto m = model();
+  if (!m) return m.error();
+  stacks_ = std::make_unique<Stacks>(*this, **m, program(), unwinder());
+  return stacks_.get();
 }
 
 void Session::begin_command() {

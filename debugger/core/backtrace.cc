@@ -1,0 +1,76 @@
+// backtrace.cc: see backtrace.h. Each frame that was not found by CFI says how it was found; a walk that ended early
+// says why, with the address.
+#include "backtrace.h"
+
+#include <fmt/format.h>
+
+#include "model.h"
+#include "render.h"
+#include "stacks.h"
+
+namespace vitrine::inspect {
+
+Context context_of(const Model& model, const Goroutine& g) {
+  Context c;
+  bool runs = model.running(g) || model.in_syscall(g);
+  Standing standing = runs ? model.standing(g) : Standing::no_thread;
+  if (standing == Standing::on_goroutine || standing == Standing::on_signal || standing == Standing::elsewhere) {
+    const Thread* t = model.thread(g);
+    c.regs = t->regs;
+    c.exact = true;
+    c.tid = t->tid;
+    return c;
+  }
+  c.thread_on_g0 = standing == Standing::on_g0;
+  c.regs.set(kRip, g.pc);
+  c.regs.set(kRsp, g.sp);
+  c.regs.set(kRbp, g.bp);
+  return c;
+}
+
+std::string title(Model& model, std::uint32_t goroutine) {
+  const Goroutine& g = model.goroutines()[goroutine];
+  if (g.is(Goroutine::unreadable)) return fmt::format("goroutine at {:#x} (unreadable)", g.addr);
+  std::string out = fmt::format("goroutine {}", g.goid);
+  if (std::string name = model.name(g); !name.empty()) out += fmt::format(" \"{}\"", printable(name));
+  out += fmt::format(" ({}", model.status_text(g));
+  if (std::string_view wait = model.wait_text(g); !wait.empty()) out += fmt::format(": {}", wait);
+  if (const Machine* m = model.machine(g)) {
+    out += fmt::format(" on M{}", m->id);
+    if (const Thread* t = model.thread(g)) out += fmt::format(", thread {}", t->tid);
+  }
+  return out + ")";
+}
+
+void print_backtrace(Session& session, Model& model, std::uint32_t goroutine, long limit, Sink& sink) {
+  const Goroutine& g = model.goroutines()[goroutine];
+  Context c = context_of(model, g);
+  StackBounds bounds;
+  bool in_bounds = !c.tid || model.standing(g) == Standing::on_goroutine;
+  if (g.stack_size && !g.is(Goroutine::bad_stack) && in_bounds) bounds = {g.stack_lo, g.stack_hi()};
+  StackWalk walk = session.unwinder().walk(c.regs, c.exact, bounds);
+  std::vector<std::string> lines;
+  for (const Frame& f : walk.frames) {
+    const auto& locations = session.program().locate(f.lookup_pc());
+    for (std::size_t i = 0; i < locations.size(); ++i) {
+      const Location& l = locations[i];
+      std::string line = fmt::format("#{:<3}", lines.size());
+      line += l.inlined ? std::string(22, ' ') : fmt::format("{:#018x} in ", f.pc);
+      line += l.function.empty() ? "??" : l.function;
+      if (!l.file.empty() && l.line) line += fmt::format(" at {}:{}", basename_of(l.file), l.line);
+      if (l.inlined) line += " (inlined)";
+      if (f.how == How::frame_pointer && i == 0) line += " (found by frame pointer)";
+      if (f.how == How::signal && i == 0) line += " (found through a signal frame)";
+      lines.push_back(line + "\n");
+    }
+  }
+  std::size_t begin = 0, end = lines.size();
+  if (limit > 0) end = std::min(end, static_cast<std::size_t>(limit));
+  if (limit < 0) begin = end - std::min(end, static_cast<std::size_t>(-limit));
+  Buffered out(sink);
+  for (std::size_t i = begin; i < end; ++i) out.add(lines[i]);
+  if (end < lines.size()) out.add(fmt::format("({} more frames follow)\n", lines.size() - end));
+  if (end == lines.size() && walk.end != StackEnd::bottom) out.add(fmt::format("the stack ends here: {}\n", walk.explain()));
+}
+
+}  // namespace vitrine::inspect

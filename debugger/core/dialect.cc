@@ -1,0 +1,62 @@
+// dialect.cc: see dialect.h. One class a runtime.
+#include "dialect.h"
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+
+namespace vitrine::inspect {
+namespace {
+
+bool any_prefix(std::string_view text, std::span<const std::string_view> prefixes) {
+  return std::any_of(prefixes.begin(), prefixes.end(), [&](std::string_view p) { return text.starts_with(p); });
+}
+
+class Vitrine : public Dialect {
+ public:
+  std::string_view name() const override { return "vitrine"; }
+  std::string type_name(std::string_view canonical) const override { return "vitrine::rt::" + std::string(canonical); }
+  std::string variable_name(std::string_view canonical) const override {
+    return "vitrine::rt::" + std::string(canonical);
+  }
+  std::string enumerator_text(std::string_view enumerator, std::string_view prefix) const override {
+    if (auto colons = enumerator.rfind("::"); colons != enumerator.npos) enumerator.remove_prefix(colons + 2);
+    if (enumerator.starts_with(prefix)) enumerator.remove_prefix(prefix.size());
+    std::string text(enumerator);
+    for (char& c : text) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+    return text;
+  }
+  bool plumbing(std::string_view function) const override {
+    static constexpr std::array<std::string_view, 8> kPrefixes = {
+        "vitrine::", "vitrine_", "std::", "__gnu_cxx::", "__cxxabiv1::", "__cxa_", "_Unwind_", "__"};
+    static constexpr std::array<std::string_view, 8> kRoutines = {"mcall",   "gogo",     "goexit", "systemstack",
+                                                                 "gosave", "gostart", "_start", "start_thread"};
+    return any_prefix(function, kPrefixes) ||
+           std::find(kRoutines.begin(), kRoutines.end(), function) != kRoutines.end();
+  }
+  std::string_view note_owner() const override { return "Vitrine"; }
+  std::span<const std::string_view> limits() const override {
+    static constexpr std::array<std::string_view, 1> kLimits = {
+        "a goroutine in a blocking system call holds its P: others run only on the remaining Ps"};
+    return kLimits;
+  }
+};
+
+}  // namespace
+
+std::span<const Dialect* const> dialects() {
+  static const Vitrine vitrine;
+  static const std::array<const Dialect*, 1> all = {&vitrine};
+  return all;
+}
+
+bool plumbing_module(std::string_view path) {
+  static constexpr std::array<std::string_view, 12> kNames = {
+      "libc.so",  "libc-",   "libstdc++.", "libgcc_s", "ld-linux", "libpthread",
+      "libm.so", "libm-", "libtsan",    "libasan",  "libubsan", "linux-vdso"};
+  if (path.find("vdso") != path.npos) return true;
+  if (auto slash = path.rfind('/'); slash != path.npos) path.remove_prefix(slash + 1);
+  return any_prefix(path, kNames);
+}
+
+}  // namespace vitrine::inspect

@@ -1,0 +1,191 @@
+// stacks.cc: see stacks.h. Interning is called from several threads at once by Unwinder::walk_many; shards of one map
+// keep them apart. A shape's number is given when its shard first sees it, so numbers differ from run to run: nothing
+// that is printed may depend on them.
+#include "stacks.h"
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cstring>
+
+#include <fmt/format.h>
+
+#include "session.h"
+
+namespace vitrine::inspect {
+namespace {
+
+std::uint64_t hash_of(const std::uint64_t* pcs, std::size_t count, std::uint64_t seed) {
+  std::uint64_t h = seed * 0x9e3779b97f4a7c15ull + count;
+  for (std::size_t i = 0; i < count; ++i) {
+    h ^= pcs[i];
+    h *= 0xff51afd7ed558ccdull;
+    h ^= h >> 32;
+  }
+  return h;
+}
+
+}  // namespace
+
+Stacks::Stacks(Session& session, Model& model, Program& program, Unwinder& unwinder)
+    : session_(session), model_(model), program_(program), unwinder_(unwinder) {
+  shape_of_.assign(model.goroutines().size(), kNone);
+  walked_.assign(model.goroutines().size(), false);
+  for (const Module& m : session.target().modules()) {
+    if (!m.main && plumbing_module(m.path)) plumbing_ranges_.emplace_back(m.lo, m.hi);
+  }
+}
+
+std::uint32_t Stacks::intern(const std::uint64_t* pcs, std::size_t count, bool exact, StackEnd end) {
+  std::uint64_t hash = hash_of(pcs, count, static_cast<std::uint64_t>(end) * 2 + exact);
+  std::lock_guard lock(mutex_);
+  auto [it, last] = by_hash_.equal_range(hash);
+  for (; it != last; ++it) {
+    const Shape& s = *shapes_[it->second];
+    if (s.pcs.size() == count && s.exact == exact && s.end == end &&
+        std::memcmp(s.pcs.data(), pcs, count * sizeof *pcs) == 0) {
+      return it->second;
+    }
+  }
+  auto made = std::make_unique<Shape>();
+  made->pcs.assign(pcs, pcs + count);
+  made->exact = exact;
+  made->end = end;
+  std::uint32_t id = static_cast<std::uint32_t>(shapes_.size());
+  shapes_.push_back(std::move(made));
+  by_hash_.emplace(hash, id);
+  return id;
+}
+
+bool Stacks::ensure(const std::vector<std::uint32_t>& goroutines) {
+  std::vector<std::uint32_t> saved;
+  std::vector<Unwinder::Context> contexts;
+  for (std::uint32_t i : goroutines) {
+    if (walked_[i]) continue;
+    const Goroutine& g = model_.goroutines()[i];
+    if (g.is(Goroutine::unreadable)) continue;
+    StackBounds bounds;
+    if (g.stack_size && !g.is(Goroutine::bad_stack)) bounds = {g.stack_lo, g.stack_hi()};
+    Standing standing = model_.running(g) || model_.in_syscall(g) ? model_.standing(g) : Standing::no_thread;
+    bool own = standing == Standing::on_goroutine || standing == Standing::on_signal || standing == Standing::elsewhere;
+    if (own) {
+      const Thread& t = *model_.thread(g);
+      // In a signal handler the walk crosses to the goroutine's stack: only growth could be checked, and not even that.
+      StackWalk walk = unwinder_.walk(t.regs, true, standing == Standing::on_goroutine ? bounds : StackBounds{});
+      std::vector<std::uint64_t> pcs;
+      for (const Frame& f : walk.frames) pcs.push_back(f.lookup_pc());
+      if (walk.end != StackEnd::bottom) bad_[i] = {walk.end, walk.bad_address};
+      shape_of_[i] = intern(pcs.data(), pcs.size(), true, walk.end);
+      walked_[i] = true;
+    } else if (g.sp) {
+      saved.push_back(i);
+      contexts.push_back({g.pc, g.sp, g.bp, bounds});
+    }
+  }
+  if (contexts.empty()) return true;
+  std::atomic<std::size_t> done{0};
+  auto sink = [&](std::size_t index, const std::uint64_t* pcs, std::size_t count, StackEnd end, std::uint64_t bad) {
+    shape_of_[saved[index]] = intern(pcs, count, false, end);
+    if (end != StackEnd::bottom) {
+      std::lock_guard lock(mutex_);
+      bad_[saved[index]] = {end, bad};
+    }
+    done.fetch_add(1, std::memory_order_relaxed);
+  };
+  auto cancelled = [&] {
+    if (contexts.size() > 20000) {
+      session_.progress(fmt::format("walking stacks: {} of {}", done.load(std::memory_order_relaxed), contexts.size()));
+    }
+    return session_.cancelled();
+  };
+  bool finished = unwinder_.walk_many(contexts, sink, cancelled);
+  if (contexts.size() > 20000) session_.progress("");
+  if (!finished) return false;
+  for (std::uint32_t i : saved) walked_[i] = true;
+  return true;
+}
+
+std::string Stacks::problem(std::uint32_t goroutine) const {
+  auto it = bad_.find(goroutine);
+  if (it == bad_.end()) return {};
+  StackWalk walk;
+  walk.end = it->second.end;
+  walk.bad_address = it->second.address;
+  return walk.explain();
+}
+
+bool Stacks::plumbing(const Location& location, std::uint64_t pc) {
+  if (location.function.empty()) return true;
+  for (auto [lo, hi] : plumbing_ranges_) {
+    if (pc >= lo && pc < hi) return true;
+  }
+  return model_.layout().dialect().plumbing(location.function);
+}
+
+const std::vector<SourceFrame>& Stacks::frames(std::uint32_t shape) {
+  if (lazy_.size() < shapes_.size()) lazy_.resize(shapes_.size());
+  Lazy& lazy = lazy_[shape];
+  if (lazy.have_frames) return lazy.frames;
+  const Shape& s = *shapes_[shape];
+  for (std::size_t i = 0; i < s.pcs.size(); ++i) {
+    for (const Location& l : program_.locate(s.pcs[i])) {
+      lazy.frames.push_back({s.display_pc(i), l.function, l.file, l.line, l.inlined});
+    }
+  }
+  lazy.have_frames = true;
+  return lazy.frames;
+}
+
+const SourceFrame& Stacks::user_frame(std::uint32_t shape) {
+  if (lazy_.size() < shapes_.size()) lazy_.resize(shapes_.size());
+  Lazy& lazy = lazy_[shape];
+  if (lazy.have_user) return lazy.user;
+  lazy.have_user = true;
+  const Shape& s = *shapes_[shape];
+  for (std::size_t i = 0; i < s.pcs.size(); ++i) {
+    for (const Location& l : program_.locate(s.pcs[i])) {
+      if (plumbing(l, s.pcs[i])) continue;
+      lazy.user = {s.display_pc(i), l.function, l.file, l.line, l.inlined};
+      return lazy.user;
+    }
+  }
+  return lazy.user;
+}
+
+SourceFrame Stacks::where(std::uint32_t goroutine) {
+  if (shape_of_[goroutine] != kNone) {
+    const SourceFrame& user = user_frame(shape_of_[goroutine]);
+    if (user.valid()) return user;
+  }
+  const Goroutine& g = model_.goroutines()[goroutine];
+  return g.startpc ? at(g.startpc, true) : SourceFrame{};
+}
+
+SourceFrame Stacks::at(std::uint64_t pc, bool exact) {
+  const Location& l = program_.locate(exact ? pc : pc - 1).front();
+  return {pc, l.function, l.file, l.line, l.inlined};
+}
+
+SourceFrame Stacks::creator(const Goroutine& g) {
+  if (!g.gopc) return {};
+  const std::vector<Location>& all = program_.locate(g.gopc - 1);
+  for (const Location& l : all) {
+    if (!plumbing(l, g.gopc - 1)) return {g.gopc, l.function, l.file, l.line, l.inlined};
+  }
+  const Location& l = all.back();
+  return {g.gopc, l.function, l.file, l.line, l.inlined};
+}
+
+std::string_view basename_of(std::string_view path) {
+  auto slash = path.rfind('/');
+  return slash == path.npos ? path : path.substr(slash + 1);
+}
+
+std::string describe(const SourceFrame& frame) {
+  if (!frame.valid()) return {};
+  if (frame.function.empty()) return fmt::format("{:#x}", frame.pc);
+  if (frame.file.empty() || frame.line == 0) return std::string(frame.function);
+  return fmt::format("{} at {}:{}", frame.function, basename_of(frame.file), frame.line);
+}
+
+}  // namespace vitrine::inspect
