@@ -29,7 +29,7 @@ from gdb.FrameDecorator import FrameDecorator
 HOOKED = ("step", "next", "stepi", "nexti", "continue", "finish", "until", "advance", "jump", "run", "start", "starti",
           "return", "detach", "kill", "signal", "thread", "inferior", "attach", "core-file", "file", "checkpoint",
           "reverse-step", "reverse-next", "reverse-continue", "reverse-finish", "reverse-stepi", "reverse-nexti")
-HOOK_LINE = 'python __import__("vitrine_gdb_host").before_%s()'
+HOOK_LINE = "maintenance vitrine-before %s"  # a command of ours: what it raises is shown without a traceback
 
 
 def selected_thread():

@@ -121,8 +121,17 @@ class Host:
         self.files += 1
 
 
+class Before(gdb.Command):
+    """What Vitrine's hooks run before a command that lets the process run, or before `down'."""
+
+    def __init__(self):
+        super().__init__("maintenance vitrine-before", gdb.COMMAND_MAINTENANCE)
+
+    def invoke(self, text, from_tty):
+        {"run": before_run, "down": before_down}[text]()
+
+
 def before_run():
-    """Called by the hooks, while frames may still be touched."""
     p = host.presented
     if p.regs is not None or p.home is not None:
         host.stops += 1  # the library drops its selection as well
@@ -177,6 +186,7 @@ def load():
         except vi.Unavailable as e:
             raise gdb.GdbError(str(e))
         keep_words()
+        Before()
         gdb.unwinder.register_unwinder(None, frames.Unwinder(host.presented), replace=True)
         gdb.frame_filters[frames.HideCarrier.name] = frames.HideCarrier(host.presented)
         ev = gdb.events

@@ -1,0 +1,81 @@
+"""What the library may ask LLDB: memory, threads, modules, an expression's value, whether Ctrl-C was pressed.
+
+`at` is set before each command: the debugger, the target and the process that the command is about. Threads that we
+made ourselves are not the target's and are left out. Expressions are evaluated without running code in the target.
+"""
+
+import sys
+
+import lldb
+import vitrine_inspect as vi
+import vitrine_threads
+
+
+class Eyes(vi.Host):
+    def __init__(self):
+        self.debugger = self.target = self.process = None
+        self.told = False
+
+    def at(self, debugger, target, process):
+        self.debugger, self.target, self.process = debugger, target, process
+
+    def read(self, addr, length, space):
+        def data_at(a, n):
+            error = lldb.SBError()
+            data = self.process.ReadMemory(a, n, error)
+            if not error.Success() or data is None or len(data) != n:
+                raise vi.Failed("unreadable")
+            return data
+
+        try:
+            return data_at(addr, length)
+        except vi.Failed:
+            return vi.split_prefix(data_at, addr, length)
+
+    def threads(self):
+        out, selected = [], self.process.GetSelectedThread().GetThreadID()
+        for thread in self.process.threads:
+            if thread.GetThreadID() >= vitrine_threads.TID_BASE:
+                continue
+            frame, regs = thread.GetFrameAtIndex(0), {}
+            for name in (*vi.REGISTERS, "fs_base"):
+                register = frame.FindRegister(name)
+                if register.IsValid() and register.GetError().Success():
+                    regs[name] = register.GetValueAsUnsigned()
+            by_signal = thread.GetStopReason() == lldb.eStopReasonSignal
+            out.append(vi.Thread(thread.GetThreadID(), regs, regs.get("fs_base"), thread.GetThreadID() == selected,
+                                 thread.GetStopReasonDataAtIndex(0) if by_signal else 0))
+        return out
+
+    def modules(self):
+        out, nowhere = [], lldb.LLDB_INVALID_ADDRESS
+        program = self.target.GetExecutable()
+        for module in self.target.modules:
+            spans = [(s.GetLoadAddress(self.target), s.GetByteSize(), s.GetFileAddress()) for s in module.sections]
+            spans = [s for s in spans if s[0] != nowhere and s[1]]
+            if spans:
+                uuid = (module.GetUUIDString() or "").replace("-", "").lower()
+                out.append(vi.Module(module.GetFileSpec().fullpath or "", (spans[0][0] - spans[0][2]) % (1 << 64),
+                                     min(s[0] for s in spans), max(s[0] + s[1] for s in spans),
+                                     module.GetFileSpec() == program, uuid or None))
+        return out
+
+    def evaluate(self, expression):
+        options = lldb.SBExpressionOptions()
+        options.SetLanguage(lldb.eLanguageTypeC_plus_plus_14)
+        options.SetAllowJIT(False)
+        frame = self.process.GetSelectedThread().GetSelectedFrame()
+        v = (frame if frame.IsValid() else self.target).EvaluateExpression(expression, options)
+        if not v.GetError().Success():
+            raise vi.Failed(v.GetError().GetCString() or "no value")
+        address = lldb.LLDB_INVALID_ADDRESS if v.GetType().IsPointerType() else v.GetLoadAddress()
+        return v.GetValueAsUnsigned() if address == lldb.LLDB_INVALID_ADDRESS else address, v.GetTypeName() or ""
+
+    def cancelled(self):
+        return self.debugger.GetCommandInterpreter().WasInterrupted()
+
+    def progress(self, message):
+        if sys.__stderr__ is not None and sys.__stderr__.isatty() and (message or self.told):
+            sys.__stderr__.write("\r\x1b[K" + message)
+            sys.__stderr__.flush()
+            self.told = bool(message)
