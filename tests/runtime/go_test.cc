@@ -225,6 +225,8 @@ TEST_F(Go, BacktraceEndsAtGoexit) {
                                return _Unwind_Backtrace(count, &pcs);
                              }).get();
   EXPECT_EQ(code, _URC_END_OF_STACK);
+  // libgcc reports the undefined return address of goexit as one more frame, at 0.
+  if (!pcs.empty() && pcs.back() == 0) pcs.pop_back();
   ASSERT_FALSE(pcs.empty());
   EXPECT_LT(pcs.size(), 12u);
   EXPECT_EQ(pcs.back(), reinterpret_cast<std::uintptr_t>(&rt::goexit) + 1);

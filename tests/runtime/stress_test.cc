@@ -1,5 +1,6 @@
-// A random mix of everything that parks, by a few dozen goroutines at once. The seed is printed when it fails;
-// VITRINE_SEED=N runs that mix again (the same choices; how the threads interleave is not repeated).
+// A random mix of everything that parks, by a few dozen goroutines at once. The seed is printed at the start, so that a
+// crash leaves it too; VITRINE_SEED=N runs that mix again (the same choices; how the threads interleave is not
+// repeated). No SCOPED_TRACE in here: GoogleTest keeps those per thread, and a goroutine wakes up on another one.
 #include <cstdlib>
 #include <memory>
 #include <mutex>
@@ -112,8 +113,8 @@ void step(world& w, std::mt19937& random) {
 TEST_F(Stress, NothingIsLostInARandomMix) {
   const char* env = std::getenv("VITRINE_SEED");
   unsigned seed = env != nullptr ? unsigned(std::strtoul(env, nullptr, 0)) : std::random_device()();
-  SCOPED_TRACE("VITRINE_SEED=" + std::to_string(seed));
-  std::printf("seed %u\n", seed);
+  std::printf("VITRINE_SEED=%u\n", seed);
+  std::fflush(stdout);
   world w;
   vitrine::wait_group wg;
   const int workers = 40, steps = underTsan || underAsan ? 100 : 1000;
@@ -123,7 +124,7 @@ TEST_F(Stress, NothingIsLostInARandomMix) {
       for (int k = 0; k < steps; k++) step(w, random);
     });
   wg.wait();
-  EXPECT_EQ(w.wrong, 0);
+  EXPECT_EQ(w.wrong, 0) << "VITRINE_SEED=" << seed;
   EXPECT_EQ(w.locked, w.locks);
   EXPECT_EQ(w.children, w.childrenDone);
   EXPECT_EQ(w.sent - w.received, long(w.shared.size()));

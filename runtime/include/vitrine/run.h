@@ -25,7 +25,9 @@ struct mainclosure {
       (*self->f)();
       return 0;
     } else {
-      return (*self->f)();
+      int result = (*self->f)();
+      keepframe();
+      return result;
     }
   }
 };
