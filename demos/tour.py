@@ -30,7 +30,7 @@ def title(text):
 
 def trimmed(text):
     """The program's and the debugger's own chatter that says nothing about goroutines."""
-    noise = re.compile(r"^(\[New Thread|\[Thread debugging|\[Switching to|Using host libthread|warning: Error disabling)")
+    noise = re.compile(r"^(\[New Thread|\[Thread debugging|\[Switching to|Using host libthread|Reading symbols|warning: Error disabling)")
     return "\n".join(line for line in text.splitlines() if not noise.match(line))
 
 
@@ -43,12 +43,14 @@ class Gdb:
         script = os.path.join(ROOT, "debugger", "gdb", "vitrine_gdb.py")
         self.intro = f"gdb -q -x {os.path.relpath(script)} {os.path.relpath(program)}"
         options = ["-ex", "set confirm off", "-ex", "set pagination off", "-ex", "set width 0", "-ex", "set style enabled off"]
-        options += ["-ex", "set debuginfod enabled off"]
+        options += ["-iex", "set auto-load python-scripts off", "-iex", "set debuginfod enabled off"]
         self.process = subprocess.Popen(
             ["gdb", "-q", "-nx", *options, "-x", script, program],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=os.getcwd(),
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )
-        self.read_to_prompt()
+        started = trimmed(self.read_to_prompt())
+        if started:
+            raise TourError("gdb said at its start: " + started)
 
     def read_to_prompt(self):
         self.process.stdin.write("echo \\n<<ready>>\\n\n")
@@ -92,7 +94,7 @@ def look(ask, core):
     """The commands that are the same in both debuggers. ask(command) runs one and returns its answer."""
     answer = ask("info goroutines -limit 12")
     expect(answer, r"12 of \d{4,} shown", "info goroutines")
-    ask("goroutine stacks -limit 3")
+    ask("goroutine stacks -limit 2")
     answer = ask(f"info goroutines -where name={WATCHED}")
     goid = expect(answer, rf"^[* ]+(\d+) .*{WATCHED}", "info goroutines -where")[1]
     ask(f"goroutine {goid}")
@@ -134,7 +136,7 @@ def in_lldb(program, core, goid):
     script = os.path.join(ROOT, "debugger", "lldb", "vitrine_lldb.py")
     commands = [
         "info goroutines -limit 12",
-        "goroutine stacks -limit 3",
+        "goroutine stacks -limit 2",
         f"goroutine {goid}",
         "bt",
         "frame select --relative 1",
@@ -142,7 +144,7 @@ def in_lldb(program, core, goid):
         "frame variable",
     ]
     print(f"$ {os.path.basename(lldb)} -c {os.path.basename(core)} {os.path.relpath(program)}")
-    print(f"(lldb) command script import {os.path.relpath(script)}")
+    print(f"(lldb) command script import {os.path.relpath(script)}\n")
     arguments = [lldb, "-x", "-b", "-O", "settings set use-color false", "-o", f"command script import {script}"]
     arguments += ["-c", core, program]
     first = run_lldb(arguments, commands[:4])
@@ -169,6 +171,7 @@ def main():
     parser.add_argument("--build", required=True)
     options = parser.parse_args()
     program = os.path.join(os.path.abspath(options.build), "bin", "pipeline")
+    os.environ["VITRINE_HOME"] = os.path.abspath(options.build)
     directory = tempfile.mkdtemp(prefix="vitrine-demo-")
     core = os.path.join(directory, "pipeline.core")
     try:

@@ -3,7 +3,7 @@
 // channels, for a mutex, for wait groups and in sleeps, at many call depths.
 //
 //   feed-K       8 readers hand each document out in two chunks; between the halves they wait at a gate
-//   parse-NNNN   1,000 parsers, one document each: nested lists of numbers, parsed by recursive descent. When the text
+//   parse-NNNN   1,200 parsers, one document each: nested lists of numbers, parsed by recursive descent. When the text
 //                at hand is used up, next() receives the next chunk: so a parser waits wherever in the recursion it is
 //   aggregate-K  4 of them take results from a channel and add them to a table that a mutex guards
 //   snapshot     writes the table out while it holds the mutex; the disk is slow
@@ -24,11 +24,9 @@
 #include <string>
 #include <vector>
 
-namespace {
-
 using namespace std::chrono_literals;
 
-constexpr int documents = 1000;
+constexpr int documents = 1200;
 constexpr int readers = 8;
 constexpr int aggregators = 4;
 constexpr int heartbeats = 50;
@@ -40,16 +38,16 @@ struct summary {
   long sum;
 };
 
-std::string numbered(const char* what, int n, int width) {
+static std::string numbered(const char* what, int n, int width) {
   char text[32];
   std::snprintf(text, sizeof text, "%s-%0*d", what, width, n);
   return text;
 }
 
 // The lists of document n are nested n % 12 + 1 deep: "(7 (8 (9 9) 8) 7)".
-int depth_of(int n) { return n % deepest + 1; }
+static int depth_of(int n) { return n % deepest + 1; }
 
-std::string write_document(int n) {
+static std::string write_document(int n) {
   std::string open, close;
   for (int level = 0; level < depth_of(n); level++) {
     std::string number = std::to_string(n + level);
@@ -59,7 +57,7 @@ std::string write_document(int n) {
   return open + close;
 }
 
-long expected_sum(int n) {
+static long expected_sum(int n) {
   long sum = 0;
   for (int level = 0; level < depth_of(n); level++) sum += 2L * (n + level);
   return sum;
@@ -87,14 +85,14 @@ class source {
   std::size_t at_ = 0;
 };
 
-long parse_number(source& in, char first, char& after) {
+static long parse_number(source& in, char first, char& after) {
   long value = first - '0';
   while (std::isdigit(static_cast<unsigned char>(after = in.next()))) value = value * 10 + (after - '0');
   return value;
 }
 
 // One list, after its opening parenthesis.
-long parse_list(source& in, int depth, int& deepest_seen) {
+static long parse_list(source& in, int depth, int& deepest_seen) {
   if (depth > deepest_seen) deepest_seen = depth;
   long sum = 0;
   char c = in.next();
@@ -126,7 +124,7 @@ struct pipeline {
   table totals;
 };
 
-void parse_document(pipeline& line, int document) {
+static void parse_document(pipeline& line, int document) {
   source in(line.inputs[document]);
   int depth = 0;
   long sum = 0;
@@ -137,12 +135,12 @@ void parse_document(pipeline& line, int document) {
   line.parsers.done();
 }
 
-void wait_at(vitrine::chan<int>& gate) {
+static void wait_at(vitrine::chan<int>& gate) {
   while (gate.recv()) {
   }
 }
 
-void feed(pipeline& line, int reader) {
+static void feed(pipeline& line, int reader) {
   for (int half = 0; half < 2; half++) {
     if (half == 1) wait_at(line.gate);
     for (int n = reader; n < documents; n += readers) {
@@ -158,7 +156,7 @@ void feed(pipeline& line, int reader) {
   }
 }
 
-void aggregate(pipeline& line) {
+static void aggregate(pipeline& line) {
   for (summary& one : line.results) {
     std::lock_guard hold(line.totals.lock);
     line.totals.sum_by_depth[one.depth] += one.sum;
@@ -167,29 +165,29 @@ void aggregate(pipeline& line) {
   line.aggregating.done();
 }
 
-void write_page(int page) {
+static void write_page(int page) {
   constexpr auto disk = 10ms;
   (void)page;
   vitrine::sleep_for(disk);
 }
 
-void snapshot(pipeline& line, vitrine::chan<int> holding) {
+static void snapshot(pipeline& line, vitrine::chan<int> holding) {
   std::lock_guard hold(line.totals.lock);
   holding.send(line.totals.rows);
   for (int page = 0; page < 100; page++) write_page(page);
 }
 
-void heartbeat(int shard) {
+static void heartbeat(int shard) {
   for (auto every = 1min + shard * 1s;;) vitrine::sleep_for(every);
 }
 
 // Where a debugger stops, and where --abort ends.
-__attribute__((noinline)) void half_way(bool abort_here) {
+__attribute__((noinline)) static void half_way(bool abort_here) {
   asm volatile("" ::: "memory");
   if (abort_here) std::abort();
 }
 
-int run_pipeline(bool abort_here) {
+static int run_pipeline(bool abort_here) {
   pipeline line;
   for (int n = 0; n < documents; n++) line.inputs.emplace_back(1);
 
@@ -197,23 +195,23 @@ int run_pipeline(bool abort_here) {
   vitrine::go({.name = "snapshot"}, [&] { snapshot(line, holding); });
   holding.recv();
 
-  for (int i = 0; i < heartbeats; i++) vitrine::go({.name = numbered("heartbeat", i, 2)}, heartbeat, i);
-  line.aggregating.add(aggregators);
-  for (int i = 0; i < aggregators; i++) vitrine::go({.name = numbered("aggregate", i, 1)}, [&] { aggregate(line); });
   line.parsers.add(documents);
-  for (int n = 0; n < documents; n++) {
-    vitrine::go({.name = numbered("parse", n, 4)}, [&line, n] { parse_document(line, n); });
-  }
-  for (int i = 0; i < readers; i++) vitrine::go({.name = numbered("feed", i, 1)}, [&line, i] { feed(line, i); });
+  line.aggregating.add(aggregators);
+  vitrine::chan<int> finished;
   vitrine::go({.name = "stage-results"}, [&] {
     line.parsers.wait();
     line.results.close();
   });
-  vitrine::chan<int> finished;
   vitrine::go({.name = "stage-totals"}, [&] {
     line.aggregating.wait();
     finished.close();
   });
+  for (int i = 0; i < aggregators; i++) vitrine::go({.name = numbered("aggregate", i, 1)}, [&] { aggregate(line); });
+  for (int i = 0; i < readers; i++) vitrine::go({.name = numbered("feed", i, 1)}, [&line, i] { feed(line, i); });
+  for (int n = 0; n < documents; n++) {
+    vitrine::go({.name = numbered("parse", n, 4)}, [&line, n] { parse_document(line, n); });
+  }
+  for (int i = 0; i < heartbeats; i++) vitrine::go({.name = numbered("heartbeat", i, 2)}, heartbeat, i);
 
   vitrine::sleep_for(200ms);  // by now everybody waits
   half_way(abort_here);
@@ -230,8 +228,6 @@ int run_pipeline(bool abort_here) {
   }
   return 0;
 }
-
-}  // namespace
 
 int main(int argc, char** argv) {
   bool abort_here = argc == 2 && std::strcmp(argv[1], "--abort") == 0;
