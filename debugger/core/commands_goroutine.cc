@@ -131,7 +131,7 @@ void print_choice(const View& view, std::uint32_t index, std::string_view verb, 
     auto parent = model.parent(g);
     std::string place = by.function.empty() ? fmt::format("{:#x}", by.pc) : std::string(by.function);
     if (!by.file.empty() && by.line) place += fmt::format(" ({}:{})", basename_of(by.file), by.line);
-    sink.out(fmt::format("created by {} at {}\n", parent ? fmt::format("goroutine {}", *parent) : "no goroutine", place));
+    sink.out(fmt::format("created {}at {}\n", parent ? fmt::format("by goroutine {} ", *parent) : "", place));
   }
   if (context_of(model, g).thread_on_g0) {
     sink.out(fmt::format("thread {} of M{} stands on its scheduling stack; this is the goroutine's saved context\n",

@@ -1,7 +1,13 @@
-// commands_vitrine.cc: the commands about the tool itself and about what it sees: help, version.
+// commands_vitrine.cc: the commands about the tool itself and about what it sees: help, version, doctor, core.
+#include <sys/stat.h>
+
 #include <fmt/format.h>
 
 #include "commands.h"
+#include "corewriter.h"
+#include "doctor.h"
+#include "json.h"
+#include "render.h"
 #include "version.h"
 
 namespace vitrine::inspect {
@@ -37,7 +43,83 @@ void complete_help(Session& session, const Line& line, std::size_t first, std::s
   complete_command(wanted.words.empty() ? none : session, wanted, partial, offer);
 }
 
+constexpr OptionSpec kDoctorOptions[] = {{"json", Takes::nothing, "a JSON array of findings"}};
+
+Outcome run_doctor(Session& session, const Line& line, std::size_t first, Sink& sink) {
+  auto options = parse_options(line, first, kDoctorOptions, Mixing::anywhere);
+  if (!options) return fail(sink, options.error());
+  if (!options->positional.empty()) return fail(sink, "vitrine doctor takes no arguments but -json");
+  if (!session.has_target()) return fail(sink, "there is no program: nothing to examine");
+  bool found_runtime = false, cancelled = false;
+  auto findings = examine(session, found_runtime, cancelled);
+  Buffered out(sink);
+  if (options->has("json")) {
+    Json json(out);
+    json.open_array();
+    for (const Finding& f : findings) {
+      json.line_break().open_object().key("about").value(std::string_view(f.about));
+      json.key("problem").value(f.problem).key("text").value(std::string_view(f.text)).close_object();
+    }
+    out.add("\n");
+    json.close_array();
+    out.add("\n");
+  } else {
+    for (const Finding& f : findings) out.add(fmt::format("{} {:<12} {}\n", f.problem ? "!" : " ", f.about, printable(f.text)));
+  }
+  out.flush();
+  if (cancelled) {
+    fail(sink, "stopped by Ctrl-C");
+    return Outcome::cancelled;
+  }
+  if (!found_runtime) return fail(sink, "there are no goroutines to look at in this target (see ! above)");
+  return Outcome::ok;
+}
+
+Outcome run_core(Session& session, const Line& line, std::size_t first, Sink& sink) {
+  auto options = parse_options(line, first, {}, Mixing::anywhere);
+  if (!options) return fail(sink, options.error());
+  if (options->positional.size() != 1) return fail(sink, "vitrine core FILE: one file name is needed");
+  const std::string& file = line.words[options->positional[0]].text;
+  if (!session.has_target()) return fail(sink, "there is no program: nothing to write a core of");
+  if (session.target().kind() == Target::Kind::core) return fail(sink, "this is a core already: vitrine core needs a live process");
+  if (session.local_pid <= 0) return fail(sink, "vitrine core needs a process of this machine; this one is read through the debugger");
+  if (session.moving) return fail(sink, "vitrine core needs the process to stand still: leave --nostop out");
+  struct stat st {};
+  if (stat(file.c_str(), &st) == 0 && !S_ISREG(st.st_mode)) return fail(sink, fmt::format("{} exists and is no plain file", file));
+  session.progress("writing " + file);
+  auto written = write_core(static_cast<int>(session.local_pid), session.target(), file, [&] { return session.cancelled(); });
+  session.progress("");
+  if (!written) {
+    fail(sink, written.error());
+    return session.cancelled() ? Outcome::cancelled : Outcome::error;
+  }
+  sink.out(fmt::format("Saved core {}: {} of memory, {} long, {}, {}\n", file, format_size(written->written),
+                       format_size(written->apparent), plural(written->threads, "thread"),
+                       plural(written->segments, "segment")));
+  if (written->unreadable) {
+    sink.out(fmt::format("warning: {} of touched memory could not be read and are zeros in it\n", format_size(written->unreadable)));
+  }
+  return Outcome::ok;
+}
+
 constexpr CommandSpec kCommands[] = {
+    {"vitrine core", "Write a core of the live process that keeps every stack.",
+     "vitrine core FILE\n\n"
+     "Writes a sparse ELF core of the process as it stands. gdb's own generate-core-file writes every reserved page\n"
+     "and can lose the stacks behind guard pages; this one reads page by page and leaves holes. The process goes on\n"
+     "afterwards. FILE is removed again on failure and on Ctrl-C.\n\n"
+     "Example:\n"
+     "  vitrine core /tmp/server.core\n"
+     "Next, in a shell: vitrine-inspect --core /tmp/server.core ./server goroutine stacks\n",
+     run_core, nullptr},
+    {"vitrine doctor", "What was found in this program, what is missing, and what that costs.",
+     "vitrine doctor [-json]\n\n"
+     "The target and its files, where the runtime's layout comes from, goroutines, threads matched with Ms, stacks\n"
+     "absent from a core, and for a live process whether this machine would keep a core of it. Lines that begin\n"
+     "with ! are problems. A good thing to put into a bug report.\n\n"
+     "Example:\n"
+     "  vitrine doctor\n",
+     run_doctor, nullptr},
     {"vitrine help", "What each command does, with an example.",
      "vitrine help [WORDS]\n\n"
      "Without words: the list of commands. With the words of a command: all about it.\n\n"

@@ -143,8 +143,7 @@ int run(int argc, char** argv) {
   Terminal terminal;
   Arguments args = parse(argc, argv);
   if (!args.problem.empty()) {
-    terminal.err(args.problem);
-    std::fputs(kUsage, stderr);
+    terminal.err(args.problem + " (vitrine-inspect --help)");
     return 2;
   }
   if (args.help) {
@@ -153,7 +152,6 @@ int run(int argc, char** argv) {
   }
   if (args.words.empty()) {
     terminal.err("what command? (vitrine-inspect help lists them)");
-    std::fputs(kUsage, stderr);
     return 2;
   }
   Line line = join(args.words);
@@ -181,6 +179,7 @@ int run(int argc, char** argv) {
       return 1;
     }
     session.local_pid = args.pid;
+    session.moving = args.nostop;
     session.set_target(std::move(*target));
   }
   Outcome outcome = run_command(session, line, terminal);

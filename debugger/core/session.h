@@ -97,6 +97,7 @@ class Session {
   // A host with frames of its own (gdb, LLDB) shows a selected goroutine; without one we print the backtrace.
   bool host_has_frames = false;
   std::int64_t local_pid = 0;  // live and on this machine
+  bool moving = false;         // and it runs while we look
   unsigned width = 0;          // columns; 0: unknown
   bool colour = false;
 
