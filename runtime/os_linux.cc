@@ -97,6 +97,7 @@ void* persistentalloc(uintptr size, uintptr align) {
       print("runtime: cannot map ", uint64(size), " bytes: errno ", int32(errno), "\n");
       throw_("out of memory");
     }
+    san_root(p, size);
     return p;
   }
   lock(&persistent.lock);
@@ -107,6 +108,7 @@ void* persistentalloc(uintptr size, uintptr align) {
       print("runtime: cannot map ", uint64(chunk), " bytes: errno ", int32(errno), "\n");
       throw_("out of memory");
     }
+    san_root(v, chunk);
     p = uintptr(v);
     persistent.end = p + chunk;
   }

@@ -76,9 +76,12 @@ static g* glist_pop(gList* l) {
 static g* globalget() {
   g* gp = glist_pop(&sched.gFree.stack);
   if (gp == nullptr) gp = glist_pop(&sched.gFree.noStack);
-  if (gp != nullptr) sched.gFree.n--;
+  if (gp != nullptr) __atomic_store_n(&sched.gFree.n, sched.gFree.n - 1, __ATOMIC_RELAXED);
   return gp;
 }
+
+// gcount reads the counts of all Ps.
+static void addfree(p* pp, int32 n) { __atomic_store_n(&pp->gFree.n, pp->gFree.n + n, __ATOMIC_RELAXED); }
 
 // A dead g, or null. pp null: a thread without a P.
 g* gfget(p* pp) {
@@ -94,12 +97,12 @@ g* gfget(p* pp) {
       g* gp = globalget();
       if (gp == nullptr) break;
       glist_push(&pp->gFree.list, gp);
-      pp->gFree.n++;
+      addfree(pp, 1);
     }
     unlock(&sched.gFree.lock);
   }
   g* gp = glist_pop(&pp->gFree.list);
-  if (gp != nullptr) pp->gFree.n--;
+  if (gp != nullptr) addfree(pp, -1);
   return gp;
 }
 
@@ -107,12 +110,12 @@ void gfput(p* pp, g* gp) {
   if (readgstatus(gp) != Gdead) throw_("gfput: the goroutine is not dead");
   if (gp->stackclass != stackclassof(defaultStack)) stackfree(gp);
   glist_push(&pp->gFree.list, gp);
-  pp->gFree.n++;
+  addfree(pp, 1);
   if (pp->gFree.n < 64) return;
   lock(&sched.gFree.lock);
   while (pp->gFree.n >= 32) {
     g* old = glist_pop(&pp->gFree.list);
-    pp->gFree.n--;
+    addfree(pp, -1);
     glist_push(old->stack.lo != 0 ? &sched.gFree.stack : &sched.gFree.noStack, old);
     __atomic_store_n(&sched.gFree.n, sched.gFree.n + 1, __ATOMIC_RELAXED);
   }

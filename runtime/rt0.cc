@@ -141,6 +141,7 @@ int rt0_run(int procs, uint64 main_stack, int (*fn)(void*), void* arg, uintptr s
   mainfn = {fn, arg};
   rt0_go(procs, main_stack, startpc, uintptr(__builtin_return_address(0)));
   awaitexit();
+  san_exit();
   vitrine_tls_g = nullptr;  // an ordinary thread again
   return sched.exitcode;
 }

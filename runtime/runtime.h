@@ -110,5 +110,7 @@ void runtimers_init(p* pp);
 // ---------------------------------------------------------------------------------------------------- proc_m.cc, from
 // time.cc: a timer was added that is due at `when`; only the scheduler knows who sleeps beyond it.
 void wakePoller(int64 when);
+// sanitize.cc, from os_linux.cc: a leak checker has to hear of memory that may hold the only pointer to a block.
+void san_root(void* p, uint64 size);
 
 }  // namespace vitrine::rt

@@ -13,6 +13,7 @@ extern "C" {
 __attribute__((weak)) void __sanitizer_start_switch_fiber(void** fake_stack_save, const void* bottom, size_t size);
 __attribute__((weak)) void __sanitizer_finish_switch_fiber(void* fake_stack, const void** bottom_old, size_t* size_old);
 __attribute__((weak)) void __asan_unpoison_memory_region(const volatile void* addr, size_t size);
+__attribute__((weak)) void __lsan_register_root_region(const void* begin, size_t size);
 __attribute__((weak)) void* __tsan_get_current_fiber(void);
 __attribute__((weak)) void* __tsan_create_fiber(unsigned flags);
 __attribute__((weak)) void __tsan_destroy_fiber(void* fiber);
@@ -60,6 +61,23 @@ void san_deadg(g* gp) {
 
 void san_m0(g* g0p) {
   if (tsan()) g0p->tsanfiber = __tsan_get_current_fiber();
+}
+
+// LeakSanitizer knows threads and their stacks; what else may hold the only pointer to a block it has to be told of.
+void san_root(void* p, uint64 size) {
+  if (__lsan_register_root_region != nullptr) __lsan_register_root_region(p, size);
+}
+
+// run() is over: what the abandoned goroutines have on their stacks is not leaked.
+void san_exit() {
+  if (__lsan_register_root_region == nullptr) return;
+  for (int64 i = 0, n = __atomic_load_n(&allgs.len, __ATOMIC_ACQUIRE); i < n; i++) {
+    g* gp = allgs.array[i];
+    uint32 status = readgstatus(gp) & ~uint32(Gscan);
+    if (status == Gdead || status == Gidle || gp->stack.lo == 0) continue;
+    uintptr lo = status == Gwaiting || status == Grunnable ? gp->sched.sp : gp->stack.lo;
+    san_root(reinterpret_cast<void*>(lo), gp->stack.hi - lo);
+  }
 }
 
 bool san_has_background_thread() { return tsan(); }
