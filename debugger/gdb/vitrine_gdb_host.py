@@ -211,7 +211,7 @@ def load():
                            % (words, words))
             continue
         command = make_command(words, any(w.startswith(words + " ") for w in table))
-        command.__doc__ = table[words][0] + (".\n" + table[words][1] if table[words][1] else ".")
+        command.__doc__ = table[words][0].rstrip(".") + ".\n" + table[words][1]
         command()
         host.ours.add(words)
 

@@ -175,10 +175,10 @@ def command_class(host, words, summary, text):
             host.run(words, line, debugger, exe_ctx, result)
 
         def get_short_help(self):
-            return summary
+            return summary.rstrip(".")
 
         def get_long_help(self):
-            return summary + ".\n" + text
+            return summary.rstrip(".") + ".\n" + text
 
     return Command
 
@@ -199,12 +199,15 @@ def load(debugger, module):
     def do(command):
         result = lldb.SBCommandReturnObject()
         interpreter.HandleCommand(command, result)
-        return result.Succeeded()
+        return (result.GetOutput() or "") + " " if result.Succeeded() else ""
 
     def exists(words):  # ResolveCommand expands prefixes and aliases, and repeats what it does not know
+        top, _, rest = words.partition(" ")
+        if rest:  # `help` says nothing useful about a word that a container has not
+            return any(line.split()[:2] == [rest, "--"] for line in do("help " + top).splitlines())
         result = lldb.SBCommandReturnObject()
         interpreter.ResolveCommand(words, result)
-        return (result.GetOutput() or "").strip() == words and do("help " + words)
+        return (result.GetOutput() or "").strip() == words and bool(do("help " + words))
 
     def say(word):
         print("vitrine: `%s' is defined by another script and stays so; ours is `vitrine %s'" % (word, word))
