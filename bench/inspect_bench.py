@@ -7,7 +7,7 @@ and `goroutine stacks -count` are timed on it:
   warm   the second time in the same process
 In gdb and LLDB the time is taken inside the host, around the command, not around the start of the debugger. The command
 line has no warm time: each run is a process, so its time is that of the whole process.
-rss_anon is the peak of RssAnon in /proc/PID/status, sampled every 10 ms: what the host itself allocated, without the
+rss_anon is the peak of RssAnon in /proc/PID/status, sampled every 2 ms: what the host itself allocated, without the
 pages of the mapped core. JSON to standard output: a list of rows.
 """
 import argparse
@@ -54,7 +54,7 @@ def run_sampled(command, **options):
 
         def sample():
             nonlocal peak
-            while not done.wait(0.01):
+            while not done.wait(0.002):
                 try:
                     with open(f"/proc/{process.pid}/status", encoding="utf-8") as file:
                         for line in file:
@@ -123,7 +123,7 @@ def main():
                     rows.append({
                         "command": command, "host": host, "goroutines": count, "stacks": built["stacks"], "core": writer,
                         "cold_s": round(cold, 4), "warm_s": warm and round(warm, 4),
-                        "cold_us_per_goroutine": round(cold / count * 1e6, 3), "rss_anon_bytes": peak, "answer": answer,
+                        "cold_us_per_goroutine": round(cold / count * 1e6, 3), "rss_anon_bytes": peak or None, "answer": answer,
                     })
                     print(f"bench: {json.dumps(rows[-1])}", file=sys.stderr, flush=True)
         finally:

@@ -30,7 +30,7 @@ class Demo(unittest.TestCase):
         self.assertNotRegex(self.output, r"Traceback|error:|Undefined command|not a valid command")
 
     def test_both_debuggers_run_the_same_words(self):
-        for words in ("info goroutines -limit 12", "goroutine stacks -limit 3", "bt", "up"):
+        for words in ("info goroutines -limit 12", "goroutine stacks -limit 2", "bt", "up"):
             self.assertIn(f"(gdb) {words}\n", self.gdb)
             self.assertIn(f"(lldb) {words}\n", self.lldb)
 

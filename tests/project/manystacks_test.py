@@ -6,8 +6,10 @@
 3. The test of the test: who follows frame pointers through the same core counts other depths.
 """
 import argparse
+import bisect
 import collections
 import json
+import mmap
 import os
 import re
 import struct
@@ -28,24 +30,22 @@ class Core:
     """The memory image of an ELF core."""
 
     def __init__(self, path):
-        self.file = open(path, "rb")
-        header = self.file.read(64)
-        offset, count = struct.unpack_from("<Q", header, 32)[0], struct.unpack_from("<H", header, 56)[0]
-        self.file.seek(offset)
-        table = self.file.read(56 * count)
+        with open(path, "rb") as file:
+            self.image = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        offset, count = struct.unpack_from("<Q", self.image, 32)[0], struct.unpack_from("<H", self.image, 56)[0]
         self.loads = []
         for i in range(count):
-            kind, _, where, address, _, size = struct.unpack_from("<IIQQQQ", table, 56 * i)
+            kind, _, where, address, _, size = struct.unpack_from("<IIQQQQ", self.image, offset + 56 * i)
             if kind == 1 and size:
                 self.loads.append((address, address + size, where))
         self.loads.sort()
 
     def read(self, address, size):
-        for low, high, where in self.loads:
-            if low <= address and address + size <= high:
-                self.file.seek(where + address - low)
-                return self.file.read(size)
-        return None
+        index = bisect.bisect(self.loads, (address, 1 << 64, 0)) - 1
+        if index < 0 or address + size > self.loads[index][1]:
+            return None
+        low, _, where = self.loads[index]
+        return self.image[where + address - low:where + address - low + size]
 
 
 class ManyStacks(unittest.TestCase):
@@ -84,7 +84,7 @@ class ManyStacks(unittest.TestCase):
 
     def test_frame_pointers_would_give_other_depths(self):
         print_offset = ["gdb", "-nx", "-q", "-batch", "-iex", "set auto-load no", "-iex", "set debuginfod enabled off",
-                        "-ex", "print (long)&((struct vitrine::rt::g*)0)->sched.bp",
+                        "-ex", "set language c++", "-ex", "print (long)&((vitrine::rt::g*)0)->sched.bp",
                         "-ex", "info address main", self.program, self.core]
         output = subprocess.run(print_offset, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True).stdout
         lines = output.splitlines()
