@@ -1,6 +1,6 @@
-// stacks.cc: see stacks.h. Interning is called from several threads at once by Unwinder::walk_many; shards of one map
-// keep them apart. A shape's number is given when its shard first sees it, so numbers differ from run to run: nothing
-// that is printed may depend on them.
+// stacks.cc: see stacks.h. Interning is called from several threads at once by Unwinder::walk_many; shards of one map,
+// chosen by hash, keep them apart. Lock order: a shard, then mutex_. Numbers of shapes follow the order in which they
+// were first seen, which differs from run to run: nothing that is printed may depend on them.
 #include "stacks.h"
 
 #include <algorithm>
@@ -18,11 +18,10 @@ namespace {
 std::uint64_t hash_of(const std::uint64_t* pcs, std::size_t count, std::uint64_t seed) {
   std::uint64_t h = seed * 0x9e3779b97f4a7c15ull + count;
   for (std::size_t i = 0; i < count; ++i) {
-    h ^= pcs[i];
-    h *= 0xff51afd7ed558ccdull;
+    h = (h ^ pcs[i]) * 0xff51afd7ed558ccdull;
     h ^= h >> 32;
   }
-  return h;
+  return h * 0x9e3779b97f4a7c15ull;  // the shard is taken from the top bits
 }
 
 }  // namespace
@@ -38,23 +37,28 @@ Stacks::Stacks(Session& session, Model& model, Program& program, Unwinder& unwin
 
 std::uint32_t Stacks::intern(const std::uint64_t* pcs, std::size_t count, bool exact, StackEnd end) {
   std::uint64_t hash = hash_of(pcs, count, static_cast<std::uint64_t>(end) * 2 + exact);
-  std::lock_guard lock(mutex_);
-  auto [it, last] = by_hash_.equal_range(hash);
+  Shard& shard = shards_[hash >> 58];
+  std::lock_guard lock(shard.mutex);
+  auto [it, last] = shard.by_hash.equal_range(hash);
   for (; it != last; ++it) {
-    const Shape& s = *shapes_[it->second];
+    const Shape& s = *it->second.shape;
     if (s.pcs.size() == count && s.exact == exact && s.end == end &&
         std::memcmp(s.pcs.data(), pcs, count * sizeof *pcs) == 0) {
-      return it->second;
+      return it->second.id;
     }
   }
   auto made = std::make_unique<Shape>();
   made->pcs.assign(pcs, pcs + count);
   made->exact = exact;
   made->end = end;
-  std::uint32_t id = static_cast<std::uint32_t>(shapes_.size());
-  shapes_.push_back(std::move(made));
-  by_hash_.emplace(hash, id);
-  return id;
+  Known known{made.get(), 0};
+  {
+    std::lock_guard all(mutex_);
+    known.id = static_cast<std::uint32_t>(shapes_.size());
+    shapes_.push_back(std::move(made));
+  }
+  shard.by_hash.emplace(hash, known);
+  return known.id;
 }
 
 bool Stacks::ensure(const std::vector<std::uint32_t>& goroutines) {

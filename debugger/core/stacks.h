@@ -6,6 +6,7 @@
 //   2. Each walk is interned: equal pcs and equal ends give the same shape (compared in full, not only by hash).
 //   3. frames(shape) and user_frame(shape) ask the program for names, once.
 #pragma once
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -74,9 +75,17 @@ class Stacks {
   Unwinder& unwinder_;
   std::vector<std::uint32_t> shape_of_;
   std::vector<bool> walked_;
-  std::vector<std::unique_ptr<Shape>> shapes_;
+  std::vector<std::unique_ptr<Shape>> shapes_;  // by number; guarded by mutex_ during a walk
   std::vector<Lazy> lazy_;
-  std::unordered_multimap<std::uint64_t, std::uint32_t> by_hash_;
+  struct Known {
+    const Shape* shape;
+    std::uint32_t id;
+  };
+  struct Shard {
+    std::mutex mutex;
+    std::unordered_multimap<std::uint64_t, Known> by_hash;
+  };
+  std::array<Shard, 64> shards_;
   struct Bad {
     StackEnd end;
     std::uint64_t address;
