@@ -107,8 +107,8 @@ int64 timeSleepUntil();                                            // the earlie
 void runtimers_init(p* pp);
 
 // ---- upward calls
-// ---------------------------------------------------------------------------------------------------- proc_m.cc, from
-// time.cc: a timer was added that is due at `when`; only the scheduler knows who sleeps beyond it.
+
+// proc_m.cc, from time.cc: a timer was added that is due at `when`; only the scheduler knows who sleeps beyond it.
 void wakePoller(int64 when);
 // sanitize.cc, from os_linux.cc: a leak checker has to hear of memory that may hold the only pointer to a block.
 void san_root(void* p, uint64 size);
