@@ -23,6 +23,8 @@ class Eyes(vi.Host):
         def data_at(a, n):
             error = lldb.SBError()
             data = self.process.ReadMemory(a, n, error)
+            if not error.Success() or data is None or len(data) != n:  # of a core: what only the file holds
+                data = self.target.ReadMemory(lldb.SBAddress(a, self.target), n, error)
             if not error.Success() or data is None or len(data) != n:
                 raise vi.Failed("unreadable")
             return data

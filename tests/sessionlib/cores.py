@@ -1,0 +1,70 @@
+"""Cores of the fixtures, made once per build of a fixture and kept in the build directory.
+
+kernel: the fixture aborts (or dies by itself) and the kernel writes the core; gcore: gdb's generate-core-file at the
+stop; vitrine: our `vitrine core` at the stop. A lock keeps two runners from making the same one.
+"""
+
+import fcntl
+import os
+import resource
+import shutil
+import subprocess
+import tempfile
+
+from . import debuggers
+
+
+class NoCore(Exception):
+    """Why there is none; a reason to skip."""
+
+
+def unlimited():
+    resource.setrlimit(resource.RLIMIT_CORE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+
+
+def kernel(program, target, stop):
+    with open("/proc/sys/kernel/core_pattern") as f:
+        pattern = f.read().strip()
+    if "/" in pattern or pattern.startswith("|"):
+        raise NoCore("the kernel writes cores elsewhere (core_pattern is %s)" % pattern)
+    if resource.getrlimit(resource.RLIMIT_CORE)[1] != resource.RLIM_INFINITY and os.geteuid() != 0:
+        raise NoCore("ulimit -c does not allow a core")
+    environment = {**os.environ, **({} if stop == "signal" else {"VITRINE_FIXTURE": "abort"})}
+    directory = tempfile.mkdtemp(dir=os.path.dirname(target))
+    try:
+        subprocess.run([program], cwd=directory, env=environment, preexec_fn=unlimited, timeout=60,
+                       stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        made = os.listdir(directory)
+        if len(made) != 1:
+            raise debuggers.Died("%s left no core (%s)" % (program, made))
+        os.replace(os.path.join(directory, made[0]), target)
+    finally:
+        shutil.rmtree(directory)
+
+
+def by_debugger(command):
+    def make(program, target, stop, build):
+        with debuggers.Debugger("gdb", build, program) as gdb:
+            gdb.run_to(stop)
+            gdb.must(command % target)
+
+    return make
+
+
+def core(kind, program, stop, build):
+    """The path of a core of this program at this stop."""
+    directory = os.path.join(build, "cores")
+    os.makedirs(directory, exist_ok=True)
+    target = os.path.join(directory, "%s.%s.%s" % (os.path.basename(program), stop.replace(":", "_"), kind))
+    with open(target + ".lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        newest = os.path.getmtime(program)
+        if kind == "vitrine":
+            newest = max(newest, os.path.getmtime(os.path.join(build, "lib", "libvitrine_inspect.so")))
+        if not os.path.exists(target) or os.path.getmtime(target) < newest:
+            if kind == "kernel":
+                kernel(program, target, stop)
+            else:
+                by_debugger("generate-core-file %s" if kind == "gcore" else "vitrine core %s")(
+                    program, target, stop, build)
+    return target
