@@ -445,12 +445,13 @@ top:
 }
 
 // ---- the end of run()
-// ------------------------------------------------------------------------------------------------
 
 static atomic<uint32> m0stopped;
 
 void stopforexit() {
   m* mp = getg()->m;
+  // Acquire: what main did before exitrun stored `exiting` is before what m0 does after run(). Callers looked relaxed.
+  if (sched.exiting.load(__ATOMIC_ACQUIRE) == 0) throw_("stopforexit: run() is not over");
   if (mp->spinning) {
     mp->spinning = 0;
     sched.nmspinning.add(-1);

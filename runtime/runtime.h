@@ -67,8 +67,7 @@ void notewakeup(note* n);
 void notesleep(note* n);             // on g0, or a foreign thread
 bool notetsleep(note* n, int64 ns);  // false: timed out
 
-// ---- malloc0.cc: small objects of the runtime (sudogs, hchans, closures); thread-safe
-// --------------------------------
+// ---- malloc0.cc: small objects of the runtime (sudogs, hchans); thread-safe ---------------------------------
 void* rawalloc(uintptr size);  // 16-byte aligned, zeroed; throws when memory is out
 void rawfree(void* p);
 

@@ -220,10 +220,18 @@ TEST_F(Task, JoinerFindsTheCapturesDestroyed) {
 
 TEST_F(Task, JoinParksOnTheTask) {
   vitrine::chan<int> c;
-  rt::g* joiner = startedparked(rt::waitReasonTaskJoin, [c] { EXPECT_EQ(spawn([c] { return *c.recv(); }).get(), 8); });
+  vitrine::chan<std::uint64_t> child(1);
+  rt::g* joiner = startedparked(rt::waitReasonTaskJoin, [=] {
+    auto t = spawn([=] {
+      child.send(vitrine::goid());
+      return *c.recv();
+    });
+    EXPECT_EQ(t.get(), 8);
+  });
   auto* ts = static_cast<rt::taskState*>(joiner->waitobject);
   ASSERT_NE(ts, nullptr);
-  EXPECT_GT(ts->goid, joiner->goid);
+  EXPECT_EQ(ts->waitq.first->g, joiner);
+  EXPECT_EQ(ts->goid, child.recv());
   c.send(8);
   EXPECT_TRUE(eventually([] { return rt::gcount() == 1; }));
 }
