@@ -35,11 +35,11 @@ def trimmed(text):
 
 
 class Gdb:
-    """gdb behind a pipe: send() types one command and returns what came until the next prompt."""
+    """gdb behind a pipe. ask() types one command and returns what came until the next prompt; send() shows both."""
 
     PROMPT = "(gdb) "
 
-    def __init__(self, program):
+    def __init__(self, program, environment=None):
         script = os.path.join(ROOT, "debugger", "gdb", "vitrine_gdb.py")
         self.intro = f"gdb -q -x {os.path.relpath(script)} {os.path.relpath(program)}"
         options = ["-ex", "set confirm off", "-ex", "set pagination off", "-ex", "set width 0", "-ex", "set style enabled off"]
@@ -47,6 +47,7 @@ class Gdb:
         self.process = subprocess.Popen(
             ["gdb", "-q", "-nx", *options, "-x", script, program],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            env=environment,
         )
         started = trimmed(self.read_to_prompt())
         if started:
@@ -64,10 +65,13 @@ class Gdb:
             lines.append(line)
         raise TourError("gdb ended: " + "\n".join(lines))
 
-    def send(self, command, show=None):
+    def ask(self, command):
         self.process.stdin.write(command + "\n")
         self.process.stdin.flush()
-        answer = trimmed(self.read_to_prompt())
+        return trimmed(self.read_to_prompt())
+
+    def send(self, command, show=None):
+        answer = self.ask(command)
         print(f"{self.PROMPT}{show or command}")
         if answer:
             print(answer)
@@ -141,7 +145,7 @@ def in_lldb(program, core, goid):
         "bt",
         "frame select --relative 1",
         "up",
-        "frame variable",
+        "frame variable depth sum c",
     ]
     print(f"$ {os.path.basename(lldb)} -c {os.path.basename(core)} {os.path.relpath(program)}")
     print(f"(lldb) command script import {os.path.relpath(script)}\n")
@@ -156,7 +160,7 @@ def in_lldb(program, core, goid):
         raise TourError("LLDB did not run the commands: " + answer)
     print(answer[start:].rstrip())
     expect(answer, r"12 of \d{4,} shown", "info goroutines in LLDB")
-    expect(answer.split("(lldb) frame variable", 1)[-1], r"sum = ", "frame variable")
+    expect(answer.split("(lldb) frame variable", 1)[-1], r"sum = \d", "frame variable")
 
 
 def run_lldb(arguments, commands):
