@@ -70,7 +70,8 @@ void print_backtrace(Session& session, Model& model, std::uint32_t goroutine, lo
   Buffered out(sink);
   for (std::size_t i = begin; i < end; ++i) out.add(lines[i]);
   if (end < lines.size()) out.add(fmt::format("({} more frames follow)\n", lines.size() - end));
-  if (end == lines.size() && walk.end != StackEnd::bottom) out.add(fmt::format("the stack ends here: {}\n", walk.explain()));
+  if (end == lines.size() && walk.end != StackEnd::bottom)
+    out.add(fmt::format("the stack ends here: {}\n", walk.explain()));
 }
 
 }  // namespace vitrine::inspect

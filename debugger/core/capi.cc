@@ -55,22 +55,32 @@ class CSink : public Sink {
 
 vi_status status_of(Outcome outcome) {
   switch (outcome) {
-    case Outcome::ok: return VI_OK;
-    case Outcome::error: return VI_ERROR;
-    case Outcome::cancelled: return VI_CANCELLED;
-    case Outcome::not_ours: return VI_NOT_OURS;
+    case Outcome::ok:
+      return VI_OK;
+    case Outcome::error:
+      return VI_ERROR;
+    case Outcome::cancelled:
+      return VI_CANCELLED;
+    case Outcome::not_ours:
+      return VI_NOT_OURS;
   }
   return VI_ERROR;
 }
 
 std::uint32_t kind_of(Action::Kind kind) {
   switch (kind) {
-    case Action::Kind::none: return VI_ACTION_NONE;
-    case Action::Kind::select: return VI_ACTION_SELECT;
-    case Action::Kind::deselect: return VI_ACTION_DESELECT;
-    case Action::Kind::execute: return VI_ACTION_EXECUTE;
-    case Action::Kind::show_frame: return VI_ACTION_SHOW_FRAME;
-    case Action::Kind::print: return VI_ACTION_PRINT;
+    case Action::Kind::none:
+      return VI_ACTION_NONE;
+    case Action::Kind::select:
+      return VI_ACTION_SELECT;
+    case Action::Kind::deselect:
+      return VI_ACTION_DESELECT;
+    case Action::Kind::execute:
+      return VI_ACTION_EXECUTE;
+    case Action::Kind::show_frame:
+      return VI_ACTION_SHOW_FRAME;
+    case Action::Kind::print:
+      return VI_ACTION_PRINT;
   }
   return VI_ACTION_NONE;
 }

@@ -50,7 +50,7 @@ typedef struct vi_module {
   uint32_t main; /* 1: the program itself */
   uint64_t bias;
   uint64_t lo, hi;
-  const char* path; /* valid during the callback's sink call */
+  const char* path;     /* valid during the callback's sink call */
   const char* build_id; /* hex or null */
 } vi_module;
 
@@ -79,12 +79,12 @@ enum { VI_TARGET_LIVE = 1, VI_TARGET_CORE = 2 };
 
 typedef struct vi_target {
   uint32_t size;
-  uint32_t kind;           /* VI_TARGET_… */
-  int64_t pid;             /* live and on this machine: data is read from /proc/PID/mem after a check; 0: remote */
-  const char* core_path;   /* VI_TARGET_CORE: read by us; null: through the callbacks */
-  const char* program;     /* may be null */
+  uint32_t kind;         /* VI_TARGET_… */
+  int64_t pid;           /* live and on this machine: data is read from /proc/PID/mem after a check; 0: remote */
+  const char* core_path; /* VI_TARGET_CORE: read by us; null: through the callbacks */
+  const char* program;   /* may be null */
   uint64_t stop_id;
-  uint32_t force;          /* 1: a core of another build is read all the same */
+  uint32_t force; /* 1: a core of another build is read all the same */
   uint32_t reserved;
 } vi_target;
 
@@ -99,7 +99,7 @@ typedef struct vi_sink {
 } vi_sink;
 
 VI_API uint32_t vi_abi_version(void);
-VI_API const char* vi_version(void);  /* "0.1.0+<hash of the build>": host scripts of the same build carry the same */
+VI_API const char* vi_version(void); /* "0.1.0+<hash of the build>": host scripts of the same build carry the same */
 
 /* target null: a session without a target (help and completion work). */
 VI_API vi_status vi_open(const vi_host* host, const vi_target* target, const vi_sink* sink, vi_session** session);
@@ -115,19 +115,19 @@ VI_API vi_status vi_run_line(vi_session* session, const char* command, const cha
 
 enum {
   VI_ACTION_NONE = 0,
-  VI_ACTION_SELECT = 1,   /* present this goroutine: context (regs) or, if tid != 0, that thread of the host's own */
-  VI_ACTION_DESELECT = 2, /* back to the host's own threads */
-  VI_ACTION_EXECUTE = 3,  /* run `text`, verbatim, as a command of the host */
+  VI_ACTION_SELECT = 1,     /* present this goroutine: context (regs) or, if tid != 0, that thread of the host's own */
+  VI_ACTION_DESELECT = 2,   /* back to the host's own threads */
+  VI_ACTION_EXECUTE = 3,    /* run `text`, verbatim, as a command of the host */
   VI_ACTION_SHOW_FRAME = 4, /* show where we are now, as the host does after its own selection commands */
-  VI_ACTION_PRINT = 5     /* print `text` (a heading between executed commands) */
+  VI_ACTION_PRINT = 5       /* print `text` (a heading between executed commands) */
 };
 typedef struct vi_action {
   uint32_t size;
   uint32_t kind;
   uint64_t goid;
-  uint64_t g;      /* address */
-  int64_t tid;     /* SELECT: the host's thread to select instead of a saved context */
-  uint32_t known;  /* registers of the saved context */
+  uint64_t g;     /* address */
+  int64_t tid;    /* SELECT: the host's thread to select instead of a saved context */
+  uint32_t known; /* registers of the saved context */
   uint32_t reserved;
   uint64_t regs[17];
   const char* text;

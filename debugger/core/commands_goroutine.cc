@@ -1,10 +1,10 @@
-// commands_goroutine.cc: info goroutines, and the commands that choose one or many goroutines: goroutine, goroutine off,
-// goroutine apply. Choosing is a list of actions for the host — select, execute, show — made one at a time; without a
-// host (vitrine-inspect) we print the backtrace ourselves, and say so for other commands.
+// commands_goroutine.cc: info goroutines, and the commands that choose one or many goroutines: goroutine, goroutine
+// off, goroutine apply. Choosing is a list of actions for the host — select, execute, show — made one at a time;
+// without a host (vitrine-inspect) we print the backtrace ourselves, and say so for other commands.
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <optional>
-
-#include <fmt/format.h>
 
 #include "backtrace.h"
 #include "commands.h"
@@ -70,7 +70,8 @@ void complete_info(Session&, const Line& line, std::size_t, std::string_view par
   complete_options(listing_options(), partial, offer);
 }
 
-// ---- selecting -------------------------------------------------------------------------------------------------------
+// ---- selecting
+// -------------------------------------------------------------------------------------------------------
 
 Action select_action(const Model& model, std::uint32_t index) {
   const Goroutine& g = model.goroutines()[index];
@@ -107,7 +108,9 @@ std::uint32_t find_goroutine(const Model& model, std::string_view word, Sink& si
   std::uint32_t index = address ? model.find_addr(*number) : model.find_goid(*number);
   if (index != kNone) return index;
   std::size_t n = model.goroutines().size();
-  std::string facts = n == 0 ? "there are none" : fmt::format("{} exist{}", n == 1 ? "1 goroutine" : fmt::format("{} goroutines", n), n == 1 ? "s" : "");
+  std::string facts =
+      n == 0 ? "there are none"
+             : fmt::format("{} exist{}", n == 1 ? "1 goroutine" : fmt::format("{} goroutines", n), n == 1 ? "s" : "");
   std::uint64_t last = 0;
   for (const Goroutine& g : model.goroutines()) {
     if (!g.is(Goroutine::unreadable)) last = std::max(last, g.goid);
@@ -119,6 +122,7 @@ std::uint32_t find_goroutine(const Model& model, std::string_view word, Sink& si
     bool gone = *number && *number < last;
     fail(sink, fmt::format("there is no goroutine {}{}: {}", *number, gone ? " (any more)" : "", facts));
   }
+  warn(sink, model.warnings());  // the list may be cut
   return kNone;
 }
 
@@ -211,7 +215,8 @@ Outcome run_current(Session& session, const View& view, Sink& sink) {
   }
   for (const Machine& m : model.machines()) {
     if (m.thread != kNone && &session.target().threads()[m.thread] == current) {
-      sink.out(fmt::format("no goroutine is selected; the current thread {} is M{} and runs none\n", current->tid, m.id));
+      sink.out(
+          fmt::format("no goroutine is selected; the current thread {} is M{} and runs none\n", current->tid, m.id));
       return Outcome::ok;
     }
   }
@@ -223,8 +228,9 @@ Outcome run_goroutine(Session& session, const Line& line, std::size_t first, Sin
   if (line.words.size() <= first && line.error) return fail(sink, *line.error);
   if (line.words.size() > first && line.words[first].text == "--") ++first;
   if (line.words.size() > first && line.words[first].text.starts_with('-')) {
-    return fail(sink, fmt::format("goroutine has no options, {} is none: goroutine N [COMMAND], info goroutines for the list",
-                                  line.words[first].text));
+    return fail(sink,
+                fmt::format("goroutine has no options, {} is none: goroutine N [COMMAND], info goroutines for the list",
+                            line.words[first].text));
   }
   auto view = look(session, sink);
   if (!view) return Outcome::error;
@@ -288,7 +294,8 @@ Outcome run_off(Session& session, const Line& line, std::size_t first, Sink& sin
   return Outcome::ok;
 }
 
-// ---- apply -----------------------------------------------------------------------------------------------------------
+// ---- apply
+// -----------------------------------------------------------------------------------------------------------
 
 class Apply : public ActionSource {
  public:
@@ -317,14 +324,17 @@ class Apply : public ActionSource {
           return a;
         }
         [[fallthrough]];
-      case Step::select: step_ = Step::execute; return select_action(**model, rows_[at_]);
+      case Step::select:
+        step_ = Step::execute;
+        return select_action(**model, rows_[at_]);
       case Step::execute:
         step_ = Step::heading;
         ++at_;
         a.kind = Action::Kind::execute;
         a.text = command_;
         return a;
-      case Step::over: return {};
+      case Step::over:
+        return {};
     }
     return {};
   }
@@ -411,7 +421,11 @@ Outcome run_apply(Session& session, const Line& line, std::size_t first, Sink& s
       return g.is(Goroutine::unreadable) || !list->contains(g.goid);
     });
   }
-  if (picked.empty()) return fail(sink, "no such goroutine: there is nothing to apply the command to");
+  if (picked.empty()) {
+    fail(sink, "no such goroutine: there is nothing to apply the command to");
+    warn(sink, model.warnings());
+    return Outcome::error;
+  }
   if (list) {  // single numbers that are missing are said; of a range only what exists is meant
     for (auto [lo, hi] : list->ranges) {
       if (lo == hi && model.find_goid(lo) == kNone) sink.err(fmt::format("there is no goroutine {}", lo));

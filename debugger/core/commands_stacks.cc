@@ -1,12 +1,12 @@
-// commands_stacks.cc: goroutine stacks — goroutines that stand in the same place for the same reason, merged. Two belong
-// together when their whole stacks (all pcs, to the last frame), their status and their wait reason are equal; frames
-// that look alike but were called from different lines stay apart. Names are looked up only for what is printed.
+// commands_stacks.cc: goroutine stacks — goroutines that stand in the same place for the same reason, merged. Two
+// belong together when their whole stacks (all pcs, to the last frame), their status and their wait reason are equal;
+// frames that look alike but were called from different lines stay apart. Names are looked up only for what is printed.
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <map>
 #include <optional>
 #include <tuple>
-
-#include <fmt/format.h>
 
 #include "commands.h"
 #include "goroutine_rows.h"
@@ -195,6 +195,7 @@ Outcome run_stacks(Session& session, const Line& line, std::size_t first, Sink& 
   std::string footer = fmt::format("{} in {}", plural(found.filtered.rows.size(), "goroutine"), plural(total, "stack"));
   if (options->has("count")) {
     sink.out(footer + "\n");
+    warn(sink, warnings);
     return Outcome::ok;
   }
   std::uint64_t shown = std::min<std::uint64_t>(total, *limit);
@@ -225,6 +226,8 @@ Outcome run_stacks(Session& session, const Line& line, std::size_t first, Sink& 
     json.close_array();
     if (*mode == 2) json.close_object();
     out.add("\n");
+    out.flush();
+    if (*mode == 1) warn(sink, warnings);
     return Outcome::ok;
   }
   if (shown < total) footer += fmt::format("; {} of {} shown (-limit 0 for all)", shown, total);

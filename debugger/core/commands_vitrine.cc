@@ -1,7 +1,6 @@
 // commands_vitrine.cc: the commands about the tool itself and about what it sees: help, version, doctor, core.
-#include <sys/stat.h>
-
 #include <fmt/format.h>
+#include <sys/stat.h>
 
 #include "commands.h"
 #include "corewriter.h"
@@ -64,7 +63,8 @@ Outcome run_doctor(Session& session, const Line& line, std::size_t first, Sink& 
     json.close_array();
     out.add("\n");
   } else {
-    for (const Finding& f : findings) out.add(fmt::format("{} {:<12} {}\n", f.problem ? "!" : " ", f.about, printable(f.text)));
+    for (const Finding& f : findings)
+      out.add(fmt::format("{} {:<12} {}\n", f.problem ? "!" : " ", f.about, printable(f.text)));
   }
   out.flush();
   if (cancelled) {
@@ -81,13 +81,17 @@ Outcome run_core(Session& session, const Line& line, std::size_t first, Sink& si
   if (options->positional.size() != 1) return fail(sink, "vitrine core FILE: one file name is needed");
   const std::string& file = line.words[options->positional[0]].text;
   if (!session.has_target()) return fail(sink, "there is no program: nothing to write a core of");
-  if (session.target().kind() == Target::Kind::core) return fail(sink, "this is a core already: vitrine core needs a live process");
-  if (session.local_pid <= 0) return fail(sink, "vitrine core needs a process of this machine; this one is read through the debugger");
+  if (session.target().kind() == Target::Kind::core)
+    return fail(sink, "this is a core already: vitrine core needs a live process");
+  if (session.local_pid <= 0)
+    return fail(sink, "vitrine core needs a process of this machine; this one is read through the debugger");
   if (session.moving) return fail(sink, "vitrine core needs the process to stand still: leave --nostop out");
   struct stat st {};
-  if (stat(file.c_str(), &st) == 0 && !S_ISREG(st.st_mode)) return fail(sink, fmt::format("{} exists and is no plain file", file));
+  if (stat(file.c_str(), &st) == 0 && !S_ISREG(st.st_mode))
+    return fail(sink, fmt::format("{} exists and is no plain file", file));
   session.progress("writing " + file);
-  auto written = write_core(static_cast<int>(session.local_pid), session.target(), file, [&] { return session.cancelled(); });
+  auto written =
+      write_core(static_cast<int>(session.local_pid), session.target(), file, [&] { return session.cancelled(); });
   session.progress("");
   if (!written) {
     fail(sink, written.error());
@@ -97,7 +101,8 @@ Outcome run_core(Session& session, const Line& line, std::size_t first, Sink& si
                        format_size(written->apparent), plural(written->threads, "thread"),
                        plural(written->segments, "segment")));
   if (written->unreadable) {
-    sink.out(fmt::format("warning: {} of touched memory could not be read and are zeros in it\n", format_size(written->unreadable)));
+    sink.out(fmt::format("warning: {} of touched memory could not be read and are zeros in it\n",
+                         format_size(written->unreadable)));
   }
   return Outcome::ok;
 }

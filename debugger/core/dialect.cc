@@ -29,8 +29,8 @@ class Vitrine : public Dialect {
   bool plumbing(std::string_view function) const override {
     static constexpr std::array<std::string_view, 8> kPrefixes = {
         "vitrine::", "vitrine_", "std::", "__gnu_cxx::", "__cxxabiv1::", "__cxa_", "_Unwind_", "__"};
-    static constexpr std::array<std::string_view, 8> kRoutines = {"mcall",   "gogo",     "goexit", "systemstack",
-                                                                 "gosave", "gostart", "_start", "start_thread"};
+    static constexpr std::array<std::string_view, 8> kRoutines = {"mcall",  "gogo",    "goexit", "systemstack",
+                                                                  "gosave", "gostart", "_start", "start_thread"};
     return any_prefix(function, kPrefixes) ||
            std::find(kRoutines.begin(), kRoutines.end(), function) != kRoutines.end();
   }
@@ -51,9 +51,9 @@ std::span<const Dialect* const> dialects() {
 }
 
 bool plumbing_module(std::string_view path) {
-  static constexpr std::array<std::string_view, 12> kNames = {
-      "libc.so",  "libc-",   "libstdc++.", "libgcc_s", "ld-linux", "libpthread",
-      "libm.so", "libm-", "libtsan",    "libasan",  "libubsan", "linux-vdso"};
+  static constexpr std::array<std::string_view, 12> kNames = {"libc.so",  "libc-",      "libstdc++.", "libgcc_s",
+                                                              "ld-linux", "libpthread", "libm.so",    "libm-",
+                                                              "libtsan",  "libasan",    "libubsan",   "linux-vdso"};
   if (path.find("vdso") != path.npos) return true;
   if (auto slash = path.rfind('/'); slash != path.npos) path.remove_prefix(slash + 1);
   return any_prefix(path, kNames);

@@ -3,13 +3,12 @@
 // Every finding stands alone: one that cannot be made is said, and the next follows.
 #include "doctor.h"
 
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <array>
 #include <cstdlib>
 #include <fstream>
-
-#include <fmt/format.h>
 
 #include "layout.h"
 #include "model.h"
@@ -66,9 +65,10 @@ class Examination {
     if (l.source() == Layout::Source::dwarf) {
       good("runtime", fmt::format("{}, described by DWARF ({})", l.dialect().name(), note));
     } else {
-      bad("runtime", fmt::format("{}, described by its layout note, version {}: the program was stripped of DWARF, so there "
-                                 "are no names of functions unless it kept its symbols",
-                                 l.dialect().name(), l.version()));
+      bad("runtime",
+          fmt::format("{}, described by its layout note, version {}: the program was stripped of DWARF, so there "
+                      "are no names of functions unless it kept its symbols",
+                      l.dialect().name(), l.version()));
     }
     if (!l.missing().empty()) {
       std::string all;
@@ -88,9 +88,10 @@ class Examination {
     auto broken = std::count_if(m.goroutines().begin(), m.goroutines().end(), [&](const Goroutine& g) {
       return g.flags & (Goroutine::unreadable | Goroutine::bad_stack | Goroutine::bad_sp | Goroutine::bad_m);
     });
-    good("goroutines", fmt::format("{}, {} of them the runtime's own; {} dead", m.goroutines().size(), m.system_count(),
-                                   m.dead()));
-    if (broken) bad("goroutines", fmt::format("something is wrong with {} (info goroutines -where \"errors > 0\")", broken));
+    good("goroutines",
+         fmt::format("{}, {} of them the runtime's own; {} dead", m.goroutines().size(), m.system_count(), m.dead()));
+    if (broken)
+      bad("goroutines", fmt::format("something is wrong with {} (info goroutines -where \"errors > 0\")", broken));
     std::size_t matched = m.matched_threads();
     std::string how;
     for (const char* by : {"thread pointer", "stack", "thread id"}) {
@@ -98,21 +99,23 @@ class Examination {
                              [&](const Machine& x) { return x.matched_by == std::string_view(by); });
       if (n) how += fmt::format("{}{} by {}", how.empty() ? ": " : ", ", n, by);
     }
-    std::string text = fmt::format("{} of {} Ms matched with threads{}; {}, {}", matched, m.machines().size(), how,
-                                   plural(session_.target().threads().size(), "thread"),
-                                   plural(m.processors().size(), "P"));
+    std::string text =
+        fmt::format("{} of {} Ms matched with threads{}; {}, {}", matched, m.machines().size(), how,
+                    plural(session_.target().threads().size(), "thread"), plural(m.processors().size(), "P"));
     if (matched < m.machines().size()) {
       bad("threads", text + "; a goroutine that runs on an unmatched M shows its last saved context");
     } else {
       good("threads", text);
     }
-    if (m.age_at_least()) good("age", "there is no exact now: AGE counts up to the scheduler's last look at the clock (+)");
+    if (m.age_at_least())
+      good("age", "there is no exact now: AGE counts up to the scheduler's last look at the clock (+)");
     for (const std::string& w : m.warnings()) bad("scheduler", w);
     stacks(m);
     return true;
   }
 
-  // A stack is absent when the bytes at its saved sp cannot be read, or are all zero: a resumed g needs what lies there.
+  // A stack is absent when the bytes at its saved sp cannot be read, or are all zero: a resumed g needs what lies
+  // there.
   void stacks(Model& m) {
     std::size_t total = 0, absent = 0, zero = 0;
     std::uint64_t first = 0;
@@ -139,10 +142,11 @@ class Examination {
       good("stacks", fmt::format("all {} saved stacks are in this {}", total, source));
       return;
     }
-    bad("stacks", fmt::format("stacks absent from this {}: {} of {} ({} read as zeros), the first at {:#x}: those goroutines "
-                              "have no frames. gdb's generate-core-file loses them behind guard pages; "
-                              "vitrine core FILE keeps them",
-                              source, absent, total, zero, first));
+    bad("stacks",
+        fmt::format("stacks absent from this {}: {} of {} ({} read as zeros), the first at {:#x}: those goroutines "
+                    "have no frames. gdb's generate-core-file loses them behind guard pages; "
+                    "vitrine core FILE keeps them",
+                    source, absent, total, zero, first));
   }
 
   void machine() {
@@ -154,7 +158,8 @@ class Examination {
         std::string rest = line.substr(std::min<std::size_t>(line.size(), 26));
         std::string soft = rest.substr(0, rest.find(' '));
         if (soft == "0") {
-          bad("core dumps", "ulimit -c is 0 in this process: a crash leaves no core; prlimit --core=unlimited --pid " + pid);
+          bad("core dumps",
+              "ulimit -c is 0 in this process: a crash leaves no core; prlimit --core=unlimited --pid " + pid);
         } else {
           good("core dumps", "ulimit -c is " + soft + " in this process");
         }

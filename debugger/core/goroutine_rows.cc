@@ -11,8 +11,32 @@ namespace vitrine::inspect {
 namespace {
 
 enum Column : int {
-  kMark, kGoid, kStatus, kWait, kAge, kM, kP, kStack, kWhere, kName, kAddr, kThread, kSystem, kFunction, kFile, kLine,
-  kUsed, kTotal, kGuard, kDepth, kWaitingOn, kParent, kCreated, kStart, kScan, kErrors,
+  kMark,
+  kGoid,
+  kStatus,
+  kWait,
+  kAge,
+  kM,
+  kP,
+  kStack,
+  kWhere,
+  kName,
+  kAddr,
+  kThread,
+  kSystem,
+  kFunction,
+  kFile,
+  kLine,
+  kUsed,
+  kTotal,
+  kGuard,
+  kDepth,
+  kWaitingOn,
+  kParent,
+  kCreated,
+  kStart,
+  kScan,
+  kErrors,
 };
 
 constexpr ColumnSpec kColumns[] = {
@@ -23,7 +47,8 @@ constexpr ColumnSpec kColumns[] = {
     {"age", "AGE", ColumnType::duration, true, false, "how long it has waited; + means at least"},
     {"m", "M", ColumnType::number, true, false, "the M that runs it"},
     {"p", "P", ColumnType::number, true, false, "the P of that M"},
-    {"stack", "STACK", ColumnType::size, true, true, "bytes used/total; `stack ~ RE` looks at the functions of all frames"},
+    {"stack", "STACK", ColumnType::size, true, true,
+     "bytes used/total; `stack ~ RE` looks at the functions of all frames"},
     {"where", "WHERE", ColumnType::text, false, false, "function at file:line, the first of the user's own code"},
     {"name", "NAME", ColumnType::text, false, false, "set_name"},
     {"addr", "ADDR", ColumnType::address, true, false, "address of its g"},
@@ -47,8 +72,15 @@ constexpr ColumnSpec kColumns[] = {
 bool needs_stack(int column) {
   switch (column) {
     case Rows::kFrames:
-    case kWhere: case kFunction: case kFile: case kLine: case kDepth: case kErrors: return true;
-    default: return false;
+    case kWhere:
+    case kFunction:
+    case kFile:
+    case kLine:
+    case kDepth:
+    case kErrors:
+      return true;
+    default:
+      return false;
   }
 }
 
@@ -91,36 +123,63 @@ Value GoroutineRows::value(std::uint32_t row, int column) {
     return f.valid() ? pick(f) : Value{};
   };
   switch (column) {
-    case kGoid: return number(g.goid);
-    case kStatus: return Value::string(model_.status_text(g));
-    case kWait: return Value::string(model_.wait_text(g));
-    case kAge: if (auto age = model_.age(g)) return number(*age); return {};
-    case kM: if (const Machine* m = model_.machine(g)) return number(m->id); return {};
+    case kGoid:
+      return number(g.goid);
+    case kStatus:
+      return Value::string(model_.status_text(g));
+    case kWait:
+      return Value::string(model_.wait_text(g));
+    case kAge:
+      if (auto age = model_.age(g)) return number(*age);
+      return {};
+    case kM:
+      if (const Machine* m = model_.machine(g)) return number(m->id);
+      return {};
     case kP:
       if (const Machine* m = model_.machine(g)) {
         if (const Processor* p = model_.processor(*m)) return number(p->id);
       }
       return {};
-    case kThread: if (const Thread* t = model_.thread(g)) return number(t->tid); return {};
+    case kThread:
+      if (const Thread* t = model_.thread(g)) return number(t->tid);
+      return {};
     case kStack:
-    case kUsed: if (auto used = model_.stack_used(g)) return number(*used); return {};
-    case kTotal: return g.is(Goroutine::bad_stack) || !g.stack_size ? Value{} : number(g.stack_size);
-    case kGuard: return text(model_.guard(g));
-    case kWhere: return frame([&](const SourceFrame& f) { return text(describe(f)); });
-    case kFunction: return frame([&](const SourceFrame& f) { return text(std::string(f.function)); });
-    case kFile: return frame([&](const SourceFrame& f) { return text(std::string(f.file)); });
-    case kLine: return frame([&](const SourceFrame& f) { return f.line ? number(f.line) : Value{}; });
+    case kUsed:
+      if (auto used = model_.stack_used(g)) return number(*used);
+      return {};
+    case kTotal:
+      return g.is(Goroutine::bad_stack) || !g.stack_size ? Value{} : number(g.stack_size);
+    case kGuard:
+      return text(model_.guard(g));
+    case kWhere:
+      return frame([&](const SourceFrame& f) { return text(describe(f)); });
+    case kFunction:
+      return frame([&](const SourceFrame& f) { return text(std::string(f.function)); });
+    case kFile:
+      return frame([&](const SourceFrame& f) { return text(std::string(f.file)); });
+    case kLine:
+      return frame([&](const SourceFrame& f) { return f.line ? number(f.line) : Value{}; });
     case kDepth:
       if (stacks_.shape_of(row) == kNone) return {};
       return number(stacks_.shape(stacks_.shape_of(row)).pcs.size());
-    case kName: return text(model_.name(g));
-    case kSystem: return number(g.is(Goroutine::system));
-    case kScan: return number(g.is(Goroutine::scan));
-    case kWaitingOn: if (auto on = model_.waiting_on(g)) return number(*on); return {};
-    case kParent: if (auto p = model_.parent(g)) return number(*p); return {};
-    case kCreated: return g.gopc ? text(describe(stacks_.creator(g))) : Value{};
-    case kStart: return g.startpc ? text(describe(stacks_.at(g.startpc, true))) : Value{};
-    default: return {};
+    case kName:
+      return text(model_.name(g));
+    case kSystem:
+      return number(g.is(Goroutine::system));
+    case kScan:
+      return number(g.is(Goroutine::scan));
+    case kWaitingOn:
+      if (auto on = model_.waiting_on(g)) return number(*on);
+      return {};
+    case kParent:
+      if (auto p = model_.parent(g)) return number(*p);
+      return {};
+    case kCreated:
+      return g.gopc ? text(describe(stacks_.creator(g))) : Value{};
+    case kStart:
+      return g.startpc ? text(describe(stacks_.at(g.startpc, true))) : Value{};
+    default:
+      return {};
   }
 }
 
@@ -158,12 +217,24 @@ std::string GoroutineRows::cell(std::uint32_t row, int column) {
   std::string out = v.known ? "" : g.is(Goroutine::unreadable) ? "?" : column == kWhere ? "" : "-";
   if (v.known) {
     switch (kColumns[column].type) {
-      case ColumnType::text: out = printable(v.text); break;
-      case ColumnType::number: out = column == kGoid ? std::to_string(static_cast<std::uint64_t>(v.n)) : std::to_string(v.n); break;
-      case ColumnType::address: out = fmt::format("{:#x}", static_cast<std::uint64_t>(v.n)); break;
-      case ColumnType::flag: out = v.n ? "yes" : "no"; break;
-      case ColumnType::duration: out = format_duration(v.n) + (model_.age_at_least() ? "+" : ""); break;
-      case ColumnType::size: out = format_size(static_cast<std::uint64_t>(v.n)); break;
+      case ColumnType::text:
+        out = printable(v.text);
+        break;
+      case ColumnType::number:
+        out = column == kGoid ? std::to_string(static_cast<std::uint64_t>(v.n)) : std::to_string(v.n);
+        break;
+      case ColumnType::address:
+        out = fmt::format("{:#x}", static_cast<std::uint64_t>(v.n));
+        break;
+      case ColumnType::flag:
+        out = v.n ? "yes" : "no";
+        break;
+      case ColumnType::duration:
+        out = format_duration(v.n) + (model_.age_at_least() ? "+" : "");
+        break;
+      case ColumnType::size:
+        out = format_size(static_cast<std::uint64_t>(v.n));
+        break;
     }
   }
   if (column == kWhere) {

@@ -1,5 +1,5 @@
-// goroutine_rows.h: the goroutines of a Model as Rows: the columns of `info goroutines`, of -where in every command that
-// picks goroutines, and the JSON row.
+// goroutine_rows.h: the goroutines of a Model as Rows: the columns of `info goroutines`, of -where in every command
+// that picks goroutines, and the JSON row.
 #pragma once
 #include <string>
 #include <unordered_map>

@@ -6,6 +6,7 @@
 // Worker threads may only use view() and the direct read: read() falls back to the host on the session's thread alone.
 #include "host_target.h"
 
+#include <fmt/format.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -13,15 +14,16 @@
 #include <cstring>
 #include <thread>
 
-#include <fmt/format.h>
-
 namespace vitrine::inspect {
 namespace {
 
 class LentTarget : public HostTarget {
  public:
   LentTarget(const vi_host& host, const vi_target& wanted)
-      : host_(host), core_(wanted.kind == VI_TARGET_CORE), pid_(wanted.pid), stop_id_(wanted.stop_id),
+      : host_(host),
+        core_(wanted.kind == VI_TARGET_CORE),
+        pid_(wanted.pid),
+        stop_id_(wanted.stop_id),
         owner_(std::this_thread::get_id()) {
     if (wanted.core_path) core_path_ = wanted.core_path;
     if (wanted.program) program_ = wanted.program;
@@ -44,7 +46,8 @@ class LentTarget : public HostTarget {
   std::string describe() const override {
     if (direct_) return direct_->describe();
     if (core_) return "a core file, read through the debugger";
-    return pid_ > 0 ? fmt::format("process {}, read through the debugger", pid_) : "a process read through the debugger";
+    return pid_ > 0 ? fmt::format("process {}, read through the debugger", pid_)
+                    : "a process read through the debugger";
   }
   std::int64_t local_pid() const override { return !core_ && direct_ ? pid_ : 0; }
   std::uint64_t stop_id() override { return stop_id_; }
@@ -66,7 +69,9 @@ class LentTarget : public HostTarget {
     }
     return here ? host_read(addr, out, space) : 0;
   }
-  const std::byte* view(std::uint64_t addr, std::size_t len) override { return direct_ ? direct_->view(addr, len) : nullptr; }
+  const std::byte* view(std::uint64_t addr, std::size_t len) override {
+    return direct_ ? direct_->view(addr, len) : nullptr;
+  }
   bool concurrent() const override { return direct_ && direct_->concurrent(); }
 
   const std::vector<Thread>& threads() override {
@@ -77,8 +82,8 @@ class LentTarget : public HostTarget {
     if (core_ && direct_) {  // the core's own registers; the host's idea of the current thread
       threads_ = direct_->threads();
       auto chosen = std::find_if(lent.begin(), lent.end(), [](const Thread& t) { return t.current; });
-      bool known = chosen != lent.end() && std::any_of(threads_.begin(), threads_.end(),
-                                                       [&](const Thread& t) { return t.tid == chosen->tid; });
+      bool known = chosen != lent.end() &&
+                   std::any_of(threads_.begin(), threads_.end(), [&](const Thread& t) { return t.tid == chosen->tid; });
       for (Thread& t : threads_) {
         if (known) t.current = t.tid == chosen->tid;
       }
@@ -106,7 +111,8 @@ class LentTarget : public HostTarget {
     if (!host_.read || out.empty()) return 0;
     std::uint64_t got = 0;
     std::int32_t done = 0;
-    host_.read(host_.ctx, addr, out.data(), out.size(), space == Space::code ? VI_SPACE_CODE : VI_SPACE_DATA, &got, &done);
+    host_.read(host_.ctx, addr, out.data(), out.size(), space == Space::code ? VI_SPACE_CODE : VI_SPACE_DATA, &got,
+               &done);
     return done == 1 ? std::min<std::uint64_t>(got, out.size()) : 0;
   }
 

@@ -1,7 +1,8 @@
 // layout.cc: see layout.h. Finding a layout:
 //   1. For each dialect: the type "g" by DWARF; if it is there, every row of the table is resolved in DWARF.
 //   2. Else the note of the dialect's owner; rows are looked up in it by name ("g.sched.sp").
-//   3. A required row that is absent is an error that names it; absent optional rows are remembered for `vitrine doctor`.
+//   3. A required row that is absent is an error that names it; absent optional rows are remembered for `vitrine
+//   doctor`.
 #include "layout.h"
 
 #include <fmt/format.h>
@@ -139,7 +140,8 @@ Result<std::unique_ptr<Layout>> Layout::from_note(Program& program, const Dialec
   } header;
   static_assert(sizeof header == kHeader);
   const std::vector<std::byte>& bytes = note.desc;
-  if (bytes.size() < kHeader) return Error{fmt::format("the layout note at {:#x} is too short", note.address), note.address};
+  if (bytes.size() < kHeader)
+    return Error{fmt::format("the layout note at {:#x} is too short", note.address), note.address};
   std::memcpy(&header, bytes.data(), kHeader);
   if (header.magic != 0x4e525456) {
     return Error{fmt::format("the layout note at {:#x} begins with {:#x}, not with VTRN", note.address, header.magic),
@@ -199,7 +201,8 @@ Status Layout::check() {
   for (const RootSpec& spec : kRoots) {
     if (root(spec.id)) continue;
     if (spec.need == Need::required) {
-      return Error{fmt::format("the runtime's variable {} is not described", dialect_->variable_name(spec.variable)), {}};
+      return Error{fmt::format("the runtime's variable {} is not described", dialect_->variable_name(spec.variable)),
+                   {}};
     }
     missing_.push_back(spec.variable);
   }
@@ -210,8 +213,9 @@ Status Layout::check() {
     odd = odd || (p.present && whole && p.offset + std::uint64_t{p.size} > whole);
     if (p.present && !odd) continue;
     if (spec.need == Need::required) {
-      return Error{fmt::format("the runtime's field {} is {}", spec.name(), odd ? "of no believable size" : "not described"),
-                   {}};
+      return Error{
+          fmt::format("the runtime's field {} is {}", spec.name(), odd ? "of no believable size" : "not described"),
+          {}};
     }
     places_[static_cast<std::size_t>(spec.id)] = {};
     missing_.push_back(spec.name());

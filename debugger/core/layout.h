@@ -21,53 +21,53 @@
 namespace vitrine::inspect {
 
 // X(name, type, path, kind, need)
-#define VITRINE_FIELD_TABLE(X)                               \
-  X(g_stack_lo, "g", "stack.lo", word, required)             \
-  X(g_stack_hi, "g", "stack.hi", word, required)             \
-  X(g_sched_sp, "g", "sched.sp", word, required)             \
-  X(g_sched_pc, "g", "sched.pc", word, required)             \
-  X(g_sched_bp, "g", "sched.bp", word, optional)             \
-  X(g_atomicstatus, "g", "atomicstatus", word, required)     \
-  X(g_waitreason, "g", "waitreason", word, optional)         \
-  X(g_issystem, "g", "issystem", word, optional)             \
-  X(g_guard, "g", "guard", word, optional)                   \
-  X(g_goid, "g", "goid", word, required)                     \
-  X(g_m, "g", "m", pointer, optional)                        \
-  X(g_waitsince, "g", "waitsince", word, optional)           \
-  X(g_gopc, "g", "gopc", word, optional)                     \
-  X(g_startpc, "g", "startpc", word, optional)               \
-  X(g_parentGoid, "g", "parentGoid", word, optional)         \
-  X(g_waitobject, "g", "waitobject", pointer, optional)      \
-  X(g_name, "g", "name", bytes, optional)                    \
-  X(g_syscallsp, "g", "syscallsp", word, optional)           \
-  X(g_syscallpc, "g", "syscallpc", word, optional)           \
-  X(g_syscallbp, "g", "syscallbp", word, optional)           \
-  X(g_lockedm, "g", "lockedm", pointer, optional)            \
-  X(m_g0, "m", "g0", pointer, required)                      \
-  X(m_gsignal, "m", "gsignal", pointer, optional)            \
-  X(m_tls, "m", "tls", bytes, optional)                      \
-  X(m_procid, "m", "procid", word, required)                 \
-  X(m_curg, "m", "curg", pointer, required)                  \
-  X(m_p, "m", "p", pointer, optional)                        \
-  X(m_nextp, "m", "nextp", pointer, optional)                \
-  X(m_id, "m", "id", word, required)                         \
-  X(m_spinning, "m", "spinning", word, optional)             \
-  X(m_blocked, "m", "blocked", word, optional)               \
-  X(m_alllink, "m", "alllink", pointer, required)            \
-  X(m_lockedg, "m", "lockedg", pointer, optional)            \
-  X(p_id, "p", "id", word, required)                         \
-  X(p_status, "p", "status", word, required)                 \
-  X(p_schedtick, "p", "schedtick", word, optional)           \
-  X(p_m, "p", "m", pointer, optional)                        \
-  X(schedt_lastnow, "schedt", "lastnow", word, optional)     \
-  X(schedt_ngsys, "schedt", "ngsys", word, optional)         \
-  X(schedt_nmidle, "schedt", "nmidle", word, optional)       \
-  X(schedt_npidle, "schedt", "npidle", word, optional)       \
+#define VITRINE_FIELD_TABLE(X)                                 \
+  X(g_stack_lo, "g", "stack.lo", word, required)               \
+  X(g_stack_hi, "g", "stack.hi", word, required)               \
+  X(g_sched_sp, "g", "sched.sp", word, required)               \
+  X(g_sched_pc, "g", "sched.pc", word, required)               \
+  X(g_sched_bp, "g", "sched.bp", word, optional)               \
+  X(g_atomicstatus, "g", "atomicstatus", word, required)       \
+  X(g_waitreason, "g", "waitreason", word, optional)           \
+  X(g_issystem, "g", "issystem", word, optional)               \
+  X(g_guard, "g", "guard", word, optional)                     \
+  X(g_goid, "g", "goid", word, required)                       \
+  X(g_m, "g", "m", pointer, optional)                          \
+  X(g_waitsince, "g", "waitsince", word, optional)             \
+  X(g_gopc, "g", "gopc", word, optional)                       \
+  X(g_startpc, "g", "startpc", word, optional)                 \
+  X(g_parentGoid, "g", "parentGoid", word, optional)           \
+  X(g_waitobject, "g", "waitobject", pointer, optional)        \
+  X(g_name, "g", "name", bytes, optional)                      \
+  X(g_syscallsp, "g", "syscallsp", word, optional)             \
+  X(g_syscallpc, "g", "syscallpc", word, optional)             \
+  X(g_syscallbp, "g", "syscallbp", word, optional)             \
+  X(g_lockedm, "g", "lockedm", pointer, optional)              \
+  X(m_g0, "m", "g0", pointer, required)                        \
+  X(m_gsignal, "m", "gsignal", pointer, optional)              \
+  X(m_tls, "m", "tls", bytes, optional)                        \
+  X(m_procid, "m", "procid", word, required)                   \
+  X(m_curg, "m", "curg", pointer, required)                    \
+  X(m_p, "m", "p", pointer, optional)                          \
+  X(m_nextp, "m", "nextp", pointer, optional)                  \
+  X(m_id, "m", "id", word, required)                           \
+  X(m_spinning, "m", "spinning", word, optional)               \
+  X(m_blocked, "m", "blocked", word, optional)                 \
+  X(m_alllink, "m", "alllink", pointer, required)              \
+  X(m_lockedg, "m", "lockedg", pointer, optional)              \
+  X(p_id, "p", "id", word, required)                           \
+  X(p_status, "p", "status", word, required)                   \
+  X(p_schedtick, "p", "schedtick", word, optional)             \
+  X(p_m, "p", "m", pointer, optional)                          \
+  X(schedt_lastnow, "schedt", "lastnow", word, optional)       \
+  X(schedt_ngsys, "schedt", "ngsys", word, optional)           \
+  X(schedt_nmidle, "schedt", "nmidle", word, optional)         \
+  X(schedt_npidle, "schedt", "npidle", word, optional)         \
   X(schedt_nmspinning, "schedt", "nmspinning", word, optional) \
-  X(schedt_runqsize, "schedt", "runqsize", word, optional)   \
-  X(slice_array, "slice", "array", pointer, required)        \
-  X(slice_len, "slice", "len", word, required)               \
-  X(string_str, "string", "str", pointer, optional)          \
+  X(schedt_runqsize, "schedt", "runqsize", word, optional)     \
+  X(slice_array, "slice", "array", pointer, required)          \
+  X(slice_len, "slice", "len", word, required)                 \
+  X(string_str, "string", "str", pointer, optional)            \
   X(string_len, "string", "len", word, optional)
 
 // X(name, variable, need)
@@ -131,7 +131,7 @@ class Layout {
   bool has(F f) const { return place(f).present; }
   const FieldPlace& place(F f) const { return places_[static_cast<std::size_t>(f)]; }
   std::uint64_t root(Root r) const { return roots_[static_cast<std::size_t>(r)]; }
-  std::uint64_t size_of(const std::string& type) const;  // 0: unknown
+  std::uint64_t size_of(const std::string& type) const;                 // 0: unknown
   const std::vector<std::string>& missing() const { return missing_; }  // optional rows that are not there
 
   // A field out of the bytes of its structure, zero-extended; 0 when the field is absent.

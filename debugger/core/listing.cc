@@ -1,10 +1,10 @@
 // listing.cc: see listing.h.
 #include "listing.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <optional>
-
-#include <fmt/format.h>
 
 #include "layout.h"
 #include "render.h"
@@ -96,6 +96,10 @@ void sort_rows(Rows& rows, std::vector<std::uint32_t>& order, const std::vector<
 }
 
 }  // namespace
+
+void warn(Sink& sink, const std::vector<std::string>& warnings) {
+  for (const std::string& w : warnings) sink.err("warning: " + w);
+}
 
 std::span<const OptionSpec> listing_options() { return kOptions; }
 
@@ -204,6 +208,7 @@ Outcome run_listing(Session& session, Sink& sink, Rows& rows, const Options& opt
   std::uint64_t total = order.size();
   if (options.has("count")) {
     sink.out(fmt::format("{}\n", total));
+    warn(sink, warnings);
     return Outcome::ok;
   }
   if (!keys.empty()) {
@@ -231,6 +236,8 @@ Outcome run_listing(Session& session, Sink& sink, Rows& rows, const Options& opt
       out.add(rows.short_text(order[i]) + "\n");
       if (stopped(i)) return cancelled();
     }
+    out.flush();
+    warn(sink, warnings);
     return Outcome::ok;
   }
   if (*mode) {
@@ -247,6 +254,8 @@ Outcome run_listing(Session& session, Sink& sink, Rows& rows, const Options& opt
     json.close_array();
     if (*mode == 2) json.close_object();
     out.add("\n");
+    out.flush();
+    if (*mode == 1) warn(sink, warnings);
     return Outcome::ok;
   }
 

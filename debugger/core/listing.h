@@ -34,9 +34,9 @@ class Rows {
   virtual std::string cell(std::uint32_t row, int column) = 0;
   virtual void json(std::uint32_t row, Json& json) = 0;
   virtual std::string short_text(std::uint32_t row) = 0;
-  virtual bool hidden(std::uint32_t row) const = 0;  // by default
-  virtual std::string_view hidden_noun() const = 0;   // "system goroutine"
-  virtual int hidden_column() const = 0;              // a -where that uses it hides nothing
+  virtual bool hidden(std::uint32_t row) const = 0;    // by default
+  virtual std::string_view hidden_noun() const = 0;    // "system goroutine"
+  virtual int hidden_column() const = 0;               // a -where that uses it hides nothing
   virtual bool emphasis(std::uint32_t row) const = 0;  // comes first when nothing else orders
 };
 
@@ -66,6 +66,8 @@ Result<int> json_mode(const Options& options);
 // {"schema":…,"runtime":…,"shown":…,"total":…,"warnings":[…],"rows": — the caller adds the rows and closes the object.
 void open_full_json(Session& session, Json& json, std::string_view schema, std::uint64_t shown, std::uint64_t total,
                     const std::vector<std::string>& warnings);
+// Warnings where the answer itself has no place for them (a bare number, a bare array).
+void warn(Sink& sink, const std::vector<std::string>& warnings);
 constexpr std::uint64_t kDefaultLimit = 100;
 
 }  // namespace vitrine::inspect

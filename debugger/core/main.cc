@@ -8,6 +8,7 @@
 // 130 stopped by Ctrl-C. Colours only on a terminal, progress only when stderr is one. With --pid every thread is
 // stopped while the command runs and let go afterwards, also after SIGINT: the first one ends the command (the target
 // object then lets the threads go on), a second one ends us at once, and the kernel lets them go.
+#include <fmt/format.h>
 #include <signal.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -19,8 +20,6 @@
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include <fmt/format.h>
 
 #include "commands.h"
 #include "session.h"
@@ -96,7 +95,8 @@ Arguments parse(int argc, char** argv) {
     std::string_view arg = argv[i];
     if (arg.starts_with("--")) arg.remove_prefix(1);
     auto value = [&](std::string_view name) -> const char* {
-      if (arg.starts_with(name) && arg.size() > name.size() && arg[name.size()] == '=') return argv[i] + (strchr(argv[i], '=') - argv[i]) + 1;
+      if (arg.starts_with(name) && arg.size() > name.size() && arg[name.size()] == '=')
+        return argv[i] + (strchr(argv[i], '=') - argv[i]) + 1;
       if (arg != name) return nullptr;
       if (i + 1 == argc) {
         a.problem = fmt::format("{} needs a value", argv[i]);
@@ -193,9 +193,7 @@ int run(int argc, char** argv) {
 
 }  // namespace
 
-int main(int argc, char** argv) try {
-  return run(argc, argv);
-} catch (const std::exception& e) {
+int main(int argc, char** argv) try { return run(argc, argv); } catch (const std::exception& e) {
   std::fprintf(stderr, "vitrine-inspect: failed: %s\n", e.what());
   return 1;
 }

@@ -5,11 +5,11 @@
 // pointer that occurs twice in allgs is shown once and said.
 #include "model.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cstring>
 #include <unordered_set>
-
-#include <fmt/format.h>
 
 namespace vitrine::inspect {
 namespace {
@@ -74,8 +74,8 @@ Status Model::read_goroutines(const std::function<bool()>& cancelled) {
     done += got / 8;
     if (got < now * 8) {
       pointers.resize(done);
-      warnings_.push_back(fmt::format("allgs: {} of {} entries are unreadable, from {:#x} on", *len - done, *len,
-                                      *array + 8 * done));
+      warnings_.push_back(
+          fmt::format("allgs: {} of {} entries are unreadable, from {:#x} on", *len - done, *len, *array + 8 * done));
       break;
     }
     if (cancelled && cancelled()) return Error{"stopped by Ctrl-C", {}};
@@ -98,7 +98,8 @@ Status Model::read_goroutines(const std::function<bool()>& cancelled) {
   for (std::size_t i = 0; i < pointers.size();) {
     std::uint64_t lo = pointers[i];
     std::size_t j = i + 1;
-    while (j < pointers.size() && pointers[j] - lo + size <= kBlock && pointers[j] - pointers[j - 1] <= size + kGap) ++j;
+    while (j < pointers.size() && pointers[j] - lo + size <= kBlock && pointers[j] - pointers[j - 1] <= size + kGap)
+      ++j;
     std::uint64_t bytes = pointers[j - 1] + size - lo;
     const std::byte* at = lo + bytes > lo ? memory_.target().view(lo, bytes) : nullptr;
     std::size_t got = bytes;

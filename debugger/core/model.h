@@ -29,9 +29,9 @@ struct Goroutine {
   std::uint64_t sp = 0, pc = 0, bp = 0;  // saved context; in a system call that of its entry
   std::uint64_t gopc = 0, startpc = 0;
   std::int64_t waitsince = 0;
-  std::uint32_t stack_size = 0;    // bytes; 0xffffffff: not believable
-  std::uint32_t status = 0;        // without the scan bit
-  std::uint32_t machine = kNone;   // index of its M while it runs
+  std::uint32_t stack_size = 0;   // bytes; 0xffffffff: not believable
+  std::uint32_t status = 0;       // without the scan bit
+  std::uint32_t machine = kNone;  // index of its M while it runs
   std::uint8_t wait_reason = 0;
   std::uint8_t flags = 0;
   enum : std::uint8_t { unreadable = 1, system = 2, scan = 4, bad_stack = 8, bad_m = 16, bad_sp = 32, current = 64 };
@@ -84,7 +84,7 @@ class Model {
   bool running(const Goroutine& g) const { return running_status_ && g.status == *running_status_; }
   bool in_syscall(const Goroutine& g) const { return syscall_status_ && g.status == *syscall_status_; }
   std::string_view status_text(const Goroutine& g);
-  std::string_view wait_text(const Goroutine& g);  // "" when it does not wait
+  std::string_view wait_text(const Goroutine& g);             // "" when it does not wait
   std::optional<std::int64_t> age(const Goroutine& g) const;  // ns
   bool age_at_least() const { return age_at_least_; }
   std::string name(const Goroutine& g) const;
@@ -119,7 +119,8 @@ class Model {
   std::vector<std::string> warnings_;
   std::vector<std::string> wait_reasons_;
   std::unordered_map<std::uint32_t, std::string> number_texts_;
-  std::optional<std::uint32_t> waiting_status_, running_status_, syscall_status_, dead_status_, idle_status_, extra_status_;
+  std::optional<std::uint32_t> waiting_status_, running_status_, syscall_status_, dead_status_, idle_status_,
+      extra_status_;
   std::size_t dead_ = 0, system_ = 0;
   std::uint32_t current_ = kNone;
   std::int64_t now_ = 0;

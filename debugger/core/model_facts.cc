@@ -1,8 +1,8 @@
 // model_facts.cc: what can be said about one goroutine of the Model: its words, age, thread, creator, and what is wrong
 // with it. Reads that fail make a fact unknown; errors_of says why, with the address.
-#include <algorithm>
-
 #include <fmt/format.h>
+
+#include <algorithm>
 
 #include "model.h"
 
@@ -16,7 +16,8 @@ std::string_view Model::status_text(const Goroutine& g) {
 
 std::string_view Model::wait_text(const Goroutine& g) {
   if (!waiting(g)) return {};
-  if (g.wait_reason < wait_reasons_.size() && !wait_reasons_[g.wait_reason].empty()) return wait_reasons_[g.wait_reason];
+  if (g.wait_reason < wait_reasons_.size() && !wait_reasons_[g.wait_reason].empty())
+    return wait_reasons_[g.wait_reason];
   if (g.wait_reason == 0) return {};
   auto [it, fresh] = number_texts_.try_emplace(0x80000000u + g.wait_reason);
   if (fresh) it->second = std::to_string(g.wait_reason);
@@ -57,9 +58,7 @@ std::string Model::guard(const Goroutine& g) const {
   return v ? layout_.guard(static_cast<std::uint32_t>(*v)) : std::string();
 }
 
-const Machine* Model::machine(const Goroutine& g) const {
-  return g.machine == kNone ? nullptr : &machines_[g.machine];
-}
+const Machine* Model::machine(const Goroutine& g) const { return g.machine == kNone ? nullptr : &machines_[g.machine]; }
 
 const Processor* Model::processor(const Machine& m) const {
   for (const Processor& p : processors_) {
@@ -79,7 +78,8 @@ Standing Model::standing(const Goroutine& g) const {
   if (!t || !t->regs.has(kRsp) || !t->regs.has(kRip)) return Standing::no_thread;
   const Machine* m = machine(g);
   std::uint64_t sp = t->regs.r[kRsp];
-  if (g.stack_size && !g.is(Goroutine::bad_stack) && sp >= g.stack_lo && sp < g.stack_hi()) return Standing::on_goroutine;
+  if (g.stack_size && !g.is(Goroutine::bad_stack) && sp >= g.stack_lo && sp < g.stack_hi())
+    return Standing::on_goroutine;
   if (m->signal_lo && sp >= m->signal_lo && sp < m->signal_hi) return Standing::on_signal;
   if (m->g0_lo && sp >= m->g0_lo && sp < m->g0_hi) return Standing::on_g0;
   // Just under its stack: it overflowed into the guard.
@@ -113,7 +113,8 @@ std::vector<std::string> Model::errors_of(const Goroutine& g) const {
     errors.push_back(fmt::format("its m {:#x} is not in allm", m.value_or(0)));
   }
   if (running(g) && g.machine != kNone && machines_[g.machine].curg != g.addr) {
-    errors.push_back(fmt::format("it runs on M{}, whose curg is {:#x}", machines_[g.machine].id, machines_[g.machine].curg));
+    errors.push_back(
+        fmt::format("it runs on M{}, whose curg is {:#x}", machines_[g.machine].id, machines_[g.machine].curg));
   }
   return errors;
 }

@@ -1,9 +1,9 @@
 // render.cc: see render.h.
 #include "render.h"
 
-#include <algorithm>
-
 #include <fmt/format.h>
+
+#include <algorithm>
 
 namespace vitrine::inspect {
 namespace {
@@ -43,7 +43,9 @@ std::string format_size(std::uint64_t bytes) {
   return fmt::format("{:.0f}{}", value, kUnits[unit]);
 }
 
-std::string plural(std::uint64_t n, std::string_view noun) { return fmt::format("{} {}{}", n, noun, n == 1 ? "" : "s"); }
+std::string plural(std::uint64_t n, std::string_view noun) {
+  return fmt::format("{} {}{}", n, noun, n == 1 ? "" : "s");
+}
 
 std::string printable(std::string_view text) {
   std::string out;

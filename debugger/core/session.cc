@@ -2,9 +2,8 @@
 // stacks — and dropped together when the stop id changes. Files are opened again only when the list of modules changed.
 #include "session.h"
 
-#include <time.h>
-
 #include <fmt/format.h>
+#include <time.h>
 
 #include "layout.h"
 #include "model.h"
@@ -42,9 +41,7 @@ void Session::set_stop(std::uint64_t stop_id) {
   drop_stop_caches();
   if (stop_hook) stop_hook(stop_id);
   if (!program_) return;
-  std::vector<std::string> names;
-  for (const Module& m : target_->modules()) names.push_back(fmt::format("{}@{:#x}", m.path, m.bias));
-  if (names != program_modules_) {
+  if (module_names() != program_modules_) {
     unwinder_.reset();
     layout_.reset();
     program_.reset();
@@ -54,12 +51,25 @@ void Session::set_stop(std::uint64_t stop_id) {
 Program& Session::program() {
   if (!program_) {
     progress("reading the program's files");
-    program_modules_.clear();
-    for (const Module& m : target_->modules()) program_modules_.push_back(fmt::format("{}@{:#x}", m.path, m.bias));
+    program_modules_ = module_names();
     program_ = Program::open(*target_);
     progress("");
   }
   return *program_;
+}
+
+void Session::use_program(std::unique_ptr<Program> program) {
+  drop_stop_caches();
+  unwinder_.reset();
+  layout_.reset();
+  program_ = std::move(program);
+  program_modules_ = module_names();
+}
+
+std::vector<std::string> Session::module_names() {
+  std::vector<std::string> names;
+  for (const Module& m : target_->modules()) names.push_back(fmt::format("{}@{:#x}", m.path, m.bias));
+  return names;
 }
 
 Unwinder& Session::unwinder() {

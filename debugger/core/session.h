@@ -69,6 +69,7 @@ class Session {
   Target& target() { return *target_; }
   Memory& memory() { return *memory_; }
   Program& program();
+  void use_program(std::unique_ptr<Program> program);  // instead of what the target's files say (tests)
   Unwinder& unwinder();
   Result<Layout*> layout();  // error: no runtime of ours in there
   Result<Model*> model();
@@ -108,6 +109,7 @@ class Session {
     bool executing = false;  // and it is an execute: commands may nest in it
   };
   void drop_stop_caches();
+  std::vector<std::string> module_names();
 
   std::unique_ptr<Target> target_;
   std::unique_ptr<Memory> memory_;

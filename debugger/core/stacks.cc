@@ -3,12 +3,12 @@
 // were first seen, which differs from run to run: nothing that is printed may depend on them.
 #include "stacks.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstring>
-
-#include <fmt/format.h>
 
 #include "session.h"
 

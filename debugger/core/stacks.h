@@ -1,5 +1,5 @@
-// stacks.h: the stacks of goroutines, each different one kept once. A million goroutines have some thousand stacks; what
-// is costly — names and lines, regular expressions — is done once per shape, not per goroutine.
+// stacks.h: the stacks of goroutines, each different one kept once. A million goroutines have some thousand stacks;
+// what is costly — names and lines, regular expressions — is done once per shape, not per goroutine.
 //
 //   1. ensure(goroutines): walks those not walked yet, in bulk; running ones one by one from their thread's registers
 //      (or, when the thread stands on g0, from the saved context).

@@ -2,13 +2,13 @@
 // (a million rows) has nothing left to fail on.
 #include "where.h"
 
+#include <fmt/format.h>
+#include <re2/re2.h>
+
 #include <algorithm>
 #include <cctype>
 #include <charconv>
 #include <optional>
-
-#include <fmt/format.h>
-#include <re2/re2.h>
 
 #include "words.h"
 
@@ -25,12 +25,18 @@ constexpr int kMaxDepth = 200;
 
 const char* type_name(ColumnType type) {
   switch (type) {
-    case ColumnType::number: return "a number such as 17";
-    case ColumnType::address: return "an address such as 0x7f00";
-    case ColumnType::text: return "a text";
-    case ColumnType::flag: return "true or false";
-    case ColumnType::duration: return "a duration such as 10s, 5ms or 2m";
-    case ColumnType::size: return "a size such as 512 or 64KiB";
+    case ColumnType::number:
+      return "a number such as 17";
+    case ColumnType::address:
+      return "an address such as 0x7f00";
+    case ColumnType::text:
+      return "a text";
+    case ColumnType::flag:
+      return "true or false";
+    case ColumnType::duration:
+      return "a duration such as 10s, 5ms or 2m";
+    case ColumnType::size:
+      return "a size such as 512 or 64KiB";
   }
   return "";
 }
@@ -72,14 +78,14 @@ std::optional<std::int64_t> parse_units(std::string_view text, std::span<const U
 }  // namespace
 
 std::optional<std::int64_t> parse_duration(std::string_view text) {
-  static constexpr Unit kUnits[] = {{"ns", 1},  {"us", 1e3},  {"ms", 1e6},    {"s", 1e9},
+  static constexpr Unit kUnits[] = {{"ns", 1},   {"us", 1e3},   {"ms", 1e6},   {"s", 1e9},
                                     {"m", 6e10}, {"h", 3.6e12}, {"d", 8.64e13}};
   return parse_units(text, kUnits, true);
 }
 
 std::optional<std::int64_t> parse_size(std::string_view text) {
-  static constexpr Unit kUnits[] = {{"", 1},           {"B", 1},           {"K", 1024},      {"KiB", 1024},
-                                    {"M", 1048576},    {"MiB", 1048576},   {"G", 1073741824}, {"GiB", 1073741824}};
+  static constexpr Unit kUnits[] = {{"", 1},        {"B", 1},         {"K", 1024},       {"KiB", 1024},
+                                    {"M", 1048576}, {"MiB", 1048576}, {"G", 1073741824}, {"GiB", 1073741824}};
   return parse_units(text, kUnits, false);
 }
 
@@ -220,8 +226,9 @@ struct Where::Parser {
   int comparison() {
     if (error) return -1;
     if (token.kind != Token::Kind::word) {
-      return bad(token.kind == Token::Kind::end ? "-where: the expression ends too early"
-                                                : fmt::format("-where: a column is expected at: {}", text.substr(token.at)));
+      return bad(token.kind == Token::Kind::end
+                     ? "-where: the expression ends too early"
+                     : fmt::format("-where: a column is expected at: {}", text.substr(token.at)));
     }
     auto column = find_column(token.text, columns);
     if (!column) return bad("-where: " + column.error().message);
@@ -232,8 +239,8 @@ struct Where::Parser {
     next();
     if (token.kind != Token::Kind::op) {
       if (spec.type != ColumnType::flag) {
-        return bad(fmt::format("-where: what of {}? It is {}, so compare it: {} = …", spec.name,
-                               type_name(spec.type), spec.name));
+        return bad(fmt::format("-where: what of {}? It is {}, so compare it: {} = …", spec.name, type_name(spec.type),
+                               spec.name));
       }
       node.op = Op::flag;
       return add(std::move(node));
@@ -271,7 +278,9 @@ struct Where::Parser {
   int literal_for(const ColumnSpec& spec, const std::string& literal, Node node) {
     std::optional<std::int64_t> n;
     switch (spec.type) {
-      case ColumnType::text: node.text = literal; return add(std::move(node));
+      case ColumnType::text:
+        node.text = literal;
+        return add(std::move(node));
       case ColumnType::number:
       case ColumnType::address: {
         bool minus = literal.starts_with('-');
@@ -284,8 +293,12 @@ struct Where::Parser {
         if (literal == "true" || literal == "yes" || literal == "1") n = 1;
         if (literal == "false" || literal == "no" || literal == "0") n = 0;
         break;
-      case ColumnType::duration: n = parse_duration(literal); break;
-      case ColumnType::size: n = parse_size(literal); break;
+      case ColumnType::duration:
+        n = parse_duration(literal);
+        break;
+      case ColumnType::size:
+        n = parse_size(literal);
+        break;
     }
     if (!n) return bad(fmt::format("-where: {} needs {}, not '{}'", spec.name, type_name(spec.type), literal));
     node.number = *n;
@@ -344,7 +357,8 @@ Tri Where::eval(int index, RowView& row) const {
       if (found == Tri::unknown) return found;
       return yes((found == Tri::yes) == (node.op == Op::match));
     }
-    default: break;
+    default:
+      break;
   }
   Value v = row.value(node.column);
   if (!v.known) return Tri::unknown;
@@ -352,13 +366,20 @@ Tri Where::eval(int index, RowView& row) const {
   Value literal{true, node.number, node.text};
   int order = compare(v, literal, node.type);
   switch (node.op) {
-    case Op::eq: return yes(order == 0);
-    case Op::ne: return yes(order != 0);
-    case Op::lt: return yes(order < 0);
-    case Op::le: return yes(order <= 0);
-    case Op::gt: return yes(order > 0);
-    case Op::ge: return yes(order >= 0);
-    default: return Tri::unknown;
+    case Op::eq:
+      return yes(order == 0);
+    case Op::ne:
+      return yes(order != 0);
+    case Op::lt:
+      return yes(order < 0);
+    case Op::le:
+      return yes(order <= 0);
+    case Op::gt:
+      return yes(order > 0);
+    case Op::ge:
+      return yes(order >= 0);
+    default:
+      return Tri::unknown;
   }
 }
 

@@ -2,8 +2,8 @@
 // = != < <= > >= ~ !~; a flag column may stand alone. What a literal may be follows from its column: 17, 0x7f00,
 // 10s 5ms 1h30m, 64KiB, true, or text ('quoted' when it holds blanks).
 //
-// Logic is three-valued: a comparison with an unknown value is unknown; `unknown or yes` is yes, `unknown and no` is no.
-// Rows that come out unknown are not shown, but counted. Regular expressions are RE2's (linear time).
+// Logic is three-valued: a comparison with an unknown value is unknown; `unknown or yes` is yes, `unknown and no` is
+// no. Rows that come out unknown are not shown, but counted. Regular expressions are RE2's (linear time).
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -27,8 +27,8 @@ struct ColumnSpec {
   std::string_view name;     // in -where, -sort, -cols
   std::string_view heading;  // in tables
   ColumnType type;
-  bool right = false;         // aligned to the right
-  bool frames = false;        // `~` looks at the functions of all frames, whatever the type
+  bool right = false;          // aligned to the right
+  bool frames = false;         // `~` looks at the functions of all frames, whatever the type
   std::string_view what = {};  // one clause for help
 };
 

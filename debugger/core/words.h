@@ -54,7 +54,10 @@ struct Options {
   const std::string* get(std::string_view name) const;  // the last value given; null: absent
 };
 
-enum class Mixing { anywhere, before_first };  // before_first: options end at the first other word (the rest is verbatim)
+enum class Mixing {
+  anywhere,
+  before_first
+};  // before_first: options end at the first other word (the rest is verbatim)
 Result<Options> parse_options(const Line& line, std::size_t first, std::span<const OptionSpec> specs, Mixing mixing);
 
 // Ranges of goids, ends included, sorted and merged: "1-5,9" → {1,5},{9,9}.

@@ -1,0 +1,78 @@
+// How values look: durations, sizes, tables, JSON.
+#include "render.h"
+
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "fake_runtime.h"
+
+namespace vitrine::inspect {
+namespace {
+
+TEST(Render, DurationsKeepTwoUnits) {
+  EXPECT_EQ(format_duration(7), "7ns");
+  EXPECT_EQ(format_duration(12'345), "12us");
+  EXPECT_EQ(format_duration(340'000'000), "340ms");
+  EXPECT_EQ(format_duration(5'290'000'000), "5.2s");
+  EXPECT_EQ(format_duration(192'000'000'000), "3m12s");
+  EXPECT_EQ(format_duration(7'500'000'000'000), "2h05m");
+  EXPECT_EQ(format_duration(273'600'000'000'000), "3d4h");
+}
+
+TEST(Render, SizesAreShort) {
+  EXPECT_EQ(format_size(0), "0");
+  EXPECT_EQ(format_size(1023), "1023");
+  EXPECT_EQ(format_size(1229), "1.2K");
+  EXPECT_EQ(format_size(61440), "60K");
+  EXPECT_EQ(format_size(1 << 20), "1M");
+  EXPECT_EQ(format_size(3ull << 40), "3T");
+}
+
+TEST(Render, ControlCharactersDoNotReachTheTerminal) { EXPECT_EQ(printable("a\x1b[1m\n"), "a\\x1b[1m\\x0a"); }
+
+TEST(Render, ColumnsAreAlignedByCodePoints) {
+  Collected sink;
+  {
+    Buffered out(sink);
+    Table table(out, {{"N", true}, {"NAME", false}, {"X", false}}, false);
+    table.row({"1", "é", "a"}, false);
+    table.row({"10", "long name", ""}, false);
+  }
+  EXPECT_EQ(sink.text,
+            " N NAME       X\n"
+            " 1 é          a\n"
+            "10 long name\n");
+}
+
+TEST(Render, ColoursOnlyWhenAsked) {
+  Collected sink;
+  {
+    Buffered out(sink);
+    Table table(out, {{"N", true}}, true);
+    table.row({"1"}, true);
+  }
+  EXPECT_EQ(sink.text, "\x1b[2mN\x1b[0m\n\x1b[1m1\x1b[0m\n");
+}
+
+TEST(Json, EscapesAndReplacesWhatIsNoUtf8) {
+  Collected sink;
+  {
+    Buffered out(sink);
+    Json json(out);
+    json.open_array();
+    json.value("q\" b\\ t\t n\n \x01 \xff é \xed\xa0\x80 \xc0\xaf").null().value(true).address(0xffffffffffffffffull);
+    json.value(std::int64_t{-5}).value(~std::uint64_t{0});
+    json.close_array();
+  }
+  auto parsed = nlohmann::json::parse(sink.text);
+  EXPECT_EQ(parsed[0],
+            "q\" b\\ t\t n\n \x01 \xef\xbf\xbd é \xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd \xef\xbf\xbd\xef\xbf\xbd");
+  EXPECT_TRUE(parsed[1].is_null());
+  EXPECT_EQ(parsed[3], "0xffffffffffffffff");
+  EXPECT_EQ(parsed[4], -5);
+  EXPECT_EQ(parsed[5], ~std::uint64_t{0});
+}
+
+}  // namespace
+}  // namespace vitrine::inspect
