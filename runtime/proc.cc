@@ -197,7 +197,7 @@ static bool worth_yielding(p* pp) {
 }
 
 // Unlike Go: with nothing else to run the round trip over g0 is saved. The schedule tick still advances, so that a
-// goroutine that only yields does not look stuck.
+// goroutine that only yields does not look stuck and the rare looks of findrunnable are not missed.
 void gosched() {
   g* gp = getg();
   if (gp == nullptr) {
@@ -206,10 +206,7 @@ void gosched() {
   }
   checkexiting();
   p* pp = gp->m->p;
-  if (!worth_yielding(pp)) {
-    pp->schedtick++;
-    return;
-  }
+  if (++pp->schedtick % fairTick != 0 && !worth_yielding(pp)) return;
   switch_to_g0(gosched_m);
 }
 

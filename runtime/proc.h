@@ -30,6 +30,7 @@ void globrunqput(g* gp);           // sched.lock held
 g* globrunqget(p* pp, int32 max);  // sched.lock held
 
 // proc_m.cc
+constexpr uint32 fairTick = 61;  // every so many time slices a P looks at what it could neglect
 g* findrunnable(bool* inheritTime);
 void resetspinning();
 void wakep();

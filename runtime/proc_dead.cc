@@ -20,6 +20,17 @@ static void quoted(const char* name) {
   if (name[0] != 0) print("\"", name, "\" ");
 }
 
+extern "C" {
+__attribute__((weak)) extern const char __executable_start[], etext[];  // the linker's: where the program lies
+}
+
+// A code address, and, for one in the program itself, what addr2line -e PROGRAM wants.
+static void code(uintptr pc) {
+  print(hex{pc});
+  uintptr lo = uintptr(__executable_start);
+  if (lo != 0 && pc >= lo && pc < uintptr(etext)) print(" (program+", hex{pc - lo}, ")");
+}
+
 void goroutineheader(g* gp) {
   uint32 status = readgstatus(gp) & ~uint32(Gscan);
   print("goroutine ", gp->goid, " ");
@@ -31,10 +42,15 @@ void goroutineheader(g* gp) {
     print(statusNames[status]);
   else
     print("status ", status);
-  print("]:\n\tstarted at pc ", hex{gp->startpc});
+  print("]:\n\tstarted at ");
+  code(gp->startpc);
   if (gp->waitobject != nullptr) print(", waiting on ", (const void*)gp->waitobject);
   if (status == Gwaiting || status == Grunnable) print(", sp ", hex{gp->sched.sp});
-  print("\n\tcreated by goroutine ", gp->parentGoid, " at pc ", hex{gp->gopc}, "\n");
+  print("\n\tcreated ");
+  if (gp->parentGoid != 0) print("by goroutine ", gp->parentGoid, " ");
+  print("at ");
+  code(gp->gopc);
+  print("\n");
 }
 
 void dumpgoroutines() {

@@ -329,6 +329,19 @@ static g* stealWork(m* mp, p* pp, int64* now, bool* ranTimer) {
   return nullptr;
 }
 
+// Runs the timers of every P that are due.
+static void runLateTimers(int64* now) {
+  int64 first = timeSleepUntil();
+  if (first == 0) return;
+  if (*now == 0) *now = nanotime();
+  if (first > *now) return;
+  for (int32 id = 0; id < gomaxprocs; id++) {
+    int64 until;
+    bool ran;
+    if (mask_get(timerpMask, id)) *now = checkTimers(allp.array[id], *now, &until, &ran);
+  }
+}
+
 // The M has no P and nothing to do until `until` (0: for ever). Sleeps as the poller if nobody does yet; returns false
 // if another M has that office (or there is no timer) and this one should stop.
 static bool pollsleep(int64 until) {
@@ -371,12 +384,16 @@ top:
   int64 now = 0, pollUntil = 0;
   bool ran = false;
   if (pp->timers.len.load() != 0) now = checkTimers(pp, now, &pollUntil, &ran);
-  // Once in a while the global queue first, or two goroutines that ready each other could keep it waiting for ever.
-  if (pp->schedtick % 61 == 0 && sched.runqsize.load(__ATOMIC_RELAXED) > 0) {
-    lock(&sched.lock);
-    g* gp = globrunqget(pp, 1);
-    unlock(&sched.lock);
-    if (gp != nullptr) return gp;
+  if (pp->schedtick % fairTick == 0) {
+    // Once in a while what nobody else might look at: timers of a P whose goroutine computes without end, and the
+    // global queue, which two goroutines that ready each other could keep waiting for ever.
+    runLateTimers(&now);
+    if (sched.runqsize.load(__ATOMIC_RELAXED) > 0) {
+      lock(&sched.lock);
+      g* gp = globrunqget(pp, 1);
+      unlock(&sched.lock);
+      if (gp != nullptr) return gp;
+    }
   }
   if (g* gp = runqget(pp, inheritTime)) return gp;
   if (sched.runqsize.load(__ATOMIC_RELAXED) != 0) {
