@@ -29,7 +29,7 @@ namespace vitrine::rt {
 namespace {
 
 constexpr uint32 minlog2 = 14, maxlog2 = 36;
-constexpr uint64 pageSize = 4096, guardBytes = 4096;
+constexpr uint64 guardBytes = 4096;
 constexpr uint64 firstSlab = 4 << 20, largestSlab = 64 << 20, dumpStep = 1 << 20;
 constexpr uint64 canaryWord = 0xc0defa11ba5eba11;
 
