@@ -106,7 +106,6 @@ StepResult unwind_step(Program& program, Memory& memory, const Registers& in, bo
     const bool no_code = exact && memory.read_prefix(pc, std::span(&code, 1), Space::code) == 0;
     step = no_code ? by_return_slot(memory, in, out) : by_frame_pointer(memory, in, bounds, out);
   }
-  if (step.ok && out.r[kRip] == 0) return fail(StackEnd::bottom, 0);
   return step;
 }
 
@@ -132,6 +131,7 @@ WalkEnd walk_stack(Program& program, Memory& memory, Registers regs, bool exact,
       walked_from = sp;
     }
     if (bounds.hi != 0 && step.how != How::signal && sp > bounds.hi) return {StackEnd::left_stack, sp};
+    if (caller.r[kRip] == 0) return {StackEnd::bottom, 0};
     regs = caller;
     how = step.how;
     exact = step.exact;
@@ -172,7 +172,7 @@ bool Unwinder::step(const Registers& in, bool exact, Registers& out, How& how, s
   const StepResult s = unwind_step(program_, memory_, in, exact, {}, out);
   how = s.how;
   bad_address = s.bad_address;
-  return s.ok;
+  return s.ok && out.r[kRip] != 0;
 }
 
 }  // namespace vitrine::inspect

@@ -8,8 +8,10 @@
 //      the CFA from rsp or rbp, and where rbp was saved), two loads, the checks of unwind.cc: the CFA grows and stays
 //      within the bounds.
 //   3. A pc that is not in the table yet is asked of Program::cfi, under its lock: once per distinct pc and worker.
-//   4. Anything that the small rule cannot say — a CFA from another register, an expression, a signal frame — sends the
-//      stack, from its start, through walk_stack, which is exact about everything and slower.
+//   4. Anything that the small rule cannot say — a CFA from another register, an expression, a signal frame, a word
+//   that
+//      cannot be read — sends the stack, from its start, through walk_stack, which is exact about everything and
+//      slower.
 //
 // Workers take contexts in chunks from a shared counter; the calling thread is one of them, and the only one that polls
 // `cancelled`. Threads are made only if the target may be read by several, with all signals blocked: a debugger's
@@ -281,10 +283,7 @@ bool Worker::fast(const Unwinder::Context& c, WalkEnd& end) {
         break;
       case Rule::bp_deref: {
         const std::uint64_t at = bp + static_cast<std::uint64_t>(static_cast<std::int64_t>(row.cfa));
-        if (!window_.load(at, cfa)) {
-          end = {StackEnd::unreadable, at};
-          return true;
-        }
+        if (!window_.load(at, cfa)) return false;
         break;
       }
       case Rule::end:
@@ -300,11 +299,7 @@ bool Worker::fast(const Unwinder::Context& c, WalkEnd& end) {
       case Rule::slow:
         return false;
     }
-    if (cfa <= sp) {
-      if (hi == 0) return false;  // perhaps another stack: the slow path knows what is allowed
-      end = {cfa < lo ? StackEnd::left_stack : StackEnd::not_growing, cfa};
-      return true;
-    }
+    if (cfa <= sp) return false;  // broken, or another stack: the slow path knows what is allowed
     if (hi != 0 && cfa > hi) {
       end = {StackEnd::left_stack, cfa};
       return true;
@@ -313,15 +308,9 @@ bool Worker::fast(const Unwinder::Context& c, WalkEnd& end) {
     if (row.rule == Rule::frame_pointer || row.bp_saved) {
       const std::uint64_t at =
           row.rule == Rule::frame_pointer ? bp : cfa + static_cast<std::uint64_t>(static_cast<std::int64_t>(row.bp));
-      if (!window_.load(at, saved)) {
-        end = {StackEnd::unreadable, at};
-        return true;
-      }
+      if (!window_.load(at, saved)) return false;
     }
-    if (!window_.load(cfa - 8, pc)) {
-      end = {StackEnd::unreadable, cfa - 8};
-      return true;
-    }
+    if (!window_.load(cfa - 8, pc)) return false;
     if (pc == 0) {
       end = {StackEnd::bottom, 0};
       return true;

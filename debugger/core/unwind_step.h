@@ -14,7 +14,7 @@ struct StepResult {
   std::uint64_t bad_address = 0;
 };
 
-// The registers of the caller of a frame. Bounds {0, 0}: unknown.
+// The registers of the caller of a frame; a pc of 0 in them says that there is none. Bounds {0, 0}: unknown.
 StepResult unwind_step(Program& program, Memory& memory, const Registers& in, bool exact, StackBounds bounds,
                        Registers& out);
 

@@ -107,12 +107,12 @@ class FakeTarget : public Target {
   std::size_t readable(std::uint64_t addr, std::size_t len) {
     const auto* r = find(addr);
     if (!r) return 0;
-    std::uint64_t end = std::min<std::uint64_t>(r->first + r->second.size(), addr + len);
+    std::uint64_t n = std::min<std::uint64_t>(r->second.size() - (addr - r->first), len);
     for (auto [lo, hi] : bad_) {
       if (addr >= lo && addr < hi) return 0;
-      if (lo > addr) end = std::min(end, lo);
+      if (lo > addr) n = std::min(n, lo - addr);
     }
-    return static_cast<std::size_t>(end - addr);
+    return static_cast<std::size_t>(n);
   }
 
   std::map<std::uint64_t, std::vector<std::byte>> regions_;
