@@ -1,0 +1,162 @@
+// The C ABI as a host sees it: sizes, handles, callbacks that fail, nothing thrown.
+#include "capi.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstring>
+#include <string>
+#include <vector>
+
+namespace {
+
+struct Said {
+  std::string out, err;
+  vi_sink sink{};
+  Said() {
+    sink.size = sizeof sink;
+    sink.ctx = this;
+    sink.out = [](void* ctx, const char* text) { static_cast<Said*>(ctx)->out += text; };
+    sink.err = [](void* ctx, const char* text) { static_cast<Said*>(ctx)->err += std::string(text) + "\n"; };
+  }
+};
+
+TEST(CApi, ASessionWithoutTargetCanHelpAndComplete) {
+  Said said;
+  vi_session* session = nullptr;
+  ASSERT_EQ(vi_open(nullptr, nullptr, &said.sink, &session), VI_OK);
+  EXPECT_EQ(vi_run_line(session, "vitrine", "help goroutine stacks", &said.sink), VI_OK);
+  EXPECT_NE(said.out.find("goroutine stacks [-where EXPR]"), std::string::npos);
+  EXPECT_EQ(vi_run_line(session, "info goroutines", "", &said.sink), VI_ERROR);
+  EXPECT_EQ(said.err, "there is no program: nothing to inspect\n");
+  Said words;
+  words.sink.out = [](void* ctx, const char* text) { static_cast<Said*>(ctx)->out += std::string(text) + "|"; };
+  EXPECT_EQ(vi_complete(session, "goroutine", "st", &words.sink), VI_OK);
+  EXPECT_EQ(words.out, "stacks|");
+  words.out.clear();
+  EXPECT_EQ(vi_complete(session, "info goroutines", "-so", &words.sink), VI_OK);
+  EXPECT_EQ(words.out, "-sort|");
+  words.out.clear();
+  EXPECT_EQ(vi_complete(session, "info goroutines", "-sort -a", &words.sink), VI_OK);
+  EXPECT_EQ(words.out, "-age|-addr|");
+  words.out.clear();
+  EXPECT_EQ(vi_complete(session, "vitrine", "help goroutine a", &words.sink), VI_OK);
+  EXPECT_EQ(words.out, "apply|");
+  vi_close(session);
+}
+
+TEST(CApi, BadArgumentsAreAnswersNotCrashes) {
+  Said said;
+  EXPECT_EQ(vi_open(nullptr, nullptr, nullptr, nullptr), VI_BAD_ARGUMENT);
+  EXPECT_EQ(vi_run(nullptr, 0, nullptr, nullptr), VI_BAD_ARGUMENT);
+  EXPECT_EQ(vi_run_line(nullptr, "x", "", nullptr), VI_BAD_ARGUMENT);
+  EXPECT_EQ(vi_next_action(nullptr, nullptr), VI_BAD_ARGUMENT);
+  vi_close(nullptr);
+  vi_set_stop(nullptr, 1);
+  vi_set_terminal(nullptr, 80, 1);
+  vi_action_done(nullptr, 1, nullptr, nullptr);
+  vi_get_selection(nullptr, nullptr);
+  vi_session* session = nullptr;
+  ASSERT_EQ(vi_open(nullptr, nullptr, nullptr, &session), VI_OK);
+  EXPECT_EQ(vi_run(session, 0, nullptr, nullptr), VI_ERROR);
+  EXPECT_EQ(vi_run_line(session, "info goroutines", nullptr, nullptr), VI_ERROR);
+  vi_action_done(session, 1, nullptr, nullptr);
+  vi_action action{};
+  action.size = sizeof action;
+  EXPECT_EQ(vi_next_action(session, &action), VI_OK);
+  EXPECT_EQ(action.kind, unsigned{VI_ACTION_NONE});
+  vi_close(session);
+  vi_target target{};
+  target.size = sizeof target;
+  target.kind = VI_TARGET_LIVE;
+  EXPECT_EQ(vi_open(nullptr, &target, &said.sink, &session), VI_ERROR);
+  EXPECT_EQ(said.err, "the debugger lends no way to read memory\n");
+  EXPECT_EQ(session, nullptr);
+}
+
+TEST(CApi, AnOlderCallersStructsAreNotOverrun) {
+  struct {
+    vi_command command;
+    unsigned char canary[64];
+  } c{};
+  std::memset(c.canary, 0x5a, sizeof c.canary);
+  c.command.size = 8;  // knows only size and flags
+  EXPECT_EQ(vi_command_at(0, &c.command), VI_OK);
+  EXPECT_EQ(c.command.size, 8u);
+  EXPECT_EQ(c.command.words, nullptr);
+  c.command.size = sizeof c;  // a newer caller
+  EXPECT_EQ(vi_command_at(0, &c.command), VI_OK);
+  EXPECT_STREQ(c.command.words, "info goroutines");
+  for (unsigned char byte : c.canary) EXPECT_EQ(byte, 0x5a);
+}
+
+TEST(CApi, TheTableEndsAndNamesTheCommandsOfTheDesign) {
+  std::vector<std::string> words;
+  vi_command c{};
+  c.size = sizeof c;
+  for (uint32_t i = 0; vi_command_at(i, &c) == VI_OK; ++i) {
+    words.push_back(c.words);
+    EXPECT_GT(std::string(c.summary).size(), 0u);
+    EXPECT_GT(std::string(c.help).size(), 0u);
+  }
+  for (const char* wanted : {"info goroutines", "goroutine", "goroutine off", "goroutine apply", "goroutine stacks",
+                             "vitrine core", "vitrine doctor", "vitrine help", "vitrine version"}) {
+    EXPECT_NE(std::find(words.begin(), words.end(), wanted), words.end()) << wanted;
+  }
+  EXPECT_EQ(vi_abi_version(), VI_ABI_VERSION);
+  EXPECT_NE(std::string(vi_version()).find("+"), std::string::npos);
+}
+
+// A host whose callbacks "fail": they write results but never set *done (a Python callback that raised).
+TEST(CApi, ACallbackThatDoesNotSayDoneHasFailed) {
+  vi_host host{};
+  host.size = sizeof host;
+  int reads = 0;
+  host.ctx = &reads;
+  host.read = [](void* ctx, uint64_t, void* buf, uint64_t len, uint32_t, uint64_t* got, int32_t*) {
+    ++*static_cast<int*>(ctx);
+    std::memset(buf, 0x41, len);
+    *got = len;
+  };
+  host.modules = [](void*, vi_module_sink sink, void* ctx, int32_t* done) {
+    vi_module m{};
+    m.size = sizeof m;
+    m.main = 1;
+    m.path = VITRINE_TEST_BIN "/pipeline";
+    m.lo = 0;
+    m.hi = 1 << 30;
+    sink(ctx, &m);
+    *done = 1;
+  };
+  host.threads = [](void*, vi_thread_sink, void*, int32_t*) {};
+  vi_target target{};
+  target.size = sizeof target;
+  target.kind = VI_TARGET_LIVE;
+  Said said;
+  vi_session* session = nullptr;
+  ASSERT_EQ(vi_open(&host, &target, &said.sink, &session), VI_OK) << said.err;
+  EXPECT_EQ(vi_run_line(session, "info goroutines", "", &said.sink), VI_ERROR);
+  EXPECT_GT(reads, 0);
+  EXPECT_NE(said.err.find("unreadable"), std::string::npos) << said.err;
+  EXPECT_NE(said.err.find("0x"), std::string::npos) << said.err;
+  vi_close(session);
+}
+
+TEST(CApi, AReadMayNotClaimMoreThanItWasAskedFor) {
+  vi_host host{};
+  host.size = sizeof host;
+  host.read = [](void*, uint64_t, void*, uint64_t, uint32_t, uint64_t* got, int32_t* done) {
+    *got = ~uint64_t{0};
+    *done = 1;
+  };
+  vi_target target{};
+  target.size = sizeof target;
+  target.kind = VI_TARGET_LIVE;
+  Said said;
+  vi_session* session = nullptr;
+  ASSERT_EQ(vi_open(&host, &target, &said.sink, &session), VI_OK);
+  EXPECT_EQ(vi_run_line(session, "vitrine", "doctor", &said.sink), VI_ERROR);
+  vi_close(session);
+}
+
+}  // namespace

@@ -1,0 +1,208 @@
+// The JSON of the commands against docs/schema/*.json. The validator knows what those schemas use and refuses a keyword
+// that it does not know, so that a schema cannot ask for more than is checked.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <regex>
+#include <set>
+
+#include "commands.h"
+#include "fake_runtime.h"
+
+namespace vitrine::inspect {
+namespace {
+
+using nlohmann::json;
+
+class Validator {
+ public:
+  explicit Validator(json root) : root_(std::move(root)) {}
+  // "" when the value is valid, else the path and the reason.
+  std::string check(const json& value) { return check(root_, value, "$"); }
+
+ private:
+  static bool is_type(const std::string& type, const json& v) {
+    if (type == "object") return v.is_object();
+    if (type == "array") return v.is_array();
+    if (type == "string") return v.is_string();
+    if (type == "integer") return v.is_number_integer();
+    if (type == "boolean") return v.is_boolean();
+    return type == "null" && v.is_null();
+  }
+
+  std::string check(const json& schema, const json& v, const std::string& path) {
+    static const std::set<std::string> known = {"$schema",     "$id",         "title",
+                                                "description", "definitions", "$ref",
+                                                "type",        "required",    "additionalProperties",
+                                                "properties",  "items",       "pattern",
+                                                "enum",        "oneOf",       "anyOf",
+                                                "minimum"};
+    for (auto& [key, unused] : schema.items()) {
+      if (!known.count(key)) return path + ": the schema uses " + key;
+    }
+    if (schema.contains("$ref")) {
+      std::string ref = schema["$ref"];
+      auto error = check(root_.at(json::json_pointer(ref.substr(1))), v, path);
+      if (!error.empty()) return error;
+    }
+    for (const char* some : {"oneOf", "anyOf"}) {
+      if (!schema.contains(some)) continue;
+      int good = 0;
+      std::string errors;
+      for (const json& s : schema[some]) {
+        auto error = check(s, v, path);
+        good += error.empty();
+        errors += error + "; ";
+      }
+      if (good == 0 || (some[0] == 'o' && good > 1)) return path + ": " + some + ": " + errors;
+    }
+    if (schema.contains("type")) {
+      const json& t = schema["type"];
+      bool ok = false;
+      for (const json& one : t.is_array() ? t : json::array({t})) ok = ok || is_type(one, v);
+      if (!ok) return path + ": is " + v.dump();
+    }
+    if (schema.contains("enum") && std::find(schema["enum"].begin(), schema["enum"].end(), v) == schema["enum"].end()) {
+      return path + ": not in the enumeration: " + v.dump();
+    }
+    if (v.is_string() && schema.contains("pattern") &&
+        !std::regex_search(v.get<std::string>(), std::regex(schema["pattern"].get<std::string>()))) {
+      return path + ": does not match: " + v.dump();
+    }
+    if (v.is_number() && schema.contains("minimum") && v < schema["minimum"]) return path + ": too small";
+    if (v.is_array() && schema.contains("items")) {
+      for (std::size_t i = 0; i < v.size(); ++i) {
+        auto error = check(schema["items"], v[i], path + "[" + std::to_string(i) + "]");
+        if (!error.empty()) return error;
+      }
+    }
+    if (!v.is_object()) return "";
+    if (schema.contains("required")) {
+      for (const json& key : schema["required"]) {
+        if (!v.contains(key)) return path + ": lacks " + key.dump();
+      }
+    }
+    for (auto& [key, value] : v.items()) {
+      if (schema.contains("properties") && schema["properties"].contains(key)) {
+        auto error = check(schema["properties"][key], value, path + "." + key);
+        if (!error.empty()) return error;
+      } else if (schema.contains("additionalProperties")) {
+        return path + ": has " + key + ", which the schema does not know";
+      }
+    }
+    return "";
+  }
+  json root_;
+};
+
+Validator schema(const std::string& name) {
+  std::ifstream in(std::string(VITRINE_TEST_SOURCE) + "/docs/schema/" + name + ".json");
+  return Validator(json::parse(in));
+}
+
+json run(Session& session, std::string_view line, std::string* errors = nullptr) {
+  Collected sink;
+  run_command(session, split(line), sink);
+  if (errors) *errors = sink.errors;
+  return json::parse(sink.text);
+}
+
+void make_trouble(FakeRuntime& runtime) {
+  runtime.poke(FakeRuntime::kArray + 8 * 5, std::uint64_t{0x7f0000000000});  // an unreadable g
+  runtime.count(6);
+  runtime.goroutine(7, FakeRuntime::kWaiting, {0x9999, 0x5301});  // no function, no CFI
+  runtime.poke(FakeRuntime::g(7) + FakeRuntime::gGopc, std::uint64_t{0});
+  runtime.goroutine(8, 77, {0x5010, 0x5301});
+  runtime.poke(FakeRuntime::g(8) + FakeRuntime::gHi, std::uint64_t{1});
+  runtime.goroutine(9, FakeRuntime::kWaiting, {0x5010, 0x5301});
+  runtime.poke(FakeRuntime::g(9) + FakeRuntime::gSp, std::uint64_t{0xdead0000});
+}
+
+TEST(Schema, GoroutineRowsAreAsDescribedAlsoWhenTheyAreBroken) {
+  FakeRuntime runtime;
+  make_trouble(runtime);
+  auto session = runtime.session();
+  for (const char* command :
+       {"info goroutines -json", "info goroutines -json=full", "info goroutines -json -limit 2"}) {
+    json rows = run(*session, command);
+    EXPECT_EQ(schema("goroutines").check(rows), "") << command;
+  }
+  EXPECT_EQ(run(*session, "info goroutines -json").size(), 8u) << "every row, system and broken ones included";
+  EXPECT_EQ(run(*session, "info goroutines -json=full -limit 2")["shown"], 2);
+  EXPECT_EQ(run(*session, "info goroutines -json=full -limit 2")["total"], 8);
+}
+
+TEST(Schema, StacksAreAsDescribedAlsoWhenTheyAreBroken) {
+  FakeRuntime runtime;
+  make_trouble(runtime);
+  auto session = runtime.session();
+  for (const char* command :
+       {"goroutine stacks -json", "goroutine stacks -json=full", "goroutine stacks -json -limit 1"}) {
+    EXPECT_EQ(schema("stacks").check(run(*session, command)), "") << command;
+  }
+}
+
+TEST(Schema, TheRowOfAParkedGoroutineIsComplete) {
+  FakeRuntime runtime;
+  auto session = runtime.session();
+  json row = run(*session, "info goroutines -json -where 'goid = 2'")[0];
+  EXPECT_EQ(row, json::parse(R"({"goid":2,"addr":"0x100200","status":"waiting","wait_reason":"chan receive",
+    "waiting_on":"0xc0de00","age_ns":12000000000,"m":null,"p":null,"thread":null,"current":false,"system":false,
+    "name":"reader","stack":{"lo":"0x1020000","hi":"0x1028000","used":368},
+    "where":{"pc":"0x6130","function":"reader","file":"/src/app.cc","line":32},
+    "start":{"pc":"0x6300","function":"entry","file":"/src/app.cc","line":70},
+    "created_by":{"goid":1,"pc":"0x6221","function":"main_loop","file":"/src/app.cc","line":52},"errors":[]})"));
+}
+
+TEST(Schema, KeysKeepTheirOrder) {
+  FakeRuntime runtime;
+  auto session = runtime.session();
+  Collected sink;
+  run_command(*session, split("info goroutines -json -limit 1"), sink);
+  auto row = nlohmann::ordered_json::parse(sink.text)[0];
+  std::string keys;
+  for (auto& [key, value] : row.items()) keys += key + " ";
+  EXPECT_EQ(
+      keys,
+      "goid addr status wait_reason waiting_on age_ns m p thread current system name stack where start created_by "
+      "errors ");
+}
+
+TEST(Schema, WarningsDoNotSpoilABareArray) {
+  FakeRuntime runtime;
+  runtime.poke(FakeRuntime::kM + 40, FakeRuntime::kM);
+  auto session = runtime.session();
+  std::string errors;
+  EXPECT_EQ(run(*session, "info goroutines -json", &errors).size(), 4u);
+  EXPECT_EQ(errors, "warning: allm: the list comes back to the M at 0x30000; cut there\n");
+  json full = run(*session, "info goroutines -json=full", &errors);
+  EXPECT_EQ(full["warnings"].size(), 1u);
+  EXPECT_EQ(errors, "");
+}
+
+TEST(Schema, TheValidatorCanFail) {
+  FakeRuntime runtime;
+  auto session = runtime.session();
+  json rows = run(*session, "info goroutines -json");
+  rows[0]["goid"] = "one";
+  EXPECT_NE(schema("goroutines").check(rows), "");
+  rows = run(*session, "info goroutines -json");
+  rows[0].erase("errors");
+  EXPECT_NE(schema("goroutines").check(rows), "");
+  rows = run(*session, "info goroutines -json");
+  rows[0]["extra"] = 1;
+  EXPECT_NE(schema("goroutines").check(rows), "");
+}
+
+TEST(Schema, NothingToListIsAnEmptyArray) {
+  FakeRuntime runtime;
+  runtime.count(0);
+  auto session = runtime.session();
+  EXPECT_EQ(run(*session, "info goroutines -json"), json::array());
+  EXPECT_EQ(run(*session, "goroutine stacks -json"), json::array());
+}
+
+}  // namespace
+}  // namespace vitrine::inspect
