@@ -23,7 +23,7 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 LIST = os.path.join(ROOT, "tests", "mutations.md")
 ENTRY = re.compile(
-    r"^## (?P<number>\d+)\. (?P<title>.+)\n+(?P<fields>(?:- \w+: .+\n)+)\n*```diff\n(?P<diff>.*?)^```$", re.M | re.S
+    r"^## (?P<number>\d+)\. (?P<title>.+)\n+(?P<fields>(?:- \w+: .+\n)+)\n*```diff\n(?P<diff>(?:[ +-].*\n)+)```$", re.M
 )
 LIMIT = 300  # seconds a test may take: a breakage may make it hang
 
