@@ -34,7 +34,7 @@ class InDebugger:
         program = os.path.join(build, "fixtures", session.fixture)
         self.debugger = debuggers.Debugger(kind, build, program, core)
         if core is None:
-            self.debugger.run_to(session.stop)
+            self.debugger.run_to(session.stop, session.args)
 
     def run(self, text):
         a = self.debugger.command(text)
@@ -81,7 +81,7 @@ class OnCommandLine:
             return
         if session.stop != "stop_here":
             raise Skip("only stop_here can be waited for without a debugger")
-        self.process = subprocess.Popen([self.program], env={**os.environ, "VITRINE_FIXTURE": "wait"},
+        self.process = subprocess.Popen([self.program, *session.args.split()], env={**os.environ, "VITRINE_FIXTURE": "wait"},
                                         stdout=subprocess.PIPE, stdin=subprocess.DEVNULL)
         if self.process.stdout.readline() != b"ready\n":
             self.process.kill()
@@ -181,7 +181,8 @@ def open_target(mode, kind, build, session):
     core = None
     if kind:
         try:
-            core = cores.core(kind, os.path.join(build, "fixtures", session.fixture), session.stop, build)
+            program = os.path.join(build, "fixtures", session.core_of or session.fixture)
+            core = cores.core(kind, program, session.stop, build, session.args)
         except cores.NoCore as e:
             raise Skip(str(e))
     if mode in ("cli", "cli-pid"):

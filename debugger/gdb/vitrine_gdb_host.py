@@ -40,7 +40,7 @@ class Hands(vi.Ui):
         if action.tid:
             p.forget()
             for thread in gdb.selected_inferior().threads():
-                if action.tid in (thread.ptid[1], thread.ptid[0]) and not thread.is_running():
+                if action.tid == (thread.ptid[1] or thread.ptid[0]) and not thread.is_running():
                     thread.switch()
                     return
             raise vi.Failed("goroutine %d runs on thread %d, which gdb cannot show" % (action.goid, action.tid))

@@ -1,6 +1,6 @@
 """What the library may ask LLDB: memory, threads, modules, an expression's value, whether Ctrl-C was pressed.
 
-`at` is set before each command: the debugger, the target and the process that the command is about. Threads that we
+at() says before each command which debugger, target and process the command is about. Threads that we
 made ourselves are not the target's and are left out. Expressions are evaluated without running code in the target.
 """
 
@@ -14,17 +14,20 @@ import vitrine_threads
 class Eyes(vi.Host):
     def __init__(self):
         self.debugger = self.target = self.process = None
+        self.of_core = False
         self.told = False
 
-    def at(self, debugger, target, process):
-        self.debugger, self.target, self.process = debugger, target, process
+    def at(self, debugger, target, process, of_core):
+        self.debugger, self.target, self.process, self.of_core = debugger, target, process, of_core
 
     def read(self, addr, length, space):
         def data_at(a, n):
-            error = lldb.SBError()
-            data = self.process.ReadMemory(a, n, error)
-            if not error.Success() or data is None or len(data) != n:  # of a core: what only the file holds
-                data = self.target.ReadMemory(lldb.SBAddress(a, self.target), n, error)
+            error, place = lldb.SBError(), lldb.SBAddress(a, self.target)
+            section = place.GetSection()
+            # Of a core: what only the file holds. (LLDB 14 reads it as zeros otherwise.)
+            from_file = section.IsValid() and not section.GetPermissions() & lldb.ePermissionsWritable
+            data = (self.target.ReadMemory(place, n, error) if self.of_core and from_file else
+                    self.process.ReadMemory(a, n, error))
             if not error.Success() or data is None or len(data) != n:
                 raise vi.Failed("unreadable")
             return data

@@ -133,8 +133,7 @@ class Host:
             result.SetError("interrupted")
 
     def session(self, debugger, target, process, hands):
-        self.eyes.at(debugger, target, process)
-        stop, key, make = 0, None, None
+        stop, key, make, core = 0, None, None, None
         if process.IsValid() and process.GetState() not in (lldb.eStateExited, lldb.eStateDetached, lldb.eStateUnloaded,
                                                             lldb.eStateInvalid):
             if not lldb.SBDebugger.StateIsStoppedState(process.GetState()):
@@ -146,6 +145,7 @@ class Host:
             key = (process.GetUniqueID(), process.GetProcessID(), core, program, target.GetNumModules())
             make = vi.Target(vi.LIVE if core is None else vi.CORE, process.GetProcessID() if here and core is None else 0,
                              core, program, stop)
+        self.eyes.at(debugger, target, process, core is not None)
         if (key, stop) != self.stop:
             self.stop, self.current, self.home = (key, stop), None, None
         session = self.sessions.get(key, make)

@@ -1,7 +1,7 @@
 """Cores of the fixtures, made once per build of a fixture and kept in the build directory.
 
 kernel: the fixture aborts (or dies by itself) and the kernel writes the core; gcore: gdb's generate-core-file at the
-stop; vitrine: our `vitrine core` at the stop. A lock keeps two runners from making the same one.
+stop; vitrine: our `vitrine core` at the stop; truncated: the first part of the kernel's, as a full disk leaves it. A lock keeps two runners from making the same one.
 """
 
 import fcntl
@@ -22,7 +22,7 @@ def unlimited():
     resource.setrlimit(resource.RLIMIT_CORE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 
 
-def kernel(program, target, stop):
+def kernel(program, target, stop, args):
     with open("/proc/sys/kernel/core_pattern") as f:
         pattern = f.read().strip()
     if "/" in pattern or pattern.startswith("|"):
@@ -32,7 +32,7 @@ def kernel(program, target, stop):
     environment = {**os.environ, **({} if stop == "signal" else {"VITRINE_FIXTURE": "abort"})}
     directory = tempfile.mkdtemp(dir=os.path.dirname(target))
     try:
-        subprocess.run([program], cwd=directory, env=environment, preexec_fn=unlimited, timeout=60,
+        subprocess.run([program, *args.split()], cwd=directory, env=environment, preexec_fn=unlimited, timeout=60,
                        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         made = os.listdir(directory)
         if len(made) != 1:
@@ -43,19 +43,25 @@ def kernel(program, target, stop):
 
 
 def by_debugger(command):
-    def make(program, target, stop, build):
+    def make(program, target, stop, build, args):
         with debuggers.Debugger("gdb", build, program) as gdb:
-            gdb.run_to(stop)
+            gdb.run_to(stop, args)
             gdb.must(command % target)
 
     return make
 
 
-def core(kind, program, stop, build):
+def truncated(program, target, stop, build, args):
+    whole = core("kernel", program, stop, build, args)
+    with open(whole, "rb") as f, open(target, "wb") as g:
+        g.write(f.read(os.path.getsize(whole) * 5 // 8))
+
+
+def core(kind, program, stop, build, args=""):
     """The path of a core of this program at this stop."""
     directory = os.path.join(build, "cores")
     os.makedirs(directory, exist_ok=True)
-    target = os.path.join(directory, "%s.%s.%s" % (os.path.basename(program), stop.replace(":", "_"), kind))
+    target = os.path.join(directory, "%s.%s.%s" % (os.path.basename(program), (stop + " " + args).strip().replace(" ", "-"), kind))
     with open(target + ".lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         newest = os.path.getmtime(program)
@@ -63,8 +69,10 @@ def core(kind, program, stop, build):
             newest = max(newest, os.path.getmtime(os.path.join(build, "lib", "libvitrine_inspect.so")))
         if not os.path.exists(target) or os.path.getmtime(target) < newest:
             if kind == "kernel":
-                kernel(program, target, stop)
+                kernel(program, target, stop, args)
+            elif kind == "truncated":
+                truncated(program, target, stop, build, args)
             else:
                 by_debugger("generate-core-file %s" if kind == "gcore" else "vitrine core %s")(
-                    program, target, stop, build)
+                    program, target, stop, build, args)
     return target

@@ -24,7 +24,7 @@ class Debugger:
     """kind: gdb, lldb, lldb14. scripts: directory that has gdb/ and lldb/ (the product's, or a test's copy)."""
 
     def __init__(self, kind, build, program, core=None, scripts=None, load=True, timeout=60, env=(), options=()):
-        self.kind, self.inferior = kind, 0
+        self.kind, self.inferior, self.program = kind, 0, os.path.realpath(program)
         self.scripts = scripts or os.path.join(ROOT, "debugger")
         ours, theirs = socket.socketpair()
         ours.settimeout(timeout)
@@ -79,11 +79,11 @@ class Debugger:
             raise Died("%s: %s: %s" % (self.kind, text, answer["err"]))
         return answer
 
-    def run_to(self, stop):
+    def run_to(self, stop, args=""):
         """Starts the program and lets it run to a function, or (signal) to its end by a signal."""
         if stop != "signal":
             self.must(("break %s" if self.kind == "gdb" else "breakpoint set -n %s") % stop)
-        self.must("run" if self.kind == "gdb" else "process launch")
+        self.must(("run " if self.kind == "gdb" else "process launch -- ") + args)
         self.inferior = self.ask("pid").get("pid", 0)
         if not self.inferior:
             raise Died("%s: the program did not stop at %s\n%s" % (self.kind, stop, self.output()[-3000:]))
@@ -110,9 +110,7 @@ class Debugger:
                     continue
         if self.inferior > 0:
             try:
-                with open("/proc/%d/stat" % self.inferior) as f:
-                    ours = "fixture" in f.read() or True
-                if ours:
+                if os.path.realpath("/proc/%d/exe" % self.inferior) == self.program:
                     os.kill(self.inferior, signal.SIGKILL)
             except OSError:
                 pass

@@ -30,7 +30,14 @@ class Driver:
             heard.append("error: " + vi._decode(message) + "\n")
             on_err(session, ctx, message)
 
-        vi.Session._on_out, vi.Session._on_err = out, err
+        act = vi.Session._act
+
+        def on_act(session, action, ui):
+            if action.kind == vi.PRINT:
+                heard.append(action.text)
+            act(session, action, ui)
+
+        vi.Session._on_out, vi.Session._on_err, vi.Session._act = out, err, on_act
         return True, "", ""
 
     def serve(self):

@@ -3,7 +3,9 @@
     # who waits is listed, and one of them can be walked into          the claim: the first line
     fixture parked-O2              the program (tests/fixtures)
     stop at stop_here              live: the function to stop at (this one if nothing is said); `signal`: where it dies
-    cores kernel vitrine           which cores the core modes use: kernel (if nothing is said), gcore, vitrine, none
+    args overflow                  the program's arguments
+    core of parked-O2              the cores are of that program
+    cores kernel vitrine           which cores the core modes use: kernel (if nothing is said), gcore, vitrine, truncated
     modes gdb-live lldb-core …     if not all of MODES; `all` are these, lldb14-live and lldb14-core more
     run info goroutines            a command of ours
     expect                         its output, line by line; `...` stands for any number of lines
@@ -29,7 +31,6 @@ import re
 
 MODES = ("gdb-live", "lldb-live", "gdb-core", "lldb-core", "cli", "cli-pid")
 OLDER = ("lldb14-live", "lldb14-core")
-CORES = ("kernel", "gcore", "vitrine", "none")
 PATTERNS = {"N": r"\d+", "ADDR": r"0x[0-9a-f]+", "FILE": r"[\w./+-]+", "*": r".*"}
 
 
@@ -40,6 +41,7 @@ class Mismatch(Exception):
 class Session:
     def __init__(self, path):
         self.path, self.fixture, self.stop = path, None, "stop_here"
+        self.args, self.core_of = "", None
         self.modes, self.cores, self.steps, self.claim = MODES, ("kernel",), [], ""
         with open(path, encoding="utf-8") as f:
             lines = f.read().splitlines()
@@ -52,17 +54,22 @@ class Session:
                 continue
             word, _, rest = line.partition(" ")
             block = []
-            while i < len(lines) and lines[i].startswith("  "):
+            while i < len(lines) and (lines[i].startswith("  ") or not lines[i] and lines[i + 1:] and
+                                      lines[i + 1].startswith("  ")):
                 block.append(" ".join(lines[i].split()))
                 i += 1
             if word == "fixture":
                 self.fixture = rest
             elif word == "stop" and rest.startswith("at "):
                 self.stop = rest[3:]
+            elif word == "args":
+                self.args = rest
+            elif word == "core" and rest.startswith("of "):
+                self.core_of = rest[3:]
             elif word == "modes":
                 self.modes = tuple(m for w in rest.split() for m in (MODES if w == "all" else (w,)))
             elif word == "cores":
-                self.cores = tuple(c for c in rest.split() if c != "none")
+                self.cores = tuple(rest.split())
             elif word in ("run", "expect", "unordered", "rows", "json", "frames:", "frame", "value", "do", "fails"):
                 self.steps.append((word.rstrip(":"), rest, block, where))
             else:
@@ -156,7 +163,7 @@ def check_json(text):
 
 def bare(name):
     """vitrine::chan<int>::recv() const → vitrine::chan::recv; void f<T>(T) → f."""
-    name = name.replace("(anonymous namespace)::", "")
+    name = re.sub(r" \(\.[^()]*\)$", "", name.replace("(anonymous namespace)::", ""))  # a clone: f(int) (.isra.0)
     previous = None
     while previous != name:
         previous, name = name, re.sub(r"<[^<>]*>|(?<!operator)\([^()]*\)", "", name)

@@ -1,0 +1,578 @@
+#!/usr/bin/env python3
+"""host_tests.py --build DIR [NAME]…: what the gdb and the LLDB host must not do, one test per trap.
+
+Each test is a function whose name is the claim. The traps are those that crash gdb 13 or LLDB 19, or that change a
+process which is only looked at. Ends with `N passed, N failed, N skipped`.
+"""
+
+import argparse
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(HERE)
+sys.path.insert(0, HERE)
+from sessionlib import debuggers, untouched  # noqa: E402
+from sessionlib.cores import core  # noqa: E402
+
+TESTS = []
+BUILD = None
+
+
+def test(*kinds):
+    """One test per kind of debugger."""
+    def register(f):
+        TESTS.extend((f, kind) for kind in kinds)
+        return f
+
+    return register
+
+
+def start(kind, fixture, stop="stop_here", **more):
+    debugger = debuggers.Debugger(kind, BUILD, program(fixture), **more)
+    if stop:
+        debugger.run_to(stop)
+    return debugger
+
+
+def program(fixture):
+    return os.path.join(BUILD, "fixtures", fixture)
+
+
+def check(condition, why):
+    if not condition:
+        raise AssertionError(why)
+
+
+def ended_well(debugger, quiet=True):
+    output = debugger.output()
+    status = debugger.close()
+    check(status == 0, "the debugger ended with status %s\n%s" % (status, output[-2000:]))
+    check(not quiet or "Traceback" not in output, "a traceback was printed:\n" + output[-2000:])
+    return output
+
+
+def frames(debugger):
+    answer = debugger.ask("frames")
+    check(answer["ok"], answer.get("err"))
+    return answer["frames"]
+
+
+def relay(debugger):
+    """The goid of a goroutine that is parked in the ring."""
+    goids = debugger.must('info goroutines -short -where "name = relay and status = waiting"')["core"].split()
+    return goids[2]
+
+
+# ---- nothing is written --------------------------------------------------------------------------------------------
+
+LOOKING = ("info goroutines", "info goroutines -json", "info goroutines -where \"stack ~ leaf\"", "goroutine stacks",
+           "goroutine", "goroutine 2", "bt", "up", "goroutine 10", "goroutine 5 bt", "goroutine apply all -- bt",
+           "goroutine 1", "goroutine off", "vitrine doctor", "vitrine help")
+
+
+def look_at_everything(kind, scripts=None):
+    with start(kind, "parked-O2", scripts=scripts) as debugger:
+        watch, found = untouched.Watch(debugger), []
+        locals_ = "info locals" if kind == "gdb" else "frame variable"
+        for command in (*LOOKING[:8], locals_, *LOOKING[8:]):
+            debugger.must(command)
+            found += ["%s: %s" % (command, what) for what in watch.changes()]
+        file = tempfile.NamedTemporaryFile(suffix=".core")
+        debugger.must("vitrine core " + file.name)
+        return found + ["vitrine core: " + what for what in watch.changes()]
+
+
+@test("gdb", "lldb")
+def nothing_is_written_to_memory_or_registers(kind):
+    found = look_at_everything(kind)
+    check(not found, "\n".join(found))
+
+
+PLANTS = {
+    "gdb": (("gdb/vitrine_gdb_frames.py", "        gdb.invalidate_cached_frames()\n        frame = gdb.newest_frame()\n",
+             {"a word below the saved sp": "        gdb.selected_inferior().write_memory(action.regs['rsp'] - 64, b'x')\n",
+              "a register": "        gdb.execute('set $rbx = $rbx + 1')\n"}),),
+    "lldb": (("lldb/vitrine_lldb_host.py", "        host.current = action.goid\n",
+              {"a word below the saved sp": "        self.process.WriteMemory(action.regs.get('rsp', 64) - 64, b'x', "
+                                            "lldb.SBError())\n",
+               "a register": "        self.shell('register write rbx 77')\n"}),),
+}
+
+
+@test("gdb", "lldb")
+def a_planted_write_is_found(kind):
+    for file, anchor, plants in PLANTS[kind]:
+        for what, line in plants.items():
+            with tempfile.TemporaryDirectory() as scripts:
+                for d in ("python", "gdb", "lldb"):
+                    shutil.copytree(os.path.join(ROOT, "debugger", d), os.path.join(scripts, d),
+                                    ignore=shutil.ignore_patterns("__pycache__"))
+                path = os.path.join(scripts, file)
+                with open(path) as f:
+                    text = f.read()
+                check(text.count(anchor) == 1, "the place to plant a write is gone: " + repr(anchor))
+                with open(path, "w") as f:
+                    f.write(text.replace(anchor, anchor + line))
+                check(look_at_everything(kind, scripts), "%s was written, and nothing noticed" % what)
+
+
+# ---- gdb: selection and run control ----------------------------------------------------------------------------------
+
+RUN_CONTROL = ("next", "step", "stepi", "nexti", "finish", "until", "advance tick", "continue", "signal 0",
+               "print (int)getpid()", "thread 1")
+
+
+@test("gdb")
+def run_control_deselects_and_the_program_is_none_the_worse(kind):
+    with start(kind, "turning-O2", "tick") as gdb:
+        for command in RUN_CONTROL:
+            gdb.must("goroutine " + relay(gdb))
+            check(any("relay" in n for n in frames(gdb)), "not at a relay before " + command)
+            gdb.must(command)
+            if not command.startswith("print"):
+                check("is selected" not in gdb.must("goroutine")["core"], "still selected after " + command)
+            gdb.command("goroutine off")
+        gdb.must("delete")
+        out = gdb.must("continue")
+        check("exited normally" in out["out"], "the program noticed: " + out["out"])
+        gdb.inferior = 0
+        ended_well(gdb)
+
+
+@test("gdb")
+def python_and_event_driven_resumes_only_forget(kind):
+    """gdb 13 crashes when a handler of events.cont touches frames; `python gdb.execute` and MI run no hooks."""
+    with start(kind, "turning-O2", "tick") as gdb:
+        gdb.must("goroutine " + relay(gdb))
+        for command in ("continue", "next", "finish"):
+            gdb.must("define hook-%s\nend" % command)  # the user's own takes ours away
+            gdb.must(command)
+            check("is selected" not in gdb.must("goroutine")["core"], "still selected after " + command)
+            gdb.must("goroutine " + relay(gdb))
+        ended_well(gdb)
+
+
+@test("gdb")
+def a_hook_of_the_user_stays_behind_ours(kind):
+    with start(kind, "turning-O2", "tick") as gdb:
+        gdb.must("define hook-next\necho mine first\\n\nif 1\necho mine nested\\n\nend\nend")
+        gdb.must("goroutine " + relay(gdb))
+        out = gdb.must("next")["out"]
+        check("no longer selected" in out and "mine first\nmine nested" in out, out)
+        gdb.must("define hook-next\necho mine second\\n\nend")  # replaces both
+        gdb.must("goroutine " + relay(gdb))
+        out = gdb.must("next")["out"]
+        check("no longer selected" in out and "mine second" in out and "mine first" not in out, out)
+        ended_well(gdb)
+
+
+@test("gdb")
+def an_inlined_carrier_frame_is_hidden_too(kind):
+    with start(kind, "turning-O0", "inlined_part") as gdb:
+        goid = relay(gdb)
+        carrier = frames(gdb)
+        gdb.must("goroutine " + goid)
+        out = gdb.must("bt")["out"]
+        check(frames(gdb)[0].startswith("vitrine::rt::mcall"), str(frames(gdb)))
+        check("inlined_part" in carrier[0] and "inlined_part" not in out and out.startswith("#2 "), out)
+        ended_well(gdb)
+
+
+@test("gdb")
+def selecting_works_in_every_language(kind):
+    with start(kind, "parked-O2") as gdb:
+        for language in ("go", "ada", "asm", "rust", "fortran", "c++"):
+            gdb.must("set language " + language)
+            gdb.must("goroutine 2")
+            check(any("leaf" in n for n in frames(gdb)), language)
+            gdb.must("goroutine off")
+        ended_well(gdb)
+
+
+@test("gdb")
+def the_carriers_frame_is_not_stepped_down_into(kind):
+    with start(kind, "parked-O2") as gdb:
+        gdb.must("goroutine 2")
+        gdb.must("up")
+        gdb.must("down")
+        answer = gdb.command("down")
+        check(not answer["ok"] and "innermost frame of goroutine 2" in answer["err"], str(answer))
+        gdb.must("goroutine off")
+        gdb.must("up")
+        gdb.must("down")
+        ended_well(gdb)
+
+
+@test("gdb")
+def other_threads_are_shown_as_they_are(kind):
+    with start(kind, "busy-O2") as gdb:
+        before = gdb.must("thread apply all -s bt")["out"]
+        gdb.must('goroutine %s' % gdb.must('info goroutines -short -where "name = waiter"')["core"])
+        during = gdb.must("thread apply all -s bt")["out"]
+        gdb.must("goroutine off")
+        after = gdb.must("thread apply all -s bt")["out"]
+        check(before == after, after)
+        check("spin (step=3)" in during and "waiter" in during, during)
+        ended_well(gdb)
+
+
+@test("gdb")
+def plain_backtraces_are_not_changed(kind):
+    with debuggers.Debugger(kind, BUILD, program("busy-O2"), load=False) as plain:
+        plain.run_to("stop_here")
+        wanted = plain.must("bt")["out"]
+    with start(kind, "busy-O2") as gdb:
+        check(gdb.must("bt")["out"] == wanted, gdb.must("bt")["out"])
+        gdb.must("goroutine 2")
+        gdb.must("goroutine off")
+        check(gdb.must("bt")["out"] == wanted, gdb.must("bt")["out"])
+        ended_well(gdb)
+
+
+@test("gdb")
+def detaching_and_killing_with_a_selection_are_clean(kind):
+    with start(kind, "turning-O2", "tick") as gdb:
+        gdb.must("goroutine " + relay(gdb))
+        gdb.must("kill")
+        check(not gdb.command("info goroutines")["ok"], "there is no process any more")
+        gdb.must("run")
+        gdb.must("goroutine " + relay(gdb))
+        pid = gdb.ask("pid")["pid"]
+        gdb.must("detach")
+        deadline = time.time() + 10
+        while os.path.exists("/proc/%d" % pid) and time.time() < deadline:
+            with open("/proc/%d/stat" % pid) as f:
+                if f.read().rpartition(")")[2].split()[0] == "Z":
+                    break
+            time.sleep(0.05)
+        else:
+            check(not os.path.exists("/proc/%d" % pid), "the program did not go on to its end")
+        gdb.inferior = 0
+        ended_well(gdb)
+
+
+@test("gdb")
+def machine_interface_clients_can_select_and_run(kind):
+    script = os.path.join(ROOT, "debugger", "gdb", "vitrine_gdb.py")
+    lines = ["-break-insert tick", "-exec-run", None, '-interpreter-exec console "goroutine 3"',
+             "-stack-list-frames", "-exec-next", None, '-interpreter-exec console "goroutine 3"', "-exec-continue", None,
+             '-interpreter-exec console "info goroutines"', "-gdb-exit"]
+    with subprocess.Popen(["gdb", "-nx", "-q", "--interpreter=mi2", "-iex", "set debuginfod enabled off", "-iex",
+                           "set auto-load python-scripts off", "-x", script, program("turning-O2")],
+                          env={**os.environ, "VITRINE_HOME": BUILD}, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True) as gdb:
+        out = []
+        for line in lines:
+            if line is None:
+                while not out or not out[-1].startswith("*stopped"):
+                    out.append(gdb.stdout.readline())
+                    check(out[-1], "gdb ended:\n" + "".join(out[-40:]))
+                out.append("")
+            else:
+                gdb.stdin.write(line + "\n")
+                gdb.stdin.flush()
+        rest = gdb.communicate(timeout=30)[0]
+    check(gdb.returncode == 0 and "relay" in rest and "^error" not in "".join(out) + rest, "".join(out) + rest)
+
+
+# ---- gdb: loading ----------------------------------------------------------------------------------------------------
+
+GO_SCRIPT = '''
+import gdb
+class GoroutinesCmd(gdb.Command):
+    "theirs"
+    def __init__(self): super().__init__("info goroutines", gdb.COMMAND_STACK, gdb.COMPLETE_NONE)
+    def invoke(self, a, t): print("THEIRS")
+class GoroutineCmd(gdb.Command):
+    "theirs"
+    def __init__(self): super().__init__("goroutine", gdb.COMMAND_STACK, gdb.COMPLETE_NONE)
+    def invoke(self, a, t): print("THEIRS")
+class Other(gdb.Command):
+    "theirs"
+    def __init__(self): super().__init__("theirs", gdb.COMMAND_STACK)
+    def invoke(self, a, t): print("THEIRS")
+GoroutinesCmd(); GoroutineCmd(); Other()
+'''
+
+
+@test("gdb")
+def gos_own_script_does_not_take_our_words_whichever_is_first(kind):
+    for theirs_first in (True, False):
+        with tempfile.NamedTemporaryFile("w", suffix=".py") as script:
+            script.write(GO_SCRIPT)
+            script.flush()
+            with start(kind, "parked-O2", load=False) as gdb:
+                if theirs_first:
+                    gdb.must("source " + script.name)
+                gdb.load()
+                if not theirs_first:
+                    gdb.must("source " + script.name)
+                for command in ("info goroutines", "goroutine"):
+                    out = gdb.must(command)
+                    check(out["core"] and "THEIRS" not in out["out"], out["out"])
+                check("THEIRS" in gdb.must("theirs")["out"], "their other commands are theirs")
+                ended_well(gdb)
+
+
+@test("gdb")
+def a_word_of_another_script_is_left_to_it(kind):
+    with start(kind, "parked-O2", load=False) as gdb:
+        gdb.must("define vitrine\necho THEIRS\\n\nend")
+        gdb.load()
+        check("THEIRS" in gdb.must("vitrine")["out"], "it was taken")
+        gdb.must("info goroutines")
+        said = gdb.output()
+        check(said.count("stays so") == 1 and "`vitrine'" in said, said[-1500:])
+        ended_well(gdb)
+
+
+@test("gdb")
+def loading_twice_is_loading_once(kind):
+    with start(kind, "parked-O2") as gdb:
+        script = os.path.join(ROOT, "debugger", "gdb", "vitrine_gdb.py")
+        gdb.must("goroutine 2")
+        check(not gdb.must("source " + script)["out"], "it said something")
+        gdb.must("python exec(open(%r).read())" % script) if False else None
+        check(any("leaf" in n for n in frames(gdb)), "the selection was lost")
+        check(gdb.must("info frame-filter")["out"].count("vitrine") == 1, "two filters")
+        check(gdb.must("info unwinder")["out"].count("vitrine") == 1, "two unwinders")
+        gdb.must("info goroutines")
+        ended_well(gdb)
+
+
+def plain_gdb(*args, home=None, cwd=None):
+    environment = {**os.environ, "HOME": cwd or tempfile.gettempdir(), "LC_ALL": "C.UTF-8"}
+    environment.pop("VITRINE_HOME", None)
+    if home:
+        environment["VITRINE_HOME"] = home
+    r = subprocess.run(["gdb", "-nx", "-q", "-batch", "-iex", "set debuginfod enabled off", *args], env=environment,
+                       stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60,
+                       cwd=cwd)
+    return r.returncode, r.stdout
+
+
+@test("gdb")
+def the_program_brings_the_script_along(kind):
+    with tempfile.TemporaryDirectory() as home:  # $VITRINE_HOME with the layout of an install
+        for d in ("python", "gdb"):
+            shutil.copytree(os.path.join(ROOT, "debugger", d), os.path.join(home, "share/vitrine", d),
+                            ignore=shutil.ignore_patterns("__pycache__"))
+        os.symlink(os.path.join(BUILD, "lib"), os.path.join(home, "lib"))
+        for binary in ("parked-O2", "parked-O2-strip-all"):
+            status, out = plain_gdb("-iex", "set auto-load safe-path /", "-ex", "break abort", "-ex", "help goroutine",
+                                    program(binary), home=home)
+            check(status == 0 and "goroutine off" in out, out)
+            check(len(out.split("Breakpoint")[0].splitlines()) <= 1, "more than a line of banner:\n" + out)
+        status, out = plain_gdb("-ex", "help goroutine", program("parked-O2"), home=home)
+        check("add-auto-load-safe-path " + os.path.realpath(program("parked-O2")) in out and "goroutine off" not in out,
+              out)
+
+
+@test("gdb")
+def completion_survives_dashes_and_knows_options(kind):
+    with start(kind, "parked-O2") as gdb:
+        for typed, wanted in (("info goroutines -js", "info goroutines -json"),
+                              ("info goroutines -wh", "info goroutines -where"),
+                              ("goroutine st", "goroutine stacks"), ("info gorou", "info goroutines")):
+            out = gdb.must("complete " + typed)["out"].split("\n")
+            check(wanted in out, "%s → %s" % (typed, out))
+        out = gdb.must("complete info goroutines --js")["out"]
+        check("---" not in out, out)
+        ended_well(gdb)
+
+
+@test("gdb")
+def control_c_ends_a_long_command_and_nothing_else(kind):
+    with start(kind, "parked-O2") as gdb:
+        timer = subprocess.Popen([sys.executable, "-c", "import os, signal, time; time.sleep(1); os.kill(%d, %d)"
+                                  % (gdb.process.pid, signal.SIGINT)])
+        started = time.time()
+        answer = gdb.command("goroutine apply all -- python import time; time.sleep(0.7)")
+        timer.wait()
+        check(not answer["ok"] and time.time() - started < 5, "it was not ended: %s" % answer)
+        check("10 goroutines" in gdb.must("info goroutines")["core"], "the next command does not work")
+        gdb.must("goroutine 2")
+        check(any("leaf" in n for n in frames(gdb)), "selecting does not work")
+        gdb.close()
+
+
+# ---- LLDB ------------------------------------------------------------------------------------------------------------
+
+
+@test("lldb", "lldb14")
+def an_expression_that_calls_on_a_goroutine_does_not_crash(kind):
+    with start(kind, "parked-O2") as lldb:
+        lldb.must("goroutine 2")
+        answer = lldb.command("expression -- (int)getpid()")
+        check(not answer["ok"] or "int" in answer["out"], str(answer))
+        check("10 goroutines" in lldb.must("info goroutines")["core"], "the session is of no use any more")
+        ended_well(lldb)
+
+
+@test("lldb", "lldb14")
+def the_program_goes_on_unharmed_after_a_selection(kind):
+    with start(kind, "turning-O2", "tick") as lldb:
+        for command in ("continue", "thread step-over", "thread step-in", "thread step-inst", "thread step-out"):
+            lldb.must("goroutine " + relay(lldb))
+            check(any("relay" in n for n in frames(lldb)), "not at a relay before " + command)
+            lldb.must(command)
+            check("is selected" not in lldb.must("goroutine")["core"], "still selected after " + command)
+            check("goroutine" not in lldb.must("thread list")["out"], lldb.must("thread list")["out"])
+        lldb.must("breakpoint delete -f")
+        out = lldb.must("continue")
+        check("exited with status = 0" in out["out"] + lldb.must("process status")["out"], out["out"])
+        lldb.inferior = 0
+        ended_well(lldb)
+
+
+@test("lldb", "lldb14")
+def goroutines_that_were_shown_leave_no_threads_behind(kind):
+    with start(kind, "parked-O2") as lldb:
+        before = lldb.must("thread list")["out"]
+        lldb.must("goroutine apply all -- bt")
+        lldb.must("goroutine 2")
+        during = lldb.must("thread list")["out"]
+        check(during.count("goroutine ") == 1 and "goroutine 2" in during, during)
+        lldb.must("goroutine off")
+        check(lldb.must("thread list")["out"] == before, lldb.must("thread list")["out"])
+        ended_well(lldb)
+
+
+@test("lldb", "lldb14")
+def a_foreign_info_container_keeps_its_words(kind):
+    with start(kind, "parked-O2", load=False) as lldb:
+        lldb.must("command container add info -h theirs")
+        lldb.must("command regex info_theirs 's/.*/script print(1)/'")
+        lldb.must("command script add -f os.getpid info theirs")
+        lldb.load()
+        check("theirs" in lldb.must("help info")["out"], "their container was wiped")
+        check("10 goroutines" in lldb.must("info goroutines")["core"], "ours is not in it")
+        ended_well(lldb)
+
+
+@test("lldb", "lldb14")
+def a_word_of_another_script_stays_its(kind):
+    with start(kind, "parked-O2", load=False) as lldb:
+        lldb.must("command regex vitrine 's/.*/script print(\"THEIRS\")/'")
+        lldb.load()
+        lldb.command("vitrine")
+        lldb.must("info goroutines")
+        said = lldb.output()
+        check(said.count("stays so") == 1 and "THEIRS" in said, said[-1500:])
+        ended_well(lldb)
+
+
+@test("lldb", "lldb14")
+def importing_twice_is_harmless(kind):
+    with start(kind, "parked-O2") as lldb:
+        lldb.must("goroutine 2")
+        lldb.must("command script import " + os.path.join(ROOT, "debugger", "lldb", "vitrine_lldb.py"))
+        check("is selected" in lldb.must("goroutine")["core"], "the selection was lost")
+        check("10 goroutines" in lldb.must("info goroutines")["core"], "the commands are gone")
+        check("stays so" not in lldb.output(), lldb.output())
+        ended_well(lldb)
+
+
+@test("lldb")
+def another_operating_system_plugin_is_left_alone(kind):
+    with tempfile.NamedTemporaryFile("w", suffix=".py") as theirs:
+        theirs.write("class OperatingSystemPlugIn:\n  def __init__(self, p): pass\n"
+                     "  def get_thread_info(self): return []\n  def get_register_info(self): return None\n"
+                     "  def get_register_data(self, tid): return None\n")
+        theirs.flush()
+        with start(kind, "parked-O2") as lldb:
+            lldb.must("settings set target.process.python-os-plugin-path " + theirs.name)
+            answer = lldb.command("goroutine 2")
+            check(not answer["ok"] and theirs.name in answer["err"], str(answer))
+            check(theirs.name in lldb.must("settings show target.process.python-os-plugin-path")["out"], "replaced")
+            ended_well(lldb)
+
+
+@test("lldb", "lldb14")
+def help_is_there(kind):
+    with start(kind, "parked-O2", stop=None) as lldb:
+        check("goroutine off" in lldb.must("help goroutine")["out"], "no long help")
+        check("goroutines" in lldb.must("help info")["out"], "info lists nothing")
+        check("goroutine stacks" in lldb.must("vitrine help")["core"], "vitrine help")
+        ended_well(lldb)
+
+
+# ---- both ------------------------------------------------------------------------------------------------------------
+
+
+@test("gdb", "lldb")
+def a_missing_library_is_said_in_one_line(kind):
+    with tempfile.TemporaryDirectory() as scripts:
+        for d in ("python", "gdb", "lldb"):
+            shutil.copytree(os.path.join(ROOT, "debugger", d), os.path.join(scripts, d),
+                            ignore=shutil.ignore_patterns("__pycache__"))
+        debugger = start(kind, "parked-O2", stop=None, load=False, env={"VITRINE_HOME": scripts}.items())
+        with debugger:
+            script = {"gdb": "source %s/gdb/vitrine_gdb.py", "lldb": "command script import %s/lldb/vitrine_lldb.py"}
+            answer = debugger.command(script[kind] % scripts)
+            said = answer["err"] + answer["out"] + debugger.output()
+            check("set VITRINE_HOME" in said and "Traceback" not in said, said)
+
+
+@test("gdb", "lldb")
+def a_core_is_read_as_it_is_when_another_target_is_opened(kind):
+    """The session follows the host's target: program, then core, then another core."""
+    with start(kind, "parked-O2") as debugger:
+        check("10 goroutines" in debugger.must("info goroutines")["core"], "live")
+        debugger.must("kill" if kind == "gdb" else "process kill")
+        debugger.inferior = 0
+        if kind == "gdb":
+            debugger.must("file " + program("many-O2"))
+            debugger.must("core-file " + core("kernel", program("many-O2"), "stop_here", BUILD))
+        else:
+            debugger.must("target create %s --core %s" % (program("many-O2"),
+                                                         core("kernel", program("many-O2"), "stop_here", BUILD)))
+        check(debugger.must("info goroutines -count")["core"].strip() == "601", "the other core")
+        ended_well(debugger)
+
+
+def main():
+    global BUILD
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--build", required=True)
+    parser.add_argument("--kind")
+    parser.add_argument("-v", action="store_true", help="name what passed, too")
+    parser.add_argument("names", nargs="*")
+    options = parser.parse_args()
+    BUILD = os.path.abspath(options.build)
+    passed = failed = skipped = 0
+    for f, kind in TESTS:
+        if options.names and not any(re.search(n, f.__name__) for n in options.names) or \
+                options.kind and kind != options.kind:
+            continue
+        label = "%s [%s]" % (f.__name__, kind)
+        reason = debuggers.missing(kind)
+        if reason:
+            skipped += 1
+            print("skipped: %s: %s" % (label, reason), flush=True)
+            continue
+        started = time.time()
+        try:
+            f(kind)
+        except Exception as e:
+            failed += 1
+            detail = str(e) if isinstance(e, (AssertionError, debuggers.Died)) else traceback.format_exc()
+            print("FAILED: %s: %s" % (label, detail), flush=True)
+        else:
+            passed += 1
+            if options.v:
+                print("ok: %s: %.1f s" % (label, time.time() - started), flush=True)
+    print("%d passed, %d failed, %d skipped" % (passed, failed, skipped))
+    sys.exit(1 if failed or not passed + skipped else 0)
+
+
+if __name__ == "__main__":
+    main()
