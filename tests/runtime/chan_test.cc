@@ -120,6 +120,21 @@ TEST_F(Chan, TryRecvTellsEmptyFromClosedAndLeavesTheValueAlone) {
   EXPECT_EQ(v, 5);
 }
 
+TEST_F(Chan, TryRecvMissesNoValueSentBeforeClose) {
+  for (int i = 0; i < (underTsan ? 200 : 5000); i++) {
+    chan<int> c(1);
+    go([c] {
+      c.send(1);
+      c.close();
+    });
+    int v = 0;
+    chan_status status;
+    while ((status = c.try_recv(v)) == chan_status::empty) vitrine::checkpoint();
+    ASSERT_EQ(status, chan_status::ok);
+    ASSERT_EQ(c.recv(), std::nullopt);
+  }
+}
+
 TEST_F(Chan, TrySendMovesFromItsArgumentOnlyWhenTrue) {
   chan<std::unique_ptr<int>> c(1);
   auto p = std::make_unique<int>(1);

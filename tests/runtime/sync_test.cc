@@ -86,6 +86,7 @@ TEST_F(Mutex, WaiterIsHandedTheMutexAfterAMillisecond) {
   EXPECT_FALSE(m.try_lock()) << "it was free for a moment";
   EXPECT_EQ(shape(m).owner, waiter->goid);
   release.send(0);
+  EXPECT_TRUE(eventually([&] { return shape(m).state.load() == 0; })) << "a bit is left: " << shape(m).state.load();
 }
 
 TEST_F(Mutex, BusyHolderDoesNotStarveAWaiter) {

@@ -144,4 +144,26 @@ TEST_F(Time, EarlierSleepCutsTheSleepOfThePoller) {
   EXPECT_EQ(done.recv(), 2);
 }
 
+// Adds a timer and computes on: only another M can run it, and it has to be told that there is one. Before that it
+// computes for a while, so that the others have looked for timers and gone to sleep.
+bool runswhilebusy() {
+  static std::atomic<bool> ran;
+  ran = false;
+  for (auto end = clock_type::now() + 30ms; clock_type::now() < end;) rt::procyield(10);
+  rt::timer t{};
+  t.when = rt::nanotime() + 3'000'000;
+  t.f = [](void*, std::uint64_t) { ran = true; };
+  rt::addtimer(&t);
+  for (auto end = clock_type::now() + 1s; !ran && clock_type::now() < end;) rt::procyield(10);
+  return ran;
+}
+
+TEST_F(Time, NewTimerWakesThePollerThatSleepsBeyondIt) {
+  auto sleeper = vitrine::spawn([] { vitrine::sleep_for(1500ms); });
+  ASSERT_TRUE(eventually([] { return pendingtimers() == 1; }));
+  EXPECT_TRUE(runswhilebusy());
+}
+
+TEST_F(Time, NewTimerFindsAPollerWhenThereIsNone) { EXPECT_TRUE(runswhilebusy()); }
+
 }  // namespace
