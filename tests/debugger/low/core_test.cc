@@ -239,12 +239,13 @@ TEST_F(Core, DamagedHeadersNeverCrash) {
     std::ofstream(file, std::ios::binary) << damaged;
     auto t = open_core(file, "", false);
     if (!t) {
-      EXPECT_TRUE(contains(t.error().message, ":")) << t.error().message;
+      EXPECT_TRUE(contains(t.error().message, file)) << t.error().message;
       continue;
     }
     Opened o(std::move(t));
     o.walk();
-    EXPECT_EQ(o.memory->get<std::uint64_t>(8).value_or(1), 1u);
+    std::vector<std::byte> some(1 << 16);
+    EXPECT_LE(o.memory->read_prefix(next() * 4096ull, some), some.size());
   }
 }
 

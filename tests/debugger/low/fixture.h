@@ -66,6 +66,8 @@ class Child {
       if (!cwd.empty() && chdir(cwd.c_str()) != 0) _exit(126);
       const rlimit limit{core ? RLIM_INFINITY : 0, RLIM_INFINITY};
       setrlimit(RLIMIT_CORE, &limit);
+      const rlimit most{2ull << 30, 2ull << 30};  // whatever goes wrong, it shall not fill the disk
+      setrlimit(RLIMIT_FSIZE, &most);
       std::vector<char*> args;
       for (const std::string& a : argv) args.push_back(const_cast<char*>(a.c_str()));
       args.push_back(nullptr);
