@@ -208,7 +208,7 @@ std::vector<char> Writer::notes() {
                    [](const Thread& a, const Thread& b) { return a.current > b.current; });
   stats_.threads = threads.size();
 
-  const auto status = [this](const Thread& t) {
+  const auto status = [](const Thread& t) {
     elf_prstatus st{};
     st.pr_pid = static_cast<int>(t.tid);
     st.pr_cursig = static_cast<short>(t.signal);

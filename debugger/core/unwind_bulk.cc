@@ -370,12 +370,11 @@ bool Unwinder::walk_many(const std::vector<Context>& contexts, const BulkSink& s
     pthread_sigmask(SIG_SETMASK, &before, nullptr);
   }
   if (!own.poll()) own.run();
-  for (std::unique_lock lock(mutex); running > 0;) {
-    finished.wait_for(lock, kPollEvery);
-    lock.unlock();
-    own.poll();
-    lock.lock();
-  }
+  const auto all_done = [&] {
+    std::unique_lock lock(mutex);
+    return finished.wait_for(lock, kPollEvery, [&] { return running == 0; });
+  };
+  while (!all_done()) own.poll();
   for (std::thread& t : threads) t.join();
   return !shared.stop.load();
 }
