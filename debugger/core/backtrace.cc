@@ -34,7 +34,7 @@ std::string title(Model& model, std::uint32_t goroutine) {
   std::string out = fmt::format("goroutine {}", g.goid);
   if (std::string name = model.name(g); !name.empty()) out += fmt::format(" \"{}\"", printable(name));
   out += fmt::format(" ({}", model.status_text(g));
-  if (std::string_view wait = model.wait_text(g); !wait.empty()) out += fmt::format(": {}", wait);
+  if (std::string_view wait = model.wait_text(g); !wait.empty()) out += fmt::format(": {}", printable(wait));
   if (const Machine* m = model.machine(g)) {
     out += fmt::format(" on M{}", m->id);
     if (const Thread* t = model.thread(g)) out += fmt::format(", thread {}", t->tid);

@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <cstring>
 #include <exception>
-#include <new>
+#include <optional>
 #include <string>
 
 #include "commands.h"
@@ -116,6 +116,15 @@ vi_status vi_open(const vi_host* host, const vi_target* target, const vi_sink* s
     if (lent.cancelled) s.cancelled_hook = [&lent] { return lent.cancelled(lent.ctx) != 0; };
     if (lent.progress) {
       s.progress_hook = [&lent](std::string_view text) { lent.progress(lent.ctx, std::string(text).c_str()); };
+    }
+    if (lent.eval) {
+      s.eval_hook = [&lent](const std::string& expression) -> std::optional<std::uint64_t> {
+        std::uint64_t value = 0;
+        char type[256] = "";
+        std::int32_t done = 0;
+        lent.eval(lent.ctx, expression.c_str(), &value, type, sizeof type, &done);
+        return done == 1 ? std::optional(value) : std::nullopt;
+      };
     }
     s.host_has_frames = true;
     if (target) {

@@ -40,6 +40,7 @@ void complete_command(Session& session, const Line& line, std::string_view parti
 
 // Tables of the parts, joined by commands.cc.
 std::span<const CommandSpec> goroutine_commands();
+std::span<const CommandSpec> apply_commands();
 std::span<const CommandSpec> stacks_commands();
 std::span<const CommandSpec> vitrine_commands();
 

@@ -4,10 +4,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <map>
 #include <optional>
-#include <tuple>
+#include <unordered_map>
 
+#include "choose.h"
 #include "commands.h"
 #include "goroutine_rows.h"
 #include "listing.h"
@@ -44,11 +44,13 @@ Groups group(const Model& model, const Stacks& stacks, const std::vector<std::ui
   Groups made;
   std::vector<std::uint32_t> group_of(rows.size());
   std::unordered_map<std::uint64_t, std::uint32_t> known;
+  std::unordered_map<std::uint32_t, std::uint32_t> statuses;  // small numbers for them, absurd ones included
   for (std::size_t i = 0; i < rows.size(); ++i) {
     const Goroutine& g = model.goroutines()[rows[i]];
     std::uint32_t shape = stacks.shape_of(rows[i]);
     std::uint8_t wait = model.waiting(g) ? g.wait_reason : 0;
-    std::uint64_t key = std::uint64_t{shape} << 32 | std::uint64_t{wait} << 24 | (g.status & 0xffffff);
+    auto status = statuses.try_emplace(g.status, static_cast<std::uint32_t>(statuses.size())).first->second;
+    std::uint64_t key = std::uint64_t{shape} << 32 | std::uint64_t{wait} << 24 | (status & 0xffffff);
     if (g.is(Goroutine::unreadable)) key = ~std::uint64_t{0};
     auto [it, fresh] = known.try_emplace(key, static_cast<std::uint32_t>(made.groups.size()));
     if (fresh) made.groups.push_back({shape, g.status, wait, 0, 0});
@@ -244,11 +246,7 @@ Outcome run_stacks(Session& session, const Line& line, std::size_t first, Sink& 
 }
 
 void complete_stacks(Session&, const Line&, std::size_t, std::string_view partial, const Complete& offer) {
-  if (!partial.starts_with('-')) return;
-  for (const OptionSpec& spec : kOptions) {
-    std::string word = fmt::format("-{}", spec.name);
-    if (word.starts_with(partial)) offer(word);
-  }
+  complete_options(kOptions, partial, offer);
 }
 
 constexpr CommandSpec kCommands[] = {

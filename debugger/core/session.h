@@ -11,6 +11,7 @@
 #pragma once
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -92,9 +93,12 @@ class Session {
   std::function<void(std::string_view)> progress_hook;
   std::function<void(std::uint64_t)> stop_hook;  // tells the target that the stop id changed
   bool cancelled() { return cancelled_hook && cancelled_hook(); }
+  // Cut to the terminal's width: a progress line that wraps could not be cleared.
   void progress(std::string_view text) {
-    if (progress_hook) progress_hook(text);
+    if (progress_hook) progress_hook(width > 1 ? text.substr(0, width - 1) : text);
   }
+  // The value of an expression of the user's, by the host's evaluator; nullopt: it has none or could not.
+  std::function<std::optional<std::uint64_t>(const std::string&)> eval_hook;
   // A host with frames of its own (gdb, LLDB) shows a selected goroutine; without one we print the backtrace.
   bool host_has_frames = false;
   std::int64_t local_pid = 0;  // live and on this machine

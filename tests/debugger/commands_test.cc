@@ -340,6 +340,23 @@ TEST(BadInput, NoSuchGoroutineSaysWhatThereIs) {
   EXPECT_EQ(run(*session, "goroutine 99999999999999999999").outcome, Outcome::error);
 }
 
+TEST(Goroutine, AnExpressionOfTheHostMayNameItsG) {
+  FakeRuntime runtime;
+  auto session = runtime.session();
+  std::string asked;
+  session->eval_hook = [&](const std::string& expression) -> std::optional<std::uint64_t> {
+    asked += expression + "|";
+    return expression == "gp" ? std::optional(FakeRuntime::g(2)) : std::nullopt;
+  };
+  EXPECT_TRUE(contains(run(*session, "goroutine gp").out, "goroutine 2 \"reader\""));
+  EXPECT_TRUE(contains(run(*session, "goroutine nonsense").err, "'nonsense' is no goroutine"));
+  run(*session, "goroutine kill(1)");
+  run(*session, "goroutine x=1");
+  run(*session, "goroutine x++");
+  run(*session, "goroutine 2");
+  EXPECT_EQ(asked, "gp|nonsense|") << "nothing that could call or assign is evaluated";
+}
+
 TEST(BadInput, NoTargetNoRuntimeNotStarted) {
   Session none;
   EXPECT_EQ(run(none, "info goroutines").err, "there is no program: nothing to inspect\n");
