@@ -64,7 +64,7 @@ Result<ElfImage> parse(const ByteReader& bytes, std::uint64_t base, bool memory)
 
 }  // namespace
 
-Result<std::shared_ptr<MappedFile>> MappedFile::open(const std::string& path) {
+Result<std::shared_ptr<MappedFile>> MappedFile::open(const std::string& path, bool keep_descriptor) {
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) return Error{path + ": " + std::strerror(errno), {}};
   struct stat st;
@@ -83,18 +83,34 @@ Result<std::shared_ptr<MappedFile>> MappedFile::open(const std::string& path) {
     else
       data = static_cast<const std::byte*>(p);
   }
-  ::close(fd);
+  if (!data || !keep_descriptor) ::close(fd);
   if (!data) return Error{path + ": " + why, {}};
-  return std::shared_ptr<MappedFile>(new MappedFile(data, static_cast<std::uint64_t>(st.st_size)));
+  return std::shared_ptr<MappedFile>(
+      new MappedFile(data, static_cast<std::uint64_t>(st.st_size), keep_descriptor ? fd : -1));
 }
 
-MappedFile::~MappedFile() { munmap(const_cast<std::byte*>(data_), size_); }
+MappedFile::~MappedFile() {
+  munmap(const_cast<std::byte*>(data_), size_);
+  if (fd_ >= 0) ::close(fd_);
+}
 
 std::size_t MappedFile::read(std::uint64_t offset, std::span<std::byte> out) const {
   if (offset >= size_) return 0;
   const std::size_t n = static_cast<std::size_t>(std::min<std::uint64_t>(out.size(), size_ - offset));
   std::memcpy(out.data(), data_ + offset, n);
   return n;
+}
+
+std::size_t MappedFile::read_call(std::uint64_t offset, std::span<std::byte> out) const {
+  if (fd_ < 0) return read(offset, out);
+  std::size_t done = 0;
+  while (done < out.size()) {
+    const ssize_t n = pread(fd_, out.data() + done, out.size() - done, static_cast<off_t>(offset + done));
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) break;
+    done += static_cast<std::size_t>(n);
+  }
+  return done;
 }
 
 std::uint64_t ElfImage::lowest() const {

@@ -20,18 +20,22 @@ namespace vitrine::inspect {
 // A file mapped read-only for as long as the object lives.
 class MappedFile {
  public:
-  static Result<std::shared_ptr<MappedFile>> open(const std::string& path);
+  // keep_descriptor: for read_call.
+  static Result<std::shared_ptr<MappedFile>> open(const std::string& path, bool keep_descriptor = false);
   ~MappedFile();
   MappedFile(const MappedFile&) = delete;
   const std::byte* data() const { return data_; }
   std::uint64_t size() const { return size_; }
   // Copies a prefix of [offset, offset + out.size()).
   std::size_t read(std::uint64_t offset, std::span<std::byte> out) const;
+  // The same by a system call: nothing of the mapping is touched.
+  std::size_t read_call(std::uint64_t offset, std::span<std::byte> out) const;
 
  private:
-  MappedFile(const std::byte* data, std::uint64_t size) : data_(data), size_(size) {}
+  MappedFile(const std::byte* data, std::uint64_t size, int fd) : data_(data), size_(size), fd_(fd) {}
   const std::byte* data_;
   std::uint64_t size_;
+  int fd_;  // -1: not kept
 };
 
 struct ElfImage {

@@ -2,8 +2,8 @@
 // is for, so nothing is allocated, locked or read twice per frame.
 //
 // One stack, on the fast path:
-//   1. A window on its used part: the core's own mapped bytes where there are such, else one read into the worker's
-//      buffer (kFirstRead bytes, more as the walk gets there).
+//   1. A window on its used part, [sp, hi): one read into the worker's buffer (kFirstRead bytes, more as the walk gets
+//      there).
 //   2. Per frame: the lookup pc's rule from the worker's table (open addressing; a rule is 24 bytes and says how to get
 //      the CFA from rsp or rbp, and where rbp was saved), two loads, the checks of unwind.cc: the CFA grows and stays
 //      within the bounds.
@@ -17,9 +17,11 @@
 // `cancelled`. Threads are made only if the target may be read by several, with all signals blocked: a debugger's
 // handlers belong to its own threads.
 //
-// Rejected: keeping rules in one shared table (every worker then pays for the coherence of lines that are never written
-// again; a private copy is 24 bytes per distinct pc); and remembering whole stacks by a hash of their words, since two
-// stacks with equal words but different CFI do not exist, but finding the words is the work.
+// Rejected: walking in the mapped bytes of a core (Target::view). Over the first touch of 200,000 stacks that took
+// twice the time of reading each into a buffer that stays in the cache: a page fault a stack, then a cache miss a
+// frame. Also rejected: keeping rules in one shared table (every worker then pays for the coherence of lines that are
+// never written again; a private copy is 24 bytes per distinct pc); and remembering whole stacks by a hash of their
+// words, since two stacks with equal words but different CFI do not exist, but finding the words is the work.
 #include <pthread.h>
 #include <sched.h>
 
@@ -124,37 +126,21 @@ class RowTable {
 class Window {
  public:
   explicit Window(Target& target) : target_(target) {}
-  void start(std::uint64_t sp, std::uint64_t hi) {
+  void start(std::uint64_t hi) {
     hi_ = hi;
     size_ = 0;
     next_read_ = kFirstRead;
-    if (hi > sp) {
-      if (const std::byte* p = target_.view(sp, static_cast<std::size_t>(hi - sp))) set(sp, p, hi - sp);
-    }
   }
   bool load(std::uint64_t at, std::uint64_t& v) {
     if (at - lo_ >= size_ || size_ - (at - lo_) < 8) {
       if (!fill(at)) return false;
     }
-    std::memcpy(&v, bytes_ + (at - lo_), 8);
+    std::memcpy(&v, buffer_.data() + (at - lo_), 8);
     return true;
   }
 
  private:
-  void set(std::uint64_t lo, const std::byte* p, std::uint64_t n) {
-    lo_ = lo;
-    bytes_ = p;
-    size_ = n;
-  }
   bool fill(std::uint64_t at) {
-    // A stack that lies in the core only in part, or whose end is not known: view what the page has.
-    const std::uint64_t page_end = (at | (kPage - 1)) + 1;
-    if (page_end - at >= 8) {
-      if (const std::byte* p = target_.view(at, static_cast<std::size_t>(page_end - at))) {
-        set(at, p, page_end - at);
-        return true;
-      }
-    }
     // Reads end at page ends, so that a page that cannot be read costs no part of the one before it.
     std::uint64_t end = (at + next_read_) & ~(kPage - 1);
     if (hi_ > at) end = std::min(end, hi_);
@@ -162,13 +148,13 @@ class Window {
     buffer_.resize(std::max(buffer_.size(), static_cast<std::size_t>(end - at)));
     const std::size_t got = target_.read(at, std::span(buffer_).first(static_cast<std::size_t>(end - at)), Space::data);
     next_read_ = std::min(next_read_ * 2, kMaxRead);
-    set(at, buffer_.data(), got);
+    lo_ = at;
+    size_ = got;
     return got >= 8;
   }
 
   Target& target_;
   std::uint64_t lo_ = 0, size_ = 0, hi_ = 0;
-  const std::byte* bytes_ = nullptr;
   std::size_t next_read_ = kFirstRead;
   std::vector<std::byte> buffer_;
 };
@@ -262,7 +248,7 @@ bool Worker::fast(const Unwinder::Context& c, WalkEnd& end) {
     end = {StackEnd::left_stack, sp};
     return true;
   }
-  window_.start(sp, hi);
+  window_.start(hi);
   for (;;) {
     if (pc == 0) return false;
     const std::uint64_t lookup = pc - 1;
