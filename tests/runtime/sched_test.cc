@@ -111,14 +111,16 @@ TEST_F(Sched, GlobalQueueIsNotStarvedByAPairThatReadiesEachOther) {
 TEST_F(Sched, ParkedGoroutinesSayWhyAndOnWhat) {
   vitrine::chan<int> c;
   rt::g* receiver = startedparked(rt::waitReasonChanReceive, [c] { c.recv(); });
-  rt::g* sleeper = startedparked(rt::waitReasonSleep, [] { vitrine::sleep_for(50ms); });
+  rt::g* sleeper = startedparked(rt::waitReasonSleep, [] { vitrine::sleep_for(500ms); });
   EXPECT_NE(receiver->waitobject, nullptr);
   EXPECT_EQ(receiver->m, nullptr);
   EXPECT_GT(receiver->waitsince, 0);
   EXPECT_GE(receiver->sched.sp, receiver->stack.lo);
   EXPECT_LT(receiver->sched.sp, receiver->stack.hi);
+  // It is parked first, then its timer is armed.
+  ASSERT_TRUE(eventually([] { return pendingtimers() == 1; }));
   ASSERT_NE(sleeper->timer_, nullptr);
-  EXPECT_GE(sleeper->timer_->index, 0);
+  EXPECT_EQ(sleeper->timer_->index, 0);
   c.send(1);
   for (int r = 0; r < rt::waitReasonCount; r++) EXPECT_NE(rt::waitReasonStrings[r].str, nullptr) << r;
   EXPECT_STREQ(rt::waitReasonStrings[rt::waitReasonChanReceive].str, "chan receive");

@@ -60,14 +60,12 @@ TEST_F(Time, DurationsRoundUpAndSaturate) {
 }
 
 TEST_F(Time, LongestSleepIsNotInThePast) {
-  rt::g* gp = startedparked(rt::waitReasonSleep, [] { vitrine::sleep_for(40ms); });
   std::atomic<bool> woke{false};
-  rt::g* forever = started([&] {
+  rt::g* forever = startedparked(rt::waitReasonSleep, [&] {
     vitrine::sleep_for(std::chrono::hours::max());
     woke = true;
   });
-  ASSERT_TRUE(eventually([&] { return parked(forever, rt::waitReasonSleep); }));
-  EXPECT_TRUE(eventually([&] { return !parked(gp, rt::waitReasonSleep); }));
+  vitrine::sleep_for(40ms);
   EXPECT_FALSE(woke);
   // Bring it forward, so that it ends: its timer is the only one left.
   for (std::int64_t i = 0; i < rt::allp.len; i++) {
@@ -120,7 +118,7 @@ TEST_F(Time, TimersOfABusyPAreRunByOthers) {
     woke = true;
   });
   // This P goes on without a call while the sleeper, whose timer may be its own, must wake up elsewhere.
-  ASSERT_TRUE(eventually([] { return pendingtimers() == 1; }));
+  ASSERT_TRUE(eventually([&] { return pendingtimers() == 1 || woke; }));
   auto end = clock_type::now() + 10s;
   while (!woke && clock_type::now() < end) rt::procyield(10);
   EXPECT_TRUE(woke);
@@ -146,7 +144,7 @@ TEST_F(Time, EarlierSleepCutsTheSleepOfThePoller) {
 
 // Adds a timer and computes on: only another M can run it, and it has to be told that there is one. Before that it
 // computes for a while, so that the others have looked for timers and gone to sleep.
-bool runswhilebusy() {
+bool runswhilebusy(clock_type::duration limit) {
   static std::atomic<bool> ran;
   ran = false;
   for (auto end = clock_type::now() + 30ms; clock_type::now() < end;) rt::procyield(10);
@@ -154,16 +152,16 @@ bool runswhilebusy() {
   t.when = rt::nanotime() + 3'000'000;
   t.f = [](void*, std::uint64_t) { ran = true; };
   rt::addtimer(&t);
-  for (auto end = clock_type::now() + 1s; !ran && clock_type::now() < end;) rt::procyield(10);
+  for (auto end = clock_type::now() + limit; !ran && clock_type::now() < end;) rt::procyield(10);
   return ran;
 }
 
 TEST_F(Time, NewTimerWakesThePollerThatSleepsBeyondIt) {
   auto sleeper = vitrine::spawn([] { vitrine::sleep_for(1500ms); });
   ASSERT_TRUE(eventually([] { return pendingtimers() == 1; }));
-  EXPECT_TRUE(runswhilebusy());
+  EXPECT_TRUE(runswhilebusy(1300ms));
 }
 
-TEST_F(Time, NewTimerFindsAPollerWhenThereIsNone) { EXPECT_TRUE(runswhilebusy()); }
+TEST_F(Time, NewTimerFindsAPollerWhenThereIsNone) { EXPECT_TRUE(runswhilebusy(10s)); }
 
 }  // namespace
