@@ -30,7 +30,9 @@ Outcome run_info(Session& session, const Line& line, std::size_t first, Sink& si
   auto view = look(session, sink);
   if (!view) return Outcome::error;
   GoroutineRows rows(session, *view->model, *view->stacks);
-  return run_listing(session, sink, rows, *options, all_warnings(session, *view->model));
+  Outcome outcome = run_listing(session, sink, rows, *options, all_warnings(session, *view->model));
+  session.incomplete = session.incomplete || rows.damaged();
+  return outcome;
 }
 
 void complete_info(Session&, const Line& line, std::size_t, std::string_view partial, const Complete& offer) {

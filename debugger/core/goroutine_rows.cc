@@ -201,6 +201,7 @@ Tri GoroutineRows::frames_match(std::uint32_t row, int, const Pattern& pattern) 
 std::vector<std::string> GoroutineRows::errors(std::uint32_t row) {
   std::vector<std::string> errors = model_.errors_of(at(row));
   if (std::string problem = stacks_.problem(row); !problem.empty()) errors.push_back(std::move(problem));
+  damaged_ = damaged_ || !errors.empty();
   return errors;
 }
 
@@ -346,6 +347,10 @@ std::string GoroutineRows::short_text(std::uint32_t row) {
 std::vector<std::string> all_warnings(Session& session, const Model& model) {
   std::vector<std::string> all = session.target().warnings();
   for (auto& more : {session.program().warnings(), model.warnings()}) all.insert(all.end(), more.begin(), more.end());
+  if (model.layout().source() == Layout::Source::note) {
+    all.push_back("the program has no debug information: most functions and all lines are unknown (vitrine doctor)");
+  }
+  session.incomplete = session.incomplete || !all.empty();
   return all;
 }
 

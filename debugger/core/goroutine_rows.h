@@ -32,6 +32,7 @@ class GoroutineRows : public Rows {
   bool emphasis(std::uint32_t row) const override { return row == marked_; }
 
   std::vector<std::string> errors(std::uint32_t row);
+  bool damaged() const { return damaged_; }  // some row had errors so far
 
  private:
   const Goroutine& at(std::uint32_t row) const { return model_.goroutines()[row]; }
@@ -42,6 +43,7 @@ class GoroutineRows : public Rows {
   std::uint32_t marked_ = kNone;  // the selected goroutine, else that of the current thread
   std::string scratch_;
   std::vector<std::vector<std::uint8_t>> memo_;  // by pattern and shape: 0 not asked, else 1 + Tri
+  bool damaged_ = false;
 };
 
 std::span<const ColumnSpec> goroutine_columns();
@@ -49,7 +51,7 @@ std::span<const ColumnSpec> goroutine_columns();
 // {pc, function, file, line} or null.
 void json_frame(Json& json, const SourceFrame& frame);
 void json_frame_keys(Json& json, const SourceFrame& frame);
-// What the session's target, files and scheduler warn of.
+// What the session's target, files and scheduler warn of. Any of it makes the session's answers incomplete.
 std::vector<std::string> all_warnings(Session& session, const Model& model);
 
 }  // namespace vitrine::inspect

@@ -4,8 +4,8 @@
 //   vitrine-inspect [--nostop] --pid PID WORDS…
 //   vitrine-inspect WORDS…                          help, version, doctor: what needs no target
 //
-// Exit status: 0 the command was done, 1 it was not, or only in part, because the target is damaged or incomplete (what
-// is wrong is said), 2 the words make no sense, 130 stopped by Ctrl-C. Colours only on a terminal, progress only when
+// Exit status: 0 the command was done; 1 it was not, or only in part, because the target is damaged or incomplete (what
+// is wrong is said); 2 the words make no sense; 130 stopped by Ctrl-C. Colours only on a terminal, progress only when
 // stderr is one. With --pid every thread is stopped while the command runs and let go afterwards, also after SIGINT:
 // the first one ends the command (the target object then lets the threads go on), a second one ends us at once, and the
 // kernel lets them go.

@@ -103,6 +103,7 @@ class Session {
   bool host_has_frames = false;
   std::int64_t local_pid = 0;  // live and on this machine
   bool moving = false;         // and it runs while we look
+  bool incomplete = false;     // an answer lacked something: damaged or missing data
   unsigned width = 0;          // columns; 0: unknown
   bool colour = false;
 
