@@ -117,6 +117,10 @@ class Host:
         self.stops += 1
         self.presented.regs = self.presented.home = None
 
+    def wrote(self, _):  # the user did; while a goroutine is selected it stays so, and the next stop will tell
+        if self.presented.home is None:
+            self.stops += 1
+
     def changed_files(self, _):
         self.files += 1
 
@@ -178,19 +182,21 @@ def load():
     """Registers everything; a second time only sees to it that KEPT is ours."""
     global host, Plain
     if int(re.match(r"\d+", gdb.VERSION)[0]) < 12:
-        raise gdb.GdbError("vitrine: gdb 12 or newer is needed; this is " + gdb.VERSION)
-    first = host is None
-    if first:
+        gdb.write("vitrine: gdb 12 or newer is needed; this is %s\n" % gdb.VERSION, gdb.STDERR)
+        return
+    if host is None:
         try:
             host = Host()
-        except vi.Unavailable as e:
-            raise gdb.GdbError(str(e))
+        except vi.Unavailable as e:  # raised in a script, it would come with a traceback
+            gdb.write("%s\n" % e, gdb.STDERR)
+            return
         keep_words()
         Before()
         gdb.unwinder.register_unwinder(None, frames.Unwinder(host.presented), replace=True)
         gdb.frame_filters[frames.HideCarrier.name] = frames.HideCarrier(host.presented)
         ev = gdb.events
         for registry, f in ((ev.stop, host.stopped), (ev.cont, host.resumed), (ev.exited, host.resumed),
+                            (ev.memory_changed, host.wrote),
                             (ev.new_objfile, host.changed_files), (ev.clear_objfiles, host.changed_files)):
             registry.connect(f)
         if host.library.mismatch():
@@ -201,18 +207,26 @@ def load():
         if parent and parent not in table and not exists(parent):
             table[parent] = ("Commands that begin with " + parent, "")
     refused = set()
-    for words in sorted(table, key=lambda w: (w.count(" "), w)):
+
+    def refuse(words):
         top = words.split(" ")[0]
-        if top in refused or (words in host.ours and words not in KEPT):
+        refused.add(top)
+        host.hands.err("vitrine: `%s' is defined by another script and stays so%s"
+                       % (top, "" if top == "vitrine" else "; ours is `vitrine %s'" % words))
+
+    for words in sorted(table, key=lambda w: (w.count(" "), w)):
+        if words.split(" ")[0] in refused or (words in host.ours and words not in KEPT):
             continue
         if words.rpartition(" ")[0] not in host.ours and words not in KEPT and exists(words):
-            refused.add(top)
-            host.hands.err("vitrine: `%s' is defined by another script and stays so; ours is `vitrine %s'"
-                           % (words, words))
+            refuse(words)
             continue
         command = make_command(words, any(w.startswith(words + " ") for w in table))
         command.__doc__ = table[words][0].rstrip(".") + ".\n" + table[words][1]
-        command()
+        try:
+            command()
+        except RuntimeError:  # the word before is another's, and takes no words behind it
+            refuse(words)
+            continue
         host.ours.add(words)
 
 

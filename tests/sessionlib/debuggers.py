@@ -53,7 +53,8 @@ class Debugger:
     def load(self):
         name = os.path.join(self.scripts, "gdb", "vitrine_gdb.py") if self.kind == "gdb" else \
             os.path.join(self.scripts, "lldb", "vitrine_lldb.py")
-        self.must(("source " if self.kind == "gdb" else "command script import ") + name)
+        answer = self.must(("source " if self.kind == "gdb" else "command script import ") + name)
+        self.said_at_load = answer["out"]
         self.ask("listen")
 
     def ask(self, op, **more):
