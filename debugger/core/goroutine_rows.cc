@@ -86,8 +86,7 @@ bool needs_stack(int column) {
 
 }  // namespace
 
-GoroutineRows::GoroutineRows(Session& session, Model& model, Stacks& stacks)
-    : session_(session), model_(model), stacks_(stacks) {
+GoroutineRows::GoroutineRows(Session& session, Model& model, Stacks& stacks) : model_(model), stacks_(stacks) {
   marked_ = session.selection().selected ? model.find_addr(session.selection().g) : model.current();
 }
 

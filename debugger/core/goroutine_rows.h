@@ -37,7 +37,6 @@ class GoroutineRows : public Rows {
  private:
   const Goroutine& at(std::uint32_t row) const { return model_.goroutines()[row]; }
   Value text(std::string text);
-  Session& session_;
   Model& model_;
   Stacks& stacks_;
   std::uint32_t marked_ = kNone;  // the selected goroutine, else that of the current thread
