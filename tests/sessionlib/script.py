@@ -20,6 +20,7 @@
     frame leaf                     chooses a frame by its function, with the debugger's means
     value sum = 1033               the debugger's own evaluation in that frame
     do up                          a command of the debugger's; its output is not looked at
+    partial                        the answer is known to be incomplete: vitrine-inspect's exit status says so
     fails there is no goroutine 99 instead of expect: the command fails, and says this
 
 Lines are compared with runs of blanks as one. <N> is a number, <ADDR> an address, <FILE> a file name, <*> anything;
@@ -70,7 +71,8 @@ class Session:
                 self.modes = tuple(m for w in rest.split() for m in (MODES if w == "all" else (w,)))
             elif word == "cores":
                 self.cores = tuple(rest.split())
-            elif word in ("run", "expect", "unordered", "rows", "json", "frames:", "frame", "value", "do", "fails"):
+            elif word in ("run", "expect", "unordered", "rows", "json", "frames:", "frame", "value", "do", "fails",
+                          "partial"):
                 self.steps.append((word.rstrip(":"), rest, block, where))
             else:
                 raise SystemExit("%s: unknown line: %s" % (where, line))
