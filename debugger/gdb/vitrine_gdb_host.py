@@ -84,6 +84,9 @@ class Host:
         program, connection = gdb.current_progspace().filename, inferior.connection
         key, make = None, None
         if inferior.pid and connection is not None:
+            thread = frames.selected_thread()
+            if thread is not None and thread.is_running():
+                raise vi.Failed("the process is running: stop it first (interrupt)")
             core = core_path() if connection.type == "core" else None
             key = (inferior.num, inferior.pid, connection.num, core, program, self.files)
             make = vi.Target(vi.CORE if connection.type == "core" else vi.LIVE,
