@@ -537,6 +537,28 @@ def a_core_is_read_as_it_is_when_another_target_is_opened(kind):
         ended_well(debugger)
 
 
+@test("gdb", "lldb")
+def through_the_debugger_alone_the_answer_is_the_same(kind):
+    """A remote target: no /proc/PID/mem, no core file to open; all comes through the host's callbacks."""
+    blind = ("import vitrine_inspect as vi; vi.Target.__init__ = lambda s, k, pid=0, core=None, program=None, stop_id=0,"
+             " force=False: s.__dict__.update(kind=k, pid=0, core=None, program=program, stop_id=stop_id, force=force)")
+    dump = core("kernel", program("parked-O2"), "stop_here", BUILD)
+    for more in ({}, {"core": dump, "stop": None}):
+        answers = []
+        for setup in (None, ("python " if kind == "gdb" else "script ") + blind):
+            with start(kind, "parked-O2", **more) as debugger:
+                if setup:
+                    debugger.must(setup)
+                # Without the process's own clock an age is "at least".
+                answers.append([re.sub(r" +", " ", re.sub(r"\d+ms\+?", "AGE", debugger.must(command)["core"]))
+                                for command in ("info goroutines", "goroutine stacks", "goroutine 2")])
+                check(any("leaf" in n for n in frames(debugger)), "frames")
+                ended_well(debugger)
+        check("deep" in answers[0][0], answers[0][0])
+        for one, other in zip(*(a.splitlines() for a in map("".join, answers))):
+            check(one == other, "directly: %s\nblind:    %s" % (one, other))
+
+
 def main():
     global BUILD
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
