@@ -79,7 +79,7 @@ void san_leave_dying(g* to);  // as san_leave, from a goroutine that will not co
 void san_newg(g* gp);
 void san_deadg(g* gp);
 void san_m0(g* g0p);  // g0p is this thread's g0
-void san_exit();        // run() is over
+void san_exit();      // run() is over
 bool san_has_background_thread();
 // mcall with the announcements around it.
 void switch_to_g0(void (*fn)(g*));

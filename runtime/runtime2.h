@@ -255,7 +255,7 @@ struct p {
   sudogcache_ sudogcache;
   uint8 preempt;
   uint8 pad0[3];
-  uint32 ninherit;      // goroutines run from runnext in a row; owner P only
+  uint32 ninherit;  // goroutines run from runnext in a row; owner P only
   // Run queue. Owner puts at tail; owner and thieves take from head by CAS.
   alignas(64) atomic<uint32> runqhead;  // acquire/release: pairs in runqget, runqgrab, runqputslow
   atomic<uint32> runqtail;              // release by the owner: publishes runq slots; acquire by thieves

@@ -57,13 +57,13 @@ struct CfiRow {
   // deref: the CFA is the word at cfa_reg + cfa_offset (functions that realign their stack).
   enum class Cfa : std::uint8_t { none, reg_offset, deref, expression };
   Cfa cfa = Cfa::none;
-  bool end = false;           // return address undefined: the outermost frame
-  bool signal = false;        // a signal frame: the pc is exact, not a return address
+  bool end = false;     // return address undefined: the outermost frame
+  bool signal = false;  // a signal frame: the pc is exact, not a return address
   std::uint8_t cfa_reg = 0;
   std::int32_t cfa_offset = 0;
-  std::uint16_t saved = 0;      // bit n (DWARF number): register n was saved at CFA + offset[n]
-  std::uint32_t undefined = 0;  // bit n: register n is lost here
-  bool complex_rules = false;    // some rule is an expression or register rule: use the slow path
+  std::uint16_t saved = 0;          // bit n (DWARF number): register n was saved at CFA + offset[n]
+  std::uint32_t undefined = 0;      // bit n: register n is lost here
+  bool complex_rules = false;       // some rule is an expression or register rule: use the slow path
   std::int32_t offset[kRegs] = {};  // [16]: the return address
 };
 
@@ -73,8 +73,8 @@ class Program {
   static std::unique_ptr<Program> open(Target& target);
   virtual ~Program() = default;
 
-  virtual const Type* type(std::string_view qualified) = 0;                 // null: not there
-  virtual std::vector<Variable> variable(std::string_view qualified) = 0;   // usually one
+  virtual const Type* type(std::string_view qualified) = 0;                // null: not there
+  virtual std::vector<Variable> variable(std::string_view qualified) = 0;  // usually one
   // An ELF symbol's address (dynamic or not), 0 when absent; for stripped programs and assembly labels.
   virtual std::uint64_t symbol(std::string_view name) = 0;
   // The descriptor bytes of an ELF note (owner, type) of the main program or a library, with its address in the target.

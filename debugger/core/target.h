@@ -37,16 +37,16 @@ struct Thread {
   std::int64_t tid = 0;
   Registers regs;
   std::optional<std::uint64_t> fs_base;
-  int signal = 0;       // that this thread got (cores)
+  int signal = 0;        // that this thread got (cores)
   bool current = false;  // the host's selected thread, or the one that crashed
 };
 
 struct Module {
-  std::string path;       // as the target names it
+  std::string path;        // as the target names it
   std::uint64_t bias = 0;  // address in the target minus address in the file
   std::uint64_t lo = 0, hi = 0;
-  std::string build_id;   // hex, of what is loaded in the target; empty: unknown
-  bool main = false;      // the program itself
+  std::string build_id;  // hex, of what is loaded in the target; empty: unknown
+  bool main = false;     // the program itself
 };
 
 class Target {
@@ -69,7 +69,7 @@ class Target {
 
   virtual const std::vector<Thread>& threads() = 0;
   virtual const std::vector<Module>& modules() = 0;
-  virtual std::uint64_t stop_id() { return 0; }          // changes whenever the target ran
+  virtual std::uint64_t stop_id() { return 0; }               // changes whenever the target ran
   virtual std::vector<std::string> warnings() { return {}; }  // truncated core, missing file, build id mismatch, …
 };
 

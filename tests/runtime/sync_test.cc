@@ -152,8 +152,10 @@ TEST_F(WaitGroup, MayBeUsedAgainAtOnce) {
 TEST_F(WaitGroup, MayDieAsSoonAsWaitReturns) {
   for (int i = 0; i < 2000; i++) {
     auto wg = std::make_unique<wait_group>();
-    wg->go([] {});
+    std::atomic<bool> ran{false};
+    wg->go([&] { ran = true; });
     wg->wait();
+    ASSERT_TRUE(ran);
   }
 }
 
