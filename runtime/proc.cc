@@ -192,6 +192,13 @@ static void gosched_m(g* gp) {
   schedule();
 }
 
+// The owner's count of time slices; other Ps look at it (stealFromStuck).
+static uint32 bumpschedtick(p* pp) {
+  uint32 tick = pp->schedtick + 1;
+  __atomic_store_n(&pp->schedtick, tick, __ATOMIC_RELAXED);
+  return tick;
+}
+
 static bool worth_yielding(p* pp) {
   return !runqempty(pp) || sched.runqsize.load(__ATOMIC_RELAXED) != 0 || pp->timers.len.load(__ATOMIC_RELAXED) != 0;
 }
@@ -206,7 +213,7 @@ void gosched() {
   }
   checkexiting();
   p* pp = gp->m->p;
-  if (++pp->schedtick % fairTick != 0 && !worth_yielding(pp)) return;
+  if (bumpschedtick(pp) % fairTick != 0 && !worth_yielding(pp)) return;
   switch_to_g0(gosched_m);
 }
 
@@ -217,7 +224,7 @@ void execute(g* gp, bool inheritTime) {
   gp->m = mp;
   casgstatus(gp, Grunnable, Grunning);
   gp->preempt = 0;
-  if (!inheritTime) mp->p->schedtick++;
+  if (!inheritTime) bumpschedtick(mp->p);
   load_thread_state(gp);
   san_leave(gp);
   gogo(&gp->sched);

@@ -329,6 +329,17 @@ static g* stealWork(m* mp, p* pp, int64* now, bool* ranTimer) {
   return nullptr;
 }
 
+// Work of a P that has started no time slice since somebody last looked: its goroutine computes without end, and what
+// it queued would wait as long. The others' ticks are at least fairTick of this P's apart.
+static g* stealFromStuck(p* pp) {
+  uint32 id = fastrandn(uint32(gomaxprocs));
+  p* victim = allp.array[id];
+  if (victim == pp || mask_get(idlepMask, int32(id))) return nullptr;
+  uint32 tick = __atomic_load_n(&victim->schedtick, __ATOMIC_RELAXED);
+  if (__atomic_exchange_n(&victim->seentick, tick, __ATOMIC_RELAXED) != tick) return nullptr;
+  return runqsteal(pp, victim, true);
+}
+
 // Runs the timers of every P that are due.
 static void runLateTimers(int64* now) {
   int64 first = timeSleepUntil();
@@ -388,6 +399,7 @@ top:
     // Once in a while what nobody else might look at: timers of a P whose goroutine computes without end, and the
     // global queue, which two goroutines that ready each other could keep waiting for ever.
     runLateTimers(&now);
+    if (g* gp = stealFromStuck(pp)) return gp;
     if (sched.runqsize.load(__ATOMIC_RELAXED) > 0) {
       lock(&sched.lock);
       g* gp = globrunqget(pp, 1);

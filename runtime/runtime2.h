@@ -256,6 +256,7 @@ struct p {
   uint8 preempt;
   uint8 pad0[3];
   uint32 ninherit;  // goroutines run from runnext in a row; owner P only
+  uint32 seentick;  // schedtick when another P last looked whether this one gets on; atomic
   // Run queue. Owner puts at tail; owner and thieves take from head by CAS.
   alignas(64) atomic<uint32> runqhead;  // acquire/release: pairs in runqget, runqgrab, runqputslow
   atomic<uint32> runqtail;              // release by the owner: publishes runq slots; acquire by thieves

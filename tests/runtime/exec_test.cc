@@ -131,6 +131,14 @@ TEST(Procs, OptionComesBeforeTheEnvironment) {
   EXPECT_EQ(runcase({"procsoption"}, {"GOMAXPROCS=1"}).out, "gomaxprocs 3 3\n");
 }
 
+TEST(Procs, WhatAComputingGoroutineQueuedRunsElsewhere) {
+  for (int i = 0; i < 20; i++) {
+    ended e = runcase({"stuckp"});
+    ASSERT_EQ(e.out, "ran\n") << "run " << i;
+    ASSERT_EQ(e.status, 4);
+  }
+}
+
 TEST(Deadlock, IsReportedWithEveryGoroutine) {
   ended e = runcase({"deadlock"});
   EXPECT_EQ(e.status, 2);

@@ -295,6 +295,26 @@ int unlockunlocked() {
   });
 }
 
+// A goroutine queues another behind itself and a timer, and then computes without end; main only yields.
+int stuckp() {
+  static std::atomic<bool> behind{false}, slept{false}, begun{false};
+  return run({.procs = 2}, [] {
+    go([] {
+      go([] { behind = true; });
+      go([] {
+        vitrine::sleep_for(2ms);
+        slept = true;
+      });
+      begun = true;
+      for (;;) asm volatile("");
+    });
+    while (!begun || !behind || !slept) vitrine::yield();
+    std::printf("ran\n");
+    std::fflush(stdout);
+    return 4;
+  });
+}
+
 constexpr struct {
   const char* name;
   int (*function)();
@@ -327,6 +347,7 @@ constexpr struct {
     CASE(many),
     CASE(unlockunlocked),
     CASE(negativewaitgroup),
+    CASE(stuckp),
 #undef CASE
 };
 
