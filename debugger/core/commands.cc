@@ -102,7 +102,8 @@ Outcome run_command(Session& session, const Line& line, Sink& sink) try {
     if (line.words.empty() && line.error) return fail(sink, *line.error);
     return fail(sink, match.problem);
   }
-  return match.spec->run(session, line, match.first, sink);
+  Outcome outcome = match.spec->run(session, line, match.first, sink);
+  return outcome == Outcome::error && session.cancelled() ? Outcome::cancelled : outcome;
 } catch (const std::exception& e) {
   return fail(sink, fmt::format("the command failed inside the inspector: {}", e.what()));
 }
