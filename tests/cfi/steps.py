@@ -4,7 +4,9 @@ asm_amd64.S must be right everywhere, not only at calls.
     gdb -batch -x steps.py --args PROGRAM
 
 At an instruction of ROUTINE the frames must be those of one of its situations (SITUATIONS), outermost last, and the
-outermost frame must end the unwinding by its own CFI. Ends with `N passed, N failed, N skipped`.
+outermost frame must end the unwinding by its own CFI. Where the caller's frame is on the same stack, its callee-saved
+registers must be at each instruction, also after the switch back, what they were when it called. Ends with
+`N passed, N failed, N skipped`.
 """
 import gdb
 
@@ -16,9 +18,12 @@ M0_G0_BOTTOM = "main"
 # Functions that a routine calls and that come back to it.
 CALLED = {NS + "gostarted", "on_system_stack"}
 
+SAVED = ("rbx", "rbp", "r12", "r13", "r14", "r15", "rip")
+
 passed = 0
 failed = []
 seen = {}
+called_with = {}  # routine, caller's rsp → the caller's registers when it called
 
 
 def frames():
@@ -45,12 +50,27 @@ def situation(routine, names, reason):
     return None
 
 
+def wrong_registers(routine):
+    """What differs in the caller's frame from when it called; notes the registers at the routine's first instruction."""
+    frame = gdb.newest_frame()
+    caller = frame.older()
+    values = {r: int(caller.read_register(r)) & (1 << 64) - 1 for r in SAVED}
+    key = routine, int(caller.read_register("rsp"))
+    if frame.pc() == int(gdb.parse_and_eval("(unsigned long)&'%s%s'" % (NS, routine))):
+        called_with[key] = values
+    then = called_with.get(key, values)
+    return ["%s is %#x, was %#x" % (r, values[r], then[r]) for r in SAVED if values[r] != then[r]]
+
+
 def check(routine):
     global passed
     names, reason = frames()
     pc = gdb.newest_frame().pc()
     what = situation(routine, names, reason)
-    if what is None:
+    wrong = wrong_registers(routine) if routine in ("mcall", "systemstack") and what == "goroutine" else []
+    if wrong:
+        failed.append("%s at %#x: the caller's registers are wrong: %s" % (routine, pc, "; ".join(wrong)))
+    elif what is None:
         failed.append("%s at %#x: %s (%s)" % (routine, pc, " < ".join(names), gdb.frame_stop_reason_string(reason)))
     else:
         passed += 1
