@@ -332,6 +332,9 @@ static g* stealWork(m* mp, p* pp, int64* now, bool* ranTimer) {
 // Work of a P that has started no time slice since somebody last looked: its goroutine computes without end, and what
 // it queued would wait as long. The others' ticks are at least fairTick of this P's apart.
 static g* stealFromStuck(p* pp) {
+  // Unlike in stealWork our own queue need not be empty: runqsteal may bring up to half a ring.
+  uint32 queued = pp->runqtail.load(__ATOMIC_RELAXED) - pp->runqhead.load(__ATOMIC_ACQUIRE);
+  if (queued >= runqsize_ / 2) return nullptr;
   uint32 id = fastrandn(uint32(gomaxprocs));
   p* victim = allp.array[id];
   if (victim == pp || mask_get(idlepMask, int32(id))) return nullptr;
