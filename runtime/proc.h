@@ -89,6 +89,7 @@ constexpr int64 exitGrace = 100'000'000;  // ns that a goroutine in user code ma
 void awaitexit();
 // sched.lock held. Fatal if nothing can ever run again; false: only a foreign thread could change that.
 bool checkdead();
+void printname(const char* name);
 void goroutineheader(g* gp);  // "goroutine 17 "reader" [chan receive]:"
 void dumpgoroutines();
 

@@ -16,8 +16,20 @@ namespace vitrine::rt {
 static const char* const statusNames[] = {"idle", "runnable", "running",   "syscall",   "waiting", "moribund",
                                           "dead", "enqueue",  "copystack", "preempted", "leaked",  "deadextra"};
 
-static void quoted(const char* name) {
-  if (name[0] != 0) print("\"", name, "\" ");
+// A name between quotes; control characters as \xNN, so that no name can forge lines or drive a terminal.
+void printname(const char* name) {
+  print("\"");
+  for (; *name != 0; name++) {
+    uint8 c = uint8(*name);
+    if (c < 0x20 || c == 0x7f || c == '"' || c == '\\') {
+      char escaped[] = {'\\', 'x', "0123456789abcdef"[c / 16], "0123456789abcdef"[c % 16], 0};
+      print(static_cast<const char*>(escaped));
+    } else {
+      char one[] = {char(c), 0};
+      print(static_cast<const char*>(one));
+    }
+  }
+  print("\"");
 }
 
 extern "C" {
@@ -34,7 +46,10 @@ static void code(uintptr pc) {
 void goroutineheader(g* gp) {
   uint32 status = readgstatus(gp) & ~uint32(Gscan);
   print("goroutine ", gp->goid, " ");
-  quoted(gp->name);
+  if (gp->name[0] != 0) {
+    printname(gp->name);
+    print(" ");
+  }
   print("[");
   if (status == Gwaiting && gp->waitreason < waitReasonCount)
     print(waitReasonStrings[gp->waitreason]);

@@ -18,7 +18,10 @@ constexpr uint64 gsignalBytes = 64 << 10;
 // A frame name that explains itself in a backtrace of the core.
 VITRINE_NOINLINE static void goroutine_overflowed_its_stack(g* gp, uintptr addr) {
   print("runtime: goroutine ", gp->goid);
-  if (gp->name[0] != 0) print(" \"", (const char*)gp->name, "\"");
+  if (gp->name[0] != 0) {
+    print(" ");
+    printname(gp->name);
+  }
   print(" overflowed its stack: address ", hex{addr}, " is in the guard below [", hex{gp->stack.lo}, ", ",
         hex{gp->stack.hi}, "), stack size ", (uint64(1) << gp->stackclass) / 1024,
         " KiB (go_options::stack_size sets it)\nfatal error: stack overflow\n\n");

@@ -188,9 +188,10 @@ void checkcanary_slow(g* gp) {
   uint64 word;
   memcpy(&word, reinterpret_cast<void*>(gp->stackcanary), sizeof word);
   if (word == canaryWord) return;
-  print("runtime: goroutine ", gp->goid, gp->name[0] != 0 ? " \"" : "", (const char*)gp->name,
-        gp->name[0] != 0 ? "\"" : "", " overflowed its stack of ", uint64(1) << gp->stackclass, " bytes [",
-        hex{gp->stack.lo}, ", ", hex{gp->stack.hi}, "): its canary word is overwritten\n");
+  print("runtime: goroutine ", gp->goid, " ");
+  printname(gp->name);
+  print(" overflowed its stack of ", uint64(1) << gp->stackclass, " bytes [", hex{gp->stack.lo}, ", ",
+        hex{gp->stack.hi}, "): its canary word is overwritten\n");
   throw_("stack overflow");
 }
 

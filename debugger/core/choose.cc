@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "backtrace.h"
+#include "listing.h"
 
 namespace vitrine::inspect {
 
@@ -13,6 +14,7 @@ std::optional<Scheduler> look(Session& session, Sink& sink) {
   auto stacks = session.stacks();
   if (!stacks) {
     fail(sink, stacks.error());
+    if (session.has_target()) warn(sink, session.target().warnings());  // why: a core that is cut too early, say
     return std::nullopt;
   }
   return Scheduler{*session.model(), *stacks};

@@ -57,6 +57,11 @@ void complete_info(Session&, const Line& line, std::size_t, std::string_view par
 std::uint32_t find_goroutine(Session& session, const Model& model, std::string_view word, Sink& sink) {
   auto number = parse_number(word);
   bool address = word.starts_with("0x") || word.starts_with("0X");
+  if (!number && looks_like_goid_list(word)) {
+    fail(sink, fmt::format("'{0}' names several goroutines, and one is selected at a time: goroutine apply {0} -- CMD",
+                           word));
+    return kNone;
+  }
   // An expression of the host's, $g or gp or &pool[3]: its value is the address of a g. Nothing that could call or
   // assign.
   if (!number && session.eval_hook && word.find_first_of("(=") == word.npos && word.find("++") == word.npos &&

@@ -67,6 +67,7 @@ namespace vitrine::inspect {
   X(schedt_runqsize, "schedt", "runqsize", word, optional)     \
   X(slice_array, "slice", "array", pointer, required)          \
   X(slice_len, "slice", "len", word, required)                 \
+  X(slice_cap, "slice", "cap", word, optional)                 \
   X(string_str, "string", "str", pointer, optional)            \
   X(string_len, "string", "len", word, optional)
 

@@ -39,6 +39,7 @@ struct Segment {
   std::uint64_t lo, hi;     // addresses
   std::uint64_t bytes_end;  // [lo, bytes_end) is in the file
   std::uint64_t offset;     // of lo
+  std::uint64_t whole_end;  // [lo, whole_end) would be, were the core not truncated
 };
 
 std::string dir_of(const std::string& path) {
@@ -112,7 +113,8 @@ void CoreTarget::read_segments(const ElfImage& core) {
     if (p.p_type != PT_LOAD || p.p_memsz == 0 || p.p_vaddr + p.p_memsz < p.p_vaddr) continue;
     const std::uint64_t have =
         p.p_offset >= file_->size() ? 0 : std::min({p.p_filesz, p.p_memsz, file_->size() - p.p_offset});
-    segments_.push_back({p.p_vaddr, p.p_vaddr + p.p_memsz, p.p_vaddr + have, p.p_offset});
+    segments_.push_back(
+        {p.p_vaddr, p.p_vaddr + p.p_memsz, p.p_vaddr + have, p.p_offset, p.p_vaddr + std::min(p.p_filesz, p.p_memsz)});
   }
   std::sort(segments_.begin(), segments_.end(), [](const auto& a, const auto& b) { return a.lo < b.lo; });
   if (wanted > file_->size())
@@ -235,12 +237,14 @@ std::span<const std::byte> CoreTarget::run_in_files(std::uint64_t addr) {
   const auto& file = backing(it->path).file;
   const std::uint64_t offset = it->offset + (addr - it->lo);
   if (!file || offset >= file->size()) return {};
-  // Not past the mapping, nor over bytes that the core has itself (they may have been written since).
+  // Not past the mapping, nor over bytes that the core has, or had before it was truncated: they may have been written
+  // since the program started.
   std::uint64_t end = std::min(it->hi, addr + (file->size() - offset));
   auto next = std::upper_bound(segments_.begin(), segments_.end(), addr,
                                [](std::uint64_t a, const Segment& s) { return a < s.lo; });
+  if (next != segments_.begin() && addr < std::prev(next)->whole_end) return {};
   for (; next != segments_.end() && next->lo < end; ++next) {
-    if (next->bytes_end > next->lo) {
+    if (next->whole_end > next->lo) {
       end = next->lo;
       break;
     }

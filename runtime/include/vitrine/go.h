@@ -20,7 +20,8 @@ struct go_options {
 };
 
 // Runs f(args...) on a new goroutine; from any thread once run() began. The callable and its arguments are copied or
-// moved here, in the caller; what that throws, and std::bad_alloc, comes out of this call and no goroutine is started.
+// moved here, in the caller; what that throws, std::bad_alloc too, comes out of this call and no goroutine is started.
+// A stack that cannot be had ends the program with a message.
 // An exception that escapes f ends the program (std::terminate).
 //
 // Always inlined, so that the goroutine is known to have been created by the function that says `go`.

@@ -36,7 +36,8 @@ struct mainclosure {
 
 // Boots the runtime, runs `main` as goroutine 1 and returns its int (0 when it returns void) on the calling thread.
 // Once per process: a second call ends the program. When it returns, the other goroutines are abandoned where they are:
-// each freezes for good at its next call of this library, and one that makes none within 100 ms is left running.
+// each freezes for good at its next call of this library, and one that makes none within 100 ms is left running; if it
+// runs on the calling thread, run() cannot return there, and the process exits with main's value.
 template <class F>
 int run(options opt, F&& main) {
   using fn = std::remove_reference_t<F>;
