@@ -105,6 +105,7 @@ TEST_F(Mutex, BusyHolderDoesNotStarveAWaiter) {
     }
   }
   EXPECT_TRUE(got) << "after " << rounds << " rounds";
+  std::lock_guard guard(m);  // m must not go before the waiter has unlocked it
 }
 
 TEST_F(WaitGroup, WaitReturnsWhenEverybodyIsDone) {
