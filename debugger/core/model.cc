@@ -62,8 +62,8 @@ Status Model::read_goroutines(const std::function<bool()>& cancelled) {
     return Ok{};
   }
   std::uint64_t wanted = std::min(*len, kMaxGoroutines);
-  // A length that cannot be is not believed further than there is room in the array.
-  if (auto cap = layout_.get(memory_, root, F::slice_cap)) wanted = std::min(wanted, *cap);
+  // A length that cannot be is not believed further than there is room in the array. (No cap: it is not described.)
+  if (auto cap = layout_.get(memory_, root, F::slice_cap); cap && *cap) wanted = std::min(wanted, *cap);
   if (wanted != *len) {
     warnings_.push_back(fmt::format("allgs at {:#x} claims {} goroutines; reading as far as it goes", root, *len));
   }

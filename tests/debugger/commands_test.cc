@@ -423,6 +423,18 @@ TEST(BadInput, AllgsMayRepeatHoldNullsAndLie) {
   EXPECT_TRUE(contains(r.out, "3 goroutines")) << r.out;
 }
 
+TEST(BadInput, AllgsIsReadNoFurtherThanItsCapacity) {
+  FakeRuntime runtime;
+  runtime.poke(FakeRuntime::kArray + 8 * 5, std::uint64_t{0x7f0000000000});  // beyond: not a goroutine
+  runtime.poke(FakeRuntime::kAllgs + 16, std::uint64_t{5});
+  runtime.count(std::uint64_t{1} << 60);
+  auto session = runtime.session();
+  Answer r = run(*session, "info goroutines -cols goid");
+  EXPECT_TRUE(contains(r.out, "claims 1152921504606846976 goroutines")) << r.out;
+  EXPECT_FALSE(contains(r.out, "?")) << r.out;
+  EXPECT_TRUE(contains(r.out, "3 goroutines")) << r.out;
+}
+
 TEST(BadInput, AnUnknownStatusOrReasonIsItsNumber) {
   FakeRuntime runtime;
   runtime.poke(FakeRuntime::g(4) + FakeRuntime::gStatus, std::uint32_t{77});
