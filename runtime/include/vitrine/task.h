@@ -4,6 +4,7 @@
 //   int n = t.get();                        // waits; throws what count threw
 #pragma once
 #include <exception>
+#include <memory>
 #include <optional>
 #include <type_traits>
 #include <utility>

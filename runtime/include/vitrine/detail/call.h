@@ -69,8 +69,8 @@ struct closure {
 template <class F, class... A>
 using closureof = closure<std::decay_t<F>, std::decay_t<A>...>;
 
-// The entry of go(): the closure dies when the function has returned. By hand: after an exception nobody frees anything,
-// and a cleanup would give this function a cold part, whose frames LLDB 19 misreads.
+// The entry of go(): the closure dies when the function has returned. By hand: after an exception nobody frees
+// anything, and a cleanup would give this function a cold part, whose frames LLDB 19 misreads.
 template <class C>
 void gostart(void* arg) {
   auto* c = static_cast<C*>(arg);
