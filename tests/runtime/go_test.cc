@@ -158,11 +158,12 @@ TEST_F(Go, DeadGoroutinesAreUsedAgain) {
     wg.wait();
     eventually([] { return rt::gcount() == 1; });
   };
+  std::int64_t before = rt::allgs.len;
   const int bursts = underTsan ? 10 : 50;
   for (int i = 0; i < bursts; i++) burst();
-  std::int64_t before = rt::allgs.len;
-  for (int i = 0; i < bursts; i++) burst();
-  EXPECT_LE(rt::allgs.len, before + 2 * bursts) << 100 * bursts << " goroutines were started since";
+  // At most 101 live at once, and a P keeps fewer than 64 dead ones to itself; the others are there for all.
+  std::int64_t enough = 101 + 64 * vitrine::gomaxprocs();
+  EXPECT_LE(rt::allgs.len, std::max(before, enough)) << 100 * bursts << " goroutines were started since";
 }
 
 TEST_F(Go, AHundredThousandParkAtOnce) {
