@@ -197,6 +197,7 @@ class Worker {
 
   // Asks whether to stop, if it is time. True: stop.
   bool poll() {
+    if (shared_.stop.load(std::memory_order_relaxed)) return true;  // told so already
     if (poll_ && *poll_) {
       const auto now = Clock::now();
       if (now - polled_ >= kPollEvery) {
