@@ -93,8 +93,7 @@ uint64 newproc(void (*fn)(void*), void* arg, uintptr startpc, uintptr callerpc, 
 sudog* acquireSudog();  // zeroed
 void releaseSudog(sudog* s);
 uint32 fastrandn(uint32 n);
-int64 schedtick_now();  // a recent nanotime, for waitsince: no clock read
-int32 gcount();         // goroutines that are neither dead nor the runtime's own
+int32 gcount();  // goroutines that are neither dead nor the runtime's own
 // The g to use for a foreign thread that must block: none yet; prints a clear fatal message and exits with status 2.
 [[noreturn]] void foreign_would_park(const char* what);
 

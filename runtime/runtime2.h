@@ -50,7 +50,7 @@ enum gstatus : uint32 {
 
 enum pstatus : uint32 { Pidle = 0, Prunning = 1, Psyscall = 2, Pgcstop = 3, Pdead = 4 };
 
-// Why a g waits. Numbers are never reused; new reasons go to the end. waitReasonStrings (proc_status.cc) has the text.
+// Why a g waits. Numbers are never reused; new reasons go to the end. waitReasonStrings (proc_layout.cc) has the text.
 enum waitReason : uint8 {
   waitReasonZero = 0,
   waitReasonGCAssistMarking = 1,
@@ -138,7 +138,7 @@ struct g {
   rt::g* schedlink;     // next on a run queue, free list or wait list
   char name[gnamelen];  // set_name; NUL-terminated; empty: none
   // The rest
-  uintptr stackguard0;  // stack.lo + margin: overflow checks by the debug build
+  uintptr stackguard0;  // stack.lo + margin, as in Go; nothing checks it yet
   uintptr stktopsp;     // sp at entry
   uintptr syscallsp, syscallpc, syscallbp;
   void* param;     // passed by the one that readies it (a sudog, or 0 for "closed")
