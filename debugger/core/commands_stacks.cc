@@ -233,13 +233,7 @@ Outcome run_stacks(Session& session, const Line& line, std::size_t first, Sink& 
     return Outcome::ok;
   }
   if (shown < total) footer += fmt::format("; {} of {} shown (-limit 0 for all)", shown, total);
-  if (found.filtered.hidden) {
-    footer += fmt::format("; {} not shown (-all)", plural(found.filtered.hidden, rows.hidden_noun()));
-  }
-  if (found.filtered.unknown) {
-    footer += fmt::format("; {} left out: the expression is unknown for {}", found.filtered.unknown,
-                          found.filtered.unknown == 1 ? "it" : "them");
-  }
+  footer += left_out(found.filtered, rows.hidden_noun(), "left out");
   out.add(footer + "\n");
   for (const std::string& w : warnings) out.add("warning: " + w + "\n");
   return Outcome::ok;

@@ -177,6 +177,16 @@ void open_full_json(Session& session, Json& json, std::string_view schema, std::
   json.key("rows");
 }
 
+std::string left_out(const Filtered& filtered, std::string_view hidden_noun, std::string_view verb) {
+  std::string text;
+  if (filtered.hidden) text += fmt::format("; {} not shown (-all)", plural(filtered.hidden, hidden_noun));
+  if (filtered.unknown) {
+    text += fmt::format("; {} {}: the expression is unknown for {}", filtered.unknown, verb,
+                        filtered.unknown == 1 ? "it" : "them");
+  }
+  return text;
+}
+
 Outcome run_listing(Session& session, Sink& sink, Rows& rows, const Options& options,
                     const std::vector<std::string>& warnings) {
   auto mode = json_mode(options);
@@ -279,13 +289,7 @@ Outcome run_listing(Session& session, Sink& sink, Rows& rows, const Options& opt
   }
   std::string footer = order.size() < total ? fmt::format("{} of {} shown (-limit 0 for all)", order.size(), total)
                                             : plural(total, rows.noun());
-  if (found.filtered.hidden) {
-    footer += fmt::format("; {} not shown (-all)", plural(found.filtered.hidden, rows.hidden_noun()));
-  }
-  if (found.filtered.unknown) {
-    footer += fmt::format("; {} not shown: the expression is unknown for {}", found.filtered.unknown,
-                          found.filtered.unknown == 1 ? "it" : "them");
-  }
+  footer += left_out(found.filtered, rows.hidden_noun(), "not shown");
   out.add(footer + "\n");
   for (const std::string& w : warnings) out.add("warning: " + w + "\n");
   return Outcome::ok;

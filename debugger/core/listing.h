@@ -56,6 +56,9 @@ struct FilterResult {
 };
 FilterResult filter_rows(Session& session, Rows& rows, const std::string* where, bool all);
 
+// The footer's account of rows that are missing from an answer: "; 2 system goroutines not shown (-all); 1 VERB: …".
+std::string left_out(const Filtered& filtered, std::string_view hidden_noun, std::string_view verb);
+
 Outcome run_listing(Session& session, Sink& sink, Rows& rows, const Options& options,
                     const std::vector<std::string>& warnings);
 
