@@ -49,7 +49,7 @@ bool notetsleep(note* n, int64 ns) {
   g* gp = getg();
   if (gp != nullptr && gp != gp->m->g0) throw_("notesleep not on g0");
   if (n->key.load(__ATOMIC_ACQUIRE) != 0) return true;
-  int64 deadline = ns < 0 ? 0 : nanotime() + ns;
+  int64 deadline = ns < 0 ? 0 : timeafter(ns);
   if (gp != nullptr) gp->m->blocked = 1;
   bool woken = true;
   while (n->key.load(__ATOMIC_ACQUIRE) == 0) {

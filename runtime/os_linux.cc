@@ -33,6 +33,11 @@ int64 nanotime() { return clock_ns(CLOCK_MONOTONIC); }
 int64 walltime() { return clock_ns(CLOCK_REALTIME); }
 int64 coarsetime() { return clock_ns(CLOCK_MONOTONIC_COARSE); }
 
+int64 timeafter(int64 ns) {
+  int64 when;
+  return __builtin_add_overflow(nanotime(), ns, &when) ? INT64_MAX : when;
+}
+
 void usleep_(uint32 us) {
   KeepErrno keep;
   timespec ts{time_t(us / 1000000), long(us % 1000000) * 1000};

@@ -31,9 +31,10 @@ void print(A... a) {
 [[noreturn]] void fatal(const char* what);
 
 // ---- os_linux.cc ---------------------------------------------------------------------------------------------------
-int64 nanotime();    // CLOCK_MONOTONIC, ns
-int64 walltime();    // CLOCK_REALTIME, ns
-int64 coarsetime();  // CLOCK_MONOTONIC to a few ms: the cheap clock for waitsince
+int64 nanotime();           // CLOCK_MONOTONIC, ns
+int64 walltime();           // CLOCK_REALTIME, ns
+int64 coarsetime();         // CLOCK_MONOTONIC to a few ms: the cheap clock for waitsince
+int64 timeafter(int64 ns);  // nanotime() + ns, ns >= 0, or the end of time where that is earlier
 void usleep_(uint32 us);
 void osyield();
 inline void procyield(int32 n) {

@@ -162,11 +162,10 @@ void timeSleep(int64 ns) {
   checkexiting();
   if (ns <= 0) return;
   g* gp = parkable("sleep");
-  int64 now = nanotime();
   timer t{};
   t.f = goroutineReady;
   t.arg = gp;
-  t.when = ns > INT64_MAX - now ? INT64_MAX : now + ns;
+  t.when = timeafter(ns);
   t.index = -1;
   gp->timer_ = &t;
   gopark(armsleep, &t, waitReasonSleep, nullptr);

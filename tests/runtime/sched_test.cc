@@ -1,5 +1,6 @@
 // The scheduler: goroutines run at once, work moves to where there is none, run queues keep every goroutine exactly
 // once.
+#include <limits>
 #include <memory>
 #include <vector>
 
@@ -244,6 +245,18 @@ TEST_F(Runq, ThievesAndOwnerGetEachExactlyOnce) {
   stop = true;
   wg.wait();
   for (int i = 0; i < n; i++) EXPECT_EQ(got[i], rounds) << "g " << i;
+}
+
+TEST(Note, LongestSleepEndsAtItsWakeup) {
+  // The end of that sleep is past the clock's range from now, whenever "now" is.
+  EXPECT_EQ(rt::timeafter(std::numeric_limits<std::int64_t>::max()), std::numeric_limits<std::int64_t>::max());
+  rt::note n{};
+  std::atomic<bool> woken{false};
+  std::thread sleeper([&] { woken = rt::notetsleep(&n, std::numeric_limits<std::int64_t>::max()); });
+  std::this_thread::sleep_for(5ms);
+  rt::notewakeup(&n);
+  sleeper.join();
+  EXPECT_TRUE(woken);
 }
 
 }  // namespace
