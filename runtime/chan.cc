@@ -125,9 +125,8 @@ static bool empty(const hchan* c) {
   return __atomic_load_n(&c->qcount, __ATOMIC_ACQUIRE) == 0;
 }
 
-// Queues the current goroutine with elem, parks it and releases the lock; true: a partner took or filled *elem.
-static bool chanpark(hchan* c, waitq* q, void* elem, waitReason reason) {
-  g* gp = getg();
+// Queues gp, which is the caller, with elem, parks it and releases the lock; true: a partner took or filled *elem.
+static bool chanpark(g* gp, hchan* c, waitq* q, void* elem, waitReason reason) {
   sudog* mysg = acquireSudog();
   mysg->g = gp;
   mysg->elem = elem;
@@ -142,7 +141,7 @@ static bool chanpark(hchan* c, waitq* q, void* elem, waitReason reason) {
 }
 
 chanresult chansend(hchan* c, void* elem, bool block) {
-  checkexiting();
+  entry();
   if (!block && !isclosed(c) && full(c)) return chanWouldBlock;
 
   lock(&c->lock);
@@ -167,12 +166,11 @@ chanresult chansend(hchan* c, void* elem, bool block) {
     unlock(&c->lock);
     return chanWouldBlock;
   }
-  parkable("chan send");
-  return chanpark(c, &c->sendq, elem, waitReasonChanSend) ? chanOk : chanClosed;
+  return chanpark(parkable("chan send"), c, &c->sendq, elem, waitReasonChanSend) ? chanOk : chanClosed;
 }
 
 chanresult chanrecv(hchan* c, void* elem, bool block) {
-  checkexiting();
+  entry();
   if (!block && empty(c)) {
     if (!isclosed(c)) return chanWouldBlock;
     if (empty(c)) return chanClosed;
@@ -202,12 +200,11 @@ chanresult chanrecv(hchan* c, void* elem, bool block) {
     unlock(&c->lock);
     return closed ? chanClosed : chanWouldBlock;
   }
-  parkable("chan receive");
-  return chanpark(c, &c->recvq, elem, waitReasonChanReceive) ? chanOk : chanClosed;
+  return chanpark(parkable("chan receive"), c, &c->recvq, elem, waitReasonChanReceive) ? chanOk : chanClosed;
 }
 
 bool closechan(hchan* c) {
-  checkexiting();
+  entry();
   lock(&c->lock);
   if (c->closed != 0) {
     unlock(&c->lock);

@@ -33,13 +33,6 @@ void fatal(const char* what) {
   _exit(2);
 }
 
-void foreign_would_park(const char* what) {
-  print("fatal error: ", what, " would block, on thread ", gettid_(),
-        ", which is not a goroutine's: "
-        "only code started by vitrine::run(), go() or spawn() may block in the runtime\n");
-  _exit(2);
-}
-
 void exitprocess(int code) {
   vitrine_tls_g = nullptr;
   exit(code);

@@ -49,12 +49,14 @@ atomic<uint32> idlepMask[4];
 atomic<uint32> timerpMask[4];
 
 m* acquirem() {
-  m* mp = getg()->m;
-  mp->locks++;
-  return mp;
+  g* gp = getg();
+  if (gp == nullptr) return nullptr;
+  gp->m->locks++;
+  return gp->m;
 }
 
 void releasem(m* mp) {
+  if (mp == nullptr) return;
   if (--mp->locks < 0) throw_("releasem: lock count below zero");
 }
 
@@ -140,7 +142,7 @@ static void park_m(g* gp) {
 
 void gopark(bool (*unlockf)(g*, void*), void* lk, waitReason reason, void* waitobject) {
   g* gp = getg();
-  if (gp == nullptr) foreign_would_park(waitReasonStrings[reason].str);
+  if (gp == nullptr) return foreignpark(unlockf, lk, reason, waitobject);
   m* mp = gp->m;
   if (gp == mp->g0 || gp == mp->gsignal) throw_("gopark on a scheduling or signal stack");
   uint32 status = readgstatus(gp);
@@ -166,18 +168,18 @@ void ready(g* gp, bool next) {
     print("runtime: goready: goroutine ", gp->goid, " has status ", readgstatus(gp), "\n");
     throw_("goready: the goroutine is not waiting");
   }
-  g* me = getg();
-  m* mp = me != nullptr ? acquirem() : nullptr;
+  if (gp->isforeign) return foreignready(gp);
+  m* mp = acquirem();
   casgstatus(gp, Gwaiting, Grunnable);
-  if (mp != nullptr && mp->p != nullptr) {
-    runqput(mp->p, gp, next);
+  if (p* pp = pinnedp(mp); pp != nullptr) {
+    runqput(pp, gp, next);
   } else {
     lock(&sched.lock);
     globrunqput(gp);
     unlock(&sched.lock);
   }
   wakep();
-  if (mp != nullptr) releasem(mp);
+  releasem(mp);
 }
 
 void goready(g* gp) { ready(gp, true); }
@@ -211,7 +213,7 @@ void gosched() {
     osyield();
     return;
   }
-  checkexiting();
+  entry();
   p* pp = gp->m->p;
   if (bumpschedtick(pp) % fairTick != 0 && !worth_yielding(pp)) return;
   switch_to_g0(gosched_m);

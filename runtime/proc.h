@@ -21,6 +21,10 @@ void ready(g* gp, bool next);
 [[noreturn]] void execute(g* gp, bool inheritTime);
 [[noreturn]] void schedule();
 
+// proc_foreign.cc
+void foreignpark(bool (*unlockf)(g*, void*), void* lock, waitReason reason, void* waitobject);
+void foreignready(g* gp);
+
 // proc_runq.cc
 bool runqempty(p* pp);
 void runqput(p* pp, g* gp, bool next);
@@ -56,6 +60,7 @@ void gostartcall(gobuf* buf, void (*fn)(), void* ctxt);
 void gostartcallfn(gobuf* buf, g* newg);
 g* malg(uint64 stacksize);
 void allgadd(g* gp);
+g* galloc();
 g* gfget(p* pp);
 void gfput(p* pp, g* gp);
 

@@ -57,7 +57,14 @@ void goroutineheader(g* gp) {
     print(statusNames[status]);
   else
     print("status ", status);
-  print("]:\n\tstarted at ");
+  print("]:");
+  if (gp->isforeign) {
+    print("\n\ta thread of the program");
+    if (gp->waitobject != nullptr) print(", waiting on ", (const void*)gp->waitobject);
+    print("\n");
+    return;
+  }
+  print("\n\tstarted at ");
   code(gp->startpc);
   if (gp->waitobject != nullptr) print(", waiting on ", (const void*)gp->waitobject);
   if (status == Gwaiting || status == Grunnable) print(", sp ", hex{gp->sched.sp});
@@ -74,7 +81,8 @@ void dumpgoroutines() {
   int64 shown = 0, left = 0;
   for (int64 i = 0; i < n; i++) {
     g* gp = allgs.array[i];
-    if ((readgstatus(gp) & ~uint32(Gscan)) == Gdead || gp->issystem) continue;
+    uint32 status = readgstatus(gp) & ~uint32(Gscan);
+    if (status == Gdead || (gp->issystem && !(gp->isforeign && status == Gwaiting))) continue;
     if (shown == most) {
       left++;
       continue;
@@ -123,7 +131,10 @@ bool checkdead() {
   if (!mainStarted || sched.runqsize.load() != 0) return true;
   for (int64 i = 0; i < allp.len; i++)
     if (!runqempty(allp.array[i]) || allp.array[i]->timers.len.load() != 0) return true;
-  if (foreignthreads() != 0) return false;
+  // Counted before nforeignparked is read: a thread that parks has readied others first, so one that is not parked is
+  // seen by one of the two.
+  int foreign = foreignthreads();
+  if (foreign < 0 || foreign != sched.nforeignparked.load()) return false;
   unlock(&sched.lock);
   print("fatal error: all goroutines are asleep - deadlock!\n");
   dumpgoroutines();

@@ -51,6 +51,9 @@ const string waitReasonStrings[waitReasonCount] = {
     REASON("debug call"),
     REASON("stopping the world"),
     REASON("task join"),
+    REASON("sync.Once.Do"),
+    REASON("semaphore"),
+    REASON("gomaxprocs"),
 };
 static_assert(sizeof waitReasonStrings / sizeof *waitReasonStrings == waitReasonCount);
 

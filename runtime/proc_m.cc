@@ -505,7 +505,7 @@ static void freeze(g* gp) {
   stopforexit();
 }
 
-void checkexiting_slow() {
+void entry_slow() {
   g* gp = getg();
   if (gp == nullptr || gp == gp->m->g0 || gp == gp->m->gsignal || gp->m->locks != 0) return;
   gp->waitreason = waitReasonStoppingTheWorld;

@@ -38,7 +38,7 @@ void allgadd(g* gp) {
   unlock(&allglock);
 }
 
-static g* galloc() {
+g* galloc() {
   static g* next;
   static uint64 left;
   lock(&allglock);
@@ -197,21 +197,18 @@ uint64 newproc(void (*fn)(void*), void* arg, uintptr startpc, uintptr callerpc, 
                uint64 stacksize) {
   newprocargs a{fn, arg, startpc, callerpc, name, namelen, stacksize == 0 ? defaultStack : stacksize};
   if (gomaxprocs == 0) fatal("go() before vitrine::run()");
-  checkexiting();
-  g* me = getg();
-  if (me == nullptr) {
-    g* newg = newproc1(a, nullptr);
-    uint64 goid = newg->goid;  // before the queue: from then on it is not ours
+  entry();
+  m* mp = acquirem();
+  p* pp = pinnedp(mp);
+  g* newg = newproc1(a, pp);
+  uint64 goid = newg->goid;  // before the queue: from then on it is not ours
+  if (pp != nullptr) {
+    runqput(pp, newg, true);
+  } else {
     lock(&sched.lock);
     globrunqput(newg);
     unlock(&sched.lock);
-    wakep();
-    return goid;
   }
-  m* mp = acquirem();
-  g* newg = newproc1(a, mp->p);
-  uint64 goid = newg->goid;
-  runqput(mp->p, newg, true);
   if (mainStarted) wakep();
   releasem(mp);
   return goid;
@@ -260,8 +257,8 @@ int32 gcount() {
 
 sudog* acquireSudog() {
   m* mp = acquirem();
-  p* pp = mp->p;
-  sudog* s = pp->sudogcache.head;
+  p* pp = pinnedp(mp);
+  sudog* s = pp != nullptr ? pp->sudogcache.head : nullptr;
   if (s != nullptr) {
     pp->sudogcache.head = s->next;
     pp->sudogcache.n--;
@@ -275,8 +272,8 @@ sudog* acquireSudog() {
 
 void releaseSudog(sudog* s) {
   m* mp = acquirem();
-  p* pp = mp->p;
-  if (pp->sudogcache.n < 128) {
+  p* pp = pinnedp(mp);
+  if (pp != nullptr && pp->sudogcache.n < 128) {
     s->g = nullptr;
     s->next = pp->sudogcache.head;
     pp->sudogcache.head = s;

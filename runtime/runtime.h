@@ -73,17 +73,23 @@ void* rawalloc(uintptr size);  // 16-byte aligned, zeroed; throws when memory is
 void rawfree(void* p);
 
 // ---- proc*.cc ------------------------------------------------------------------------------------------------------
-// To call at every entry from user code: stops this thread for good once run() is returning. Cheap (one load).
-void checkexiting_slow();
-inline void checkexiting() {
-  if (__builtin_expect(sched.exiting.load(__ATOMIC_RELAXED), 0)) checkexiting_slow();
+// To call first thing in every function that user code calls, with nothing locked: it may park. Stops this thread for
+// good once run() is returning; yields if sysmon asked for it; takes a P again if this goroutine lost its own.
+void entry_slow();
+inline void entry() {
+  if (__builtin_expect(sched.exiting.load(__ATOMIC_RELAXED), 0)) entry_slow();
 }
-m* acquirem();  // the current m, pinned: no preemption until releasem
+// Pins: until releasem the current goroutine keeps its M and its P. Null, and nothing to release, on a thread that is
+// no M. Outside of a pin a goroutine may at any instruction lose its P to the preemption signal, so code on a
+// goroutine's stack looks at m->p only while it is pinned, and m->p may be null even then (pinnedp).
+m* acquirem();
 void releasem(m* mp);
+inline p* pinnedp(m* mp) { return mp != nullptr ? mp->p : nullptr; }
 uint32 readgstatus(g* gp);
 void casgstatus(g* gp, uint32 oldval, uint32 newval);
 // Parks the current goroutine: on g0, after the status is Gwaiting, unlockf(gp, lock) is called; false: run on.
-// waitobject: what a debugger shows as waited on. Fatal on a thread that is no M.
+// waitobject: what a debugger shows as waited on. On a thread that is no M: parks the thread, as its proxy g (parkable,
+// waitq.h, returns the g to queue).
 void gopark(bool (*unlockf)(g*, void*), void* lock, waitReason reason, void* waitobject);
 void goparkunlock(mutex* l, waitReason reason, void* waitobject);
 // Makes a parked goroutine runnable. From any thread; from a foreign one it goes to the global queue.
@@ -94,16 +100,29 @@ uint64 newproc(void (*fn)(void*), void* arg, uintptr startpc, uintptr callerpc, 
 sudog* acquireSudog();  // zeroed
 void releaseSudog(sudog* s);
 uint32 fastrandn(uint32 n);
-int32 gcount();  // goroutines that are neither dead nor the runtime's own
-// The g to use for a foreign thread that must block: none yet; prints a clear fatal message and exits with status 2.
-[[noreturn]] void foreign_would_park(const char* what);
+int32 gcount();                     // goroutines that are neither dead nor the runtime's own
+g* foreignproxy(const char* what);  // the g that stands for this thread, which is no M; made at its first use
+uint64 callergoid();                // of the current goroutine, or of the thread's proxy; 0 before run()
 
 // ---- time.cc -------------------------------------------------------------------------------------------------------
 void timeSleep(int64 ns);  // parks with "sleep"
-void addtimer(timer* t);   // to the current P; wakes the poller when t is the earliest
+// Timers are the caller's memory and stay at their place while they are in a heap. f runs on some M's g0 without any
+// lock held: it may ready goroutines and change timers, and must not wait.
+void addtimer(timer* t);  // to the current P (or any); wakes the poller when t is the earliest
+bool deltimer(timer* t);  // true: it was still to come and will not. False: its f has begun, or it was in no heap
+bool modtimer(timer* t, int64 when, int64 period);  // deltimer, then addtimer with these; as deltimer's result
+void movetimers(p* to, p* from);                    // the world is stopped: all of from's timers go to `to`
 int64 checkTimers(p* pp, int64 now, int64* pollUntil, bool* ran);  // runs what is due; returns now (read if it was 0)
 int64 timeSleepUntil();                                            // the earliest timer of all Ps; 0: none
 void runtimers_init(p* pp);
+
+// ---- netpoll.cc (epoll): which goroutines may go on because their file descriptor is ready
+bool netpollinited();
+// The goroutines that became ready, in gList order, still Gwaiting (injectglist readies them). delay < 0: waits until
+// there are some or netpollBreak; 0: does not wait; > 0: waits at most so many ns. One M at a time may wait.
+gList netpoll(int64 delay);
+void netpollBreak();         // ends a wait of netpoll, or the next one
+void injectglist(gList* l);  // proc_m.cc: Gwaiting → Grunnable, onto queues; starts Ms for them
 
 // ---- upward calls
 

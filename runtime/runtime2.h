@@ -30,6 +30,7 @@ struct g;
 struct m;
 struct p;
 struct timer;
+struct gls;
 
 // Status of a g. A status acts as a lock on the goroutine's stack; Gscan is or-ed in by whoever inspects the stack.
 enum gstatus : uint32 {
@@ -85,6 +86,9 @@ enum waitReason : uint8 {
   waitReasonDebugCall = 30,
   waitReasonStoppingTheWorld = 31,
   waitReasonTaskJoin = 32,
+  waitReasonSyncOnceDo = 33,
+  waitReasonSyncSemaphore = 34,
+  waitReasonGomaxprocs = 35,
   waitReasonCount
 };
 extern const string waitReasonStrings[waitReasonCount] __attribute__((visibility("hidden")));
@@ -157,7 +161,16 @@ struct g {
   int64 runnabletime;
   uint32 stackclass;  // log2 of the slot size
   uint32 eventseq;
-  uint8 reserved[176];  // room for later fields: sizeof(g) is part of the layout note
+  uint8 noproc;      // runs on without a P: it ignored `preempt`, and its M's signal handler gave the P away
+  uint8 isforeign;   // the proxy of a thread that is no M: parks that thread; runs on no M
+  uint8 preemptoff;  // depth of no_preempt
+  uint8 insyscall_unused;
+  note foreignnote;           // where the thread of a proxy sleeps
+  int64 foreigntid;           // its kernel thread id
+  atomic<uint32> selectDone;  // 1: a case of the select that it is parked in has been won
+  uint32 nlabels_unused;
+  rt::gls* gls;         // its gls<T> values; owner only
+  uint8 reserved[144];  // room for later fields: sizeof(g) is part of the layout note
 };
 static_assert(sizeof(g) == 512, "sizeof(g) is fixed: take new fields from `reserved`");
 
@@ -195,9 +208,12 @@ struct m {
   uint64 thread;  // pthread_t
   uint64 nsteal;  // goroutines taken from other Ps' queues by this M
   rt::m* freelink;
-  int32 lockedExt, lockedInt;
-  uint64 sigmask;  // signals blocked on the thread that made this M
-  uint8 reserved[88];
+  int32 lockedExt, lockedInt;    // os_thread_locks held by lockedg; the runtime's own
+  uint64 sigmask;                // signals blocked on the thread that made this M
+  atomic<uint32> freeWait;       // freeMStack…: whether the thread still uses this structure; on sched.freem
+  atomic<uint32> signalPending;  // a preemption signal is on its way to the thread
+  uint64 npreempt;               // Ps that its signal handler gave away
+  uint8 reserved[72];
 };
 
 constexpr uint32 runqsize_ = 256;
@@ -211,6 +227,14 @@ struct gQueue {
   rt::g* tail;
 };
 
+enum timerKind : uint32 {
+  timerSleep = 0,     // arg is the g that sleeps
+  timerSelect = 1,    // arg is the g whose select has a timeout
+  timerFunc = 2,      // arg belongs to a vitrine::timer with a function
+  timerChan = 3,      // arg is the hchan that a vitrine::timer or ticker sends to
+  timerDeadline = 4,  // arg is the pollDesc whose read or write deadline it is
+};
+
 // A timer in a P's 4-ary heap. Guarded by timers.lock of the P that `pp` names.
 struct timer {
   int64 when;  // nanotime
@@ -220,6 +244,9 @@ struct timer {
   uint64 seq;
   rt::p* pp;
   int64 index;  // in the heap, -1 when out of it
+  uint32 kind;  // timerKind: what arg is, for debuggers
+  uint32 unused;
+  uint64 goid;  // the goroutine that started it
 };
 struct timerWhen {
   rt::timer* timer;
@@ -242,6 +269,14 @@ struct gFree_ {
   int32 n;
 };
 
+// What sysmon saw of a P when it last looked. Sysmon only.
+struct sysmontick {
+  uint32 schedtick;
+  uint32 syscalltick;
+  int64 schedwhen;
+  int64 syscallwhen;
+};
+
 struct p {
   int32 id;
   uint32 status;     // pstatus
@@ -257,6 +292,7 @@ struct p {
   uint8 pad0[3];
   uint32 ninherit;  // goroutines run from runnext in a row; owner P only
   uint32 seentick;  // schedtick when another P last looked whether this one gets on; atomic
+  rt::sysmontick sysmontick;
   // Run queue. Owner puts at tail; owner and thieves take from head by CAS.
   alignas(64) atomic<uint32> runqhead;  // acquire/release: pairs in runqget, runqgrab, runqputslow
   atomic<uint32> runqtail;              // release by the owner: publishes runq slots; acquire by thieves
@@ -299,6 +335,26 @@ struct hchan {
                    // status may change except by goready after the unlock.
 };
 
+// One file descriptor that goroutines wait for; type-stable and never freed, so that a late event finds a pollDesc.
+// rg and wg: 0 nobody; pdReady: an event came and nobody has taken it; pdWait: a goroutine is about to park; else the
+// g that is parked. CASed by the waiter and by whoever readies (netpoll, a deadline, close).
+struct pollDesc {
+  pollDesc* link;        // on the free list
+  pollDesc* alllink;     // on allpolldescs, append-only
+  atomic<uint32> fdseq;  // tells this use of the pollDesc from earlier ones
+  int32 fd;
+  atomic<uint32> info;  // pollInfo bits, read without the lock
+  rt::mutex lock;       // guards everything below
+  uint8 closing;
+  uint8 open;  // in use
+  atomic<uintptr> rg, wg;
+  int64 rd, wd;       // deadlines: nanotime; 0 none; -1 past
+  uint32 rseq, wseq;  // tell a deadline's timer from a stale one
+  timer rt, wt;
+  uint64 goid;  // the goroutine that opened it
+};
+enum : uintptr { pdReady = 1, pdWait = 2 };
+
 struct schedFree {
   rt::mutex lock;
   gList stack;  // with a stack of the default class
@@ -312,6 +368,7 @@ struct schedt {
   atomic<int64> pollUntil;  // when that M wakes up by itself
   note pollnote;            // where the poller sleeps
   rt::mutex lock;
+  m* freem;            // Ms whose threads have ended or are about to (m.freeWait); guarded by lock
   m* midle;            // idle Ms; guarded by lock
   int32 nmidle;        // guarded by lock
   int32 nmidlelocked;  // guarded by lock
@@ -338,9 +395,12 @@ struct schedt {
   atomic<uint64> nsteal;
   int64 procresizetime;
   int64 totaltime;
-  int64 starttime;  // nanotime at schedinit
-  int64 startwall;  // CLOCK_REALTIME at schedinit
-  uint8 reserved[128];
+  int64 starttime;               // nanotime at schedinit
+  int64 startwall;               // CLOCK_REALTIME at schedinit
+  int64 gomaxprocschanged;       // times that gomaxprocs(n) changed something
+  atomic<int32> nforeignparked;  // proxies of threads that are parked
+  uint32 unused;
+  uint8 reserved[104];
 };
 
 // g's are cut from slabs, so that a tool can read them in bulk.
@@ -371,6 +431,8 @@ extern m* allm;              // all Ms, by alllink; append-only
 extern slice<p*> allp;       // fixed after schedinit until procresize while running exists
 extern int32 gomaxprocs;
 extern int32 ncpu;
+extern pollDesc* allpolldescs;        // every pollDesc ever made, by alllink; append-only
+extern atomic<int32> netpollWaiters;  // goroutines parked in netpoll
 extern m m0;
 extern g g0;                          // the g0 of m0
 extern atomic<uint32> idlepMask[4];   // bit id: P is idle

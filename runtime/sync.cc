@@ -39,7 +39,7 @@ static void own(syncMutex* mu) {
 }
 
 bool mutextrylock(syncMutex* mu) {
-  checkexiting();
+  entry();
   uint32 old = mu->state.load(__ATOMIC_RELAXED);
   while ((old & mutexLocked) == 0) {
     if (mu->state.cas(old, old | mutexLocked, __ATOMIC_ACQUIRE)) {
@@ -99,7 +99,7 @@ VITRINE_NOINLINE static void mutexlockslow(syncMutex* mu) {
 }
 
 void mutexlock(syncMutex* mu) {
-  checkexiting();
+  entry();
   if (mu->state.cas(0, mutexLocked, __ATOMIC_ACQUIRE))
     own(mu);
   else
@@ -141,7 +141,7 @@ VITRINE_NOINLINE static void mutexunlockslow(syncMutex* mu) {
 }
 
 void mutexunlock(syncMutex* mu) {
-  checkexiting();
+  entry();
   mu->owner = 0;
   if (!mu->state.cas(mutexLocked, 0, __ATOMIC_RELEASE)) mutexunlockslow(mu);
 }
@@ -169,7 +169,7 @@ VITRINE_NOINLINE static void wgaddslow(syncWaitGroup* wg, int64 delta) {
 }
 
 void wgadd(syncWaitGroup* wg, int64 delta) {
-  checkexiting();
+  entry();
   for (;;) {
     uint64 old = wg->state.load(__ATOMIC_RELAXED);
     int64 counter = wgcounter(old) + delta;
@@ -182,7 +182,7 @@ void wgadd(syncWaitGroup* wg, int64 delta) {
 }
 
 void wgwait(syncWaitGroup* wg) {
-  checkexiting();
+  entry();
   if (wgcounter(wg->state.load(__ATOMIC_ACQUIRE)) == 0) return;
   g* gp = parkable("sync.WaitGroup.Wait");
   sudog* sg = acquireSudog();

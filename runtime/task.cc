@@ -20,7 +20,7 @@ static uint64 keptname(const char* name, uint64 len) {
 
 VITRINE_NOINLINE uint64 startgoroutine(void (*fn)(void*), void* arg, uintptr startpc, const char* name, uint64 namelen,
                                        uint64 stacksize) {
-  checkexiting();
+  entry();
   auto callerpc = reinterpret_cast<uintptr>(__builtin_return_address(0));
   return newproc(fn, arg, startpc, callerpc, name, keptname(name, namelen), stacksize);
 }
@@ -31,12 +31,12 @@ static g* curgoroutine() {
 }
 
 void yield() {
-  checkexiting();
+  entry();
   if (curgoroutine() != nullptr) gosched();
 }
 
 void checkpoint() {
-  checkexiting();
+  entry();
   g* gp = curgoroutine();
   if (gp != nullptr && gp->preempt != 0) gosched();
 }
@@ -59,7 +59,7 @@ int32 procs(int32) { return gomaxprocs; }
 uint64 numgoroutine() { return uint64(gcount()); }
 
 void taskwait(taskState* ts) {
-  checkexiting();
+  entry();
   if (ts->done.load(__ATOMIC_ACQUIRE) != 0) return;
   g* gp = parkable("task join");
   sudog* sg = acquireSudog();
@@ -77,7 +77,7 @@ void taskwait(taskState* ts) {
 }
 
 void taskdone(taskState* ts) {
-  checkexiting();
+  entry();
   lock(&ts->lock);
   ts->done.store(1, __ATOMIC_RELEASE);
   sudog* all = waitq_takeall(&ts->waitq);

@@ -159,7 +159,7 @@ static bool armsleep(g*, void* t) {
 }
 
 void timeSleep(int64 ns) {
-  checkexiting();
+  entry();
   if (ns <= 0) return;
   g* gp = parkable("sleep");
   timer t{};

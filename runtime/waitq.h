@@ -6,10 +6,15 @@
 
 namespace vitrine::rt {
 
-// The current goroutine, which is about to park. A thread that is none gets a message that says what it tried.
+[[noreturn]] void badpark(const char* what);  // proc_foreign.cc: there is no goroutine here that could wait
+
+// The g to put on a queue before a park: the current goroutine, or the proxy of a thread that is none. Its one use is
+// between here and gopark's return. A signal handler gets a message that says what it tried: `what`.
 inline g* parkable(const char* what) {
   g* gp = getg();
-  if (gp == nullptr || gp == gp->m->g0 || gp == gp->m->gsignal) foreign_would_park(what);
+  if (gp == nullptr) return foreignproxy(what);
+  uintptr sp = uintptr(__builtin_frame_address(0));
+  if (sp < gp->stack.lo || sp >= gp->stack.hi || gp == gp->m->g0) badpark(what);
   return gp;
 }
 

@@ -158,14 +158,17 @@ TEST(Deadlock, IsFoundAfterTheLastTimerToo) {
 
 TEST(Deadlock, IsNotDeclaredWhileAThreadOfTheProgramLives) { EXPECT_EQ(runcase({"foreignthreadmaywake"}).status, 3); }
 
-TEST(ForeignThread, ThatWouldParkIsToldSo) {
-  ended e = runcase({"foreignpark"});
+TEST(ForeignThread, ThatWaitsIsPartOfADeadlock) {
+  ended e = runcase({"foreigndeadlock"});
   EXPECT_EQ(e.status, 2);
-  EXPECT_TRUE(says(e, "chan receive"));
-  EXPECT_TRUE(says(e, "not a goroutine"));
-  e = runcase({"foreignlock"});
+  EXPECT_TRUE(says(e, "all goroutines are asleep"));
+  EXPECT_TRUE(says(e, "\"thread "));
+}
+
+TEST(ForeignThread, ThatWouldWaitBeforeRunIsToldSo) {
+  ended e = runcase({"foreignbeforerun"});
   EXPECT_EQ(e.status, 2);
-  EXPECT_TRUE(says(e, "sync.Mutex.Lock"));
+  EXPECT_TRUE(says(e, "sync.Mutex.Lock would block before vitrine::run()"));
 }
 
 TEST(Escape, TerminatesAndNamesTheGoroutine) {

@@ -5,7 +5,7 @@
 //   for (int v : c) use(v);
 //
 // A chan<T> is a handle: copies name the same channel, which lives as long as one of them. It may be made before run().
-// Any goroutine may use it at any time; a thread that is no goroutine may as well, as long as it need not wait.
+// Any goroutine may use it at any time, and any other thread of the program as well.
 //
 // A value moves once, from the sender to the buffer or straight into the receiver's frame, under the channel's lock. So
 // T's move constructor, and the destructor of a T that was moved from, must not wait and must not use that channel.

@@ -1,6 +1,6 @@
 // sync.h: mutex and wait_group. Both park the goroutine, never its thread, are usable before run() (constant
-// initialised), and are found by a debugger as what a goroutine waits on. On a thread that is no goroutine they work as
-// long as nothing has to be waited for.
+// initialised), and are found by a debugger as what a goroutine waits on. Threads that are no goroutines may use them
+// too, and wait (not before run()): the thread sleeps.
 #pragma once
 #include <type_traits>
 #include <utility>

@@ -99,20 +99,20 @@ int foreignthreadmaywake() {
   });
 }
 
-int foreignpark() {
+// Nobody is left to send: a thread that waits itself is no hope for the goroutines.
+int foreigndeadlock() {
   return run([] {
-    std::thread([] { chan<int>().recv(); }).join();
+    std::thread([] { chan<int>().recv(); }).detach();
+    chan<int>().recv();
     return 0;
   });
 }
 
-int foreignlock() {
+int foreignbeforerun() {
   static vitrine::mutex m;
-  return run([] {
-    m.lock();
-    std::thread([] { m.lock(); }).join();
-    return 0;
-  });
+  m.lock();
+  m.lock();
+  return 0;
 }
 
 int runtwice() {
@@ -327,10 +327,10 @@ constexpr struct {
     CASE(procs),
     CASE(procsoption),
     CASE(deadlock),
-    CASE(foreignpark),
+    CASE(foreigndeadlock),
     CASE(deadlockaftersleep),
     CASE(foreignthreadmaywake),
-    CASE(foreignlock),
+    CASE(foreignbeforerun),
     CASE(runtwice),
     CASE(gobeforerun),
     CASE(frozen),

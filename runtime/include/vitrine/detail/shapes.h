@@ -83,6 +83,38 @@ struct syncWaitGroup {
   rt::waitq waitq;
 };
 
+// vitrine::rw_mutex.
+struct syncRWMutex {
+  atomic<uint64> state;  // see sync_rw.cc
+  rt::mutex lock;        // guards the queues
+  rt::waitq readq;       // goroutines that wait to read
+  rt::waitq writeq;      // goroutines that wait to write
+  uint64 owner;          // goid of the writer, for debuggers; 0: none, or a thread that is no goroutine
+};
+
+// vitrine::cond.
+struct syncCond {
+  rt::mutex lock;  // guards waitq
+  rt::waitq waitq;
+};
+
+// vitrine::once.
+struct syncOnce {
+  atomic<uint32> done;
+  rt::mutex lock;  // guards waitq and runner
+  rt::waitq waitq;
+  uint32 running;
+  uint64 runner;  // goid of who runs the function
+};
+
+// vitrine::semaphore.
+struct syncSema {
+  atomic<int64> count;  // permits; never negative
+  rt::mutex lock;       // guards waitq
+  rt::waitq waitq;
+  atomic<uint32> nwait;  // goroutines on waitq
+};
+
 // What a vitrine::task and its goroutine share.
 struct taskState {
   atomic<uint32> done;
