@@ -109,11 +109,19 @@ void minitsignals(m* mp);
 // proc_dwarf.cc
 void forcedwarf();
 
-// debugvars (rt0.cc), from GODEBUG
+// runtime1.cc: from GODEBUG and GOTRACEBACK; written before the first goroutine exists
 struct debugvars {
   int32 stackguard;        // a gguard that every stack gets; 0: by budget
   int32 stackguardbudget;  // stacks that may have an mprotect guard
+  int32 schedtrace;        // sysmon calls schedtrace() every so many ms; 0: never
+  int32 scheddetail;       // != 0: with every P, M and G
+  int32 asyncpreemptoff;   // != 0: no preemption signals
+  int32 traceback_level;   // 0: no frames; 1: the user's; 2: the runtime's too
+  int32 traceback_all;     // != 0: of every goroutine, not only the current one
+  int32 traceback_crash;   // != 0: a fatal end is an abort(), for a core
 };
+void parsedebugvars();
+void setTraceback(const char* level);  // as GOTRACEBACK
 extern debugvars debug;
 extern bool mainStarted;
 

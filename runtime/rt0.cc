@@ -22,7 +22,6 @@
 
 namespace vitrine::rt {
 
-debugvars debug = {0, 8192};
 bool mainStarted;
 int32 argc;
 char** argv;
@@ -51,31 +50,6 @@ static void check() {
 }
 
 static void osinit() { ncpu = getproccount(); }
-
-// GODEBUG=name=value,name=value: the switches that exist so far.
-static void parsedebugvars() {
-  const char* s = gogetenv("GODEBUG");
-  while (s != nullptr && *s != 0) {
-    const char* end = strchrnul(s, ',');
-    const char* eq = static_cast<const char*>(memchr(s, '=', size_t(end - s)));
-    if (eq != nullptr) {
-      auto is = [&](const char* name) {
-        return strlen(name) == size_t(eq - s) && memcmp(s, name, size_t(eq - s)) == 0;
-      };
-      auto val = [&](const char* v) {
-        return strlen(v) == size_t(end - eq - 1) && memcmp(eq + 1, v, size_t(end - eq - 1)) == 0;
-      };
-      if (is("stackguard")) {
-        if (val("mprotect")) debug.stackguard = gguardMprotect;
-        if (val("madvise")) debug.stackguard = gguardMadvise;
-        if (val("canary")) debug.stackguard = gguardCanary;
-      } else if (is("stackguardbudget")) {
-        debug.stackguardbudget = int32(strtol(eq + 1, nullptr, 10));
-      }
-    }
-    s = *end == 0 ? end : end + 1;
-  }
-}
 
 static void schedinit(int32 procs) {
   sched.maxmcount = 10000;

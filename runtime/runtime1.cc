@@ -1,0 +1,106 @@
+// runtime1.cc: what the environment tells the runtime — GODEBUG and GOTRACEBACK. Follows Go's runtime1.go.
+//
+//   GODEBUG=name=value,name=value   later ones win; a name that does not exist here is ignored, as Go does, because one
+//                                   setting may be meant for many programs; so is a value that is no number
+//   GOTRACEBACK=none|single|all|system|crash|0|1|2   how much a fatal end prints (traceback.cc):
+//                                        level  all  crash
+//     none, 0    nothing                   0     -     -
+//     single     the current goroutine     1     -     -     (the default; also for an empty value)
+//     all, 1     every user's goroutine    1     yes   -
+//     system, 2  … and the runtime's own   2     yes   -
+//     crash      … and then abort()        2     yes   yes
+//   Any other word counts as 0, any other number as that level with all, as in Go.
+//
+// Both are read once, before the first goroutine exists; nothing here is locked or allocated.
+#include <climits>
+#include <cstring>
+
+#include "proc.h"
+
+namespace vitrine::rt {
+
+debugvars debug = {
+    .stackguard = 0,
+    .stackguardbudget = 8192,
+    .schedtrace = 0,
+    .scheddetail = 0,
+    .asyncpreemptoff = 0,
+    .traceback_level = 1,
+    .traceback_all = 0,
+    .traceback_crash = 0,
+};
+
+namespace {
+
+struct word {
+  const char* at;
+  size_t len;
+  bool is(const char* text) const { return strlen(text) == len && memcmp(at, text, len) == 0; }
+};
+
+// A decimal number of at most 32 bits, all of w; false otherwise.
+bool number(word w, int32* out) {
+  bool negative = w.len > 0 && w.at[0] == '-';
+  int64 v = 0;
+  size_t i = negative ? 1 : 0;
+  if (i == w.len) return false;
+  for (; i < w.len; i++) {
+    if (w.at[i] < '0' || w.at[i] > '9') return false;
+    v = v * 10 + (w.at[i] - '0');
+    if (v > INT_MAX) return false;
+  }
+  *out = int32(negative ? -v : v);
+  return true;
+}
+
+constexpr struct {
+  const char* name;
+  int32 debugvars::*field;
+} dbgvars[] = {
+    {"stackguardbudget", &debugvars::stackguardbudget},
+    {"schedtrace", &debugvars::schedtrace},
+    {"scheddetail", &debugvars::scheddetail},
+    {"asyncpreemptoff", &debugvars::asyncpreemptoff},
+};
+
+void setdebugvar(word name, word value) {
+  if (name.is("stackguard")) {
+    if (value.is("mprotect")) debug.stackguard = gguardMprotect;
+    if (value.is("madvise")) debug.stackguard = gguardMadvise;
+    if (value.is("canary")) debug.stackguard = gguardCanary;
+    return;
+  }
+  for (auto& v : dbgvars)
+    if (int32 n; name.is(v.name) && number(value, &n) && n >= 0) debug.*v.field = n;
+}
+
+}  // namespace
+
+void setTraceback(const char* level) {
+  word w{level, strlen(level)};
+  int32 n = 0;
+  auto set = [](int32 lv, int32 all, int32 crash) {
+    debug.traceback_level = lv;
+    debug.traceback_all = all;
+    debug.traceback_crash = crash;
+  };
+  if (w.is("none")) return set(0, 0, 0);
+  if (w.is("single") || w.len == 0) return set(1, 0, 0);
+  if (w.is("all")) return set(1, 1, 0);
+  if (w.is("system")) return set(2, 1, 0);
+  if (w.is("crash")) return set(2, 1, 1);
+  set(number(w, &n) && n >= 0 ? n : 0, 1, 0);
+}
+
+void parsedebugvars() {
+  const char* s = gogetenv("GODEBUG");
+  while (s != nullptr && *s != 0) {
+    const char* end = strchrnul(s, ',');
+    const char* eq = static_cast<const char*>(memchr(s, '=', size_t(end - s)));
+    if (eq != nullptr) setdebugvar({s, size_t(eq - s)}, {eq + 1, size_t(end - eq - 1)});
+    s = *end == 0 ? end : end + 1;
+  }
+  if (const char* level = gogetenv("GOTRACEBACK"); level != nullptr) setTraceback(level);
+}
+
+}  // namespace vitrine::rt
