@@ -1,36 +1,96 @@
 // panic.cc: the ways a program ends because of the runtime — throw_ for a broken invariant, fatal for the user's
-// mistake, and the terminate handler for an exception that escaped a goroutine. Follows Go's panic.go.
+// mistake, a deadlock, and the terminate handler for an exception that escaped a goroutine. Follows Go's panic.go.
+//
+// Each is: become the one that dumps (a second thread that fails waits for ever, and a failure of the dump itself goes
+// straight to the end), say what happened, trace as GOTRACEBACK asks, end. The dump runs on g0's stack, because a
+// goroutine's may be too small for it.
+//
+//     end            traces by default            exit          GOTRACEBACK=crash
+//     throw_         the current one, with the    SIGABRT       the same
+//                    runtime's frames
+//     fatal          the current one              status 2      SIGABRT
+//     deadlock       all                          status 2      SIGABRT
+//     std::terminate the current one              the previous handler's; SIGABRT
 #include <unistd.h>
 
 #include <cstdlib>
 #include <exception>
 
-#include "proc.h"
+#include "traceback.h"
 
 namespace vitrine::rt {
 
-static void current(const char* what) {
+// The goroutine that this thread runs, also seen from its scheduling stack; null: none.
+static g* user() {
   g* gp = getg();
-  if (gp == nullptr) return;
-  if (gp == gp->m->g0 && gp->m->curg != nullptr) gp = gp->m->curg;
-  print("\n");
-  if (gp == gp->m->g0)
-    print("m ", gp->m->id, " on its scheduling stack", what, "\n");
+  if (gp == nullptr || gp->m == nullptr) return nullptr;
+  return gp == gp->m->g0 || gp == gp->m->gsignal ? gp->m->curg : gp;
+}
+
+static void tracecurrent() {
+  g* gp = user();
+  if (gp != nullptr) return traceg(gp, nullptr);
+  if (g* me = getg(); me != nullptr && debug.traceback_level != 0)
+    print("\nm ", me->m->id, " on its scheduling stack\n");
+  tracethread();
+}
+
+// Calls fn(arg) on g0's stack, or where we are when that is no goroutine's.
+static void onlargestack(void (*fn)(void*), void* arg) {
+  g* gp = getg();
+  if (gp != nullptr && gp->m != nullptr && gp == gp->m->curg)
+    systemstack(fn, arg);
   else
-    goroutineheader(gp);
+    fn(arg);
+}
+
+[[noreturn]] static void finish(bool core) {
+  printto(nullptr);
+  if (core || debug.traceback_crash != 0) abort();
+  _exit(2);
+}
+
+static void dothrow(void* what) {
+  if (dumpbegin(true)) {
+    print("fatal error: ", static_cast<const char*>(what), "\n");
+    if (debug.traceback_level == 1) debug.traceback_level = 2;  // the runtime's frames are what matters here
+    int32 others = debug.traceback_all;
+    tracecurrent();
+    if (others != 0) traceothers(user());
+    tracehint();
+  } else {
+    print("fatal error: ", static_cast<const char*>(what), "\n");
+  }
+  finish(true);
 }
 
 void throw_(const char* what) {
-  if (g* gp = getg(); gp != nullptr) gp->m->throwing++;
-  print("fatal error: ", what, "\n");
-  current("");
+  if (g* gp = getg(); gp != nullptr && gp->m != nullptr) gp->m->throwing++;
+  onlargestack(dothrow, const_cast<char*>(what));
   abort();
 }
 
+static void dofatal(void* what) {
+  bool mine = dumpbegin(true);
+  print("fatal error: ", static_cast<const char*>(what), "\n");
+  if (mine) {
+    tracecurrent();
+    if (debug.traceback_all != 0) traceothers(user());
+    tracehint();
+  }
+  finish(false);
+}
+
 void fatal(const char* what) {
-  print("fatal error: ", what, "\n");
-  current("");
+  onlargestack(dofatal, const_cast<char*>(what));
   _exit(2);
+}
+
+void deadlock() {
+  bool mine = dumpbegin(true);
+  print("fatal error: all goroutines are asleep - deadlock!\n");
+  if (mine) dumpgoroutines();
+  finish(false);
 }
 
 void exitprocess(int code) {
@@ -40,14 +100,17 @@ void exitprocess(int code) {
 
 static std::terminate_handler previous;
 
+static void doterminate(void* exception) {
+  if (!dumpbegin(true)) return;
+  print("runtime: std::terminate", exception != nullptr ? ": an exception escaped in" : " in", "\n");
+  tracecurrent();
+  if (debug.traceback_all != 0) traceothers(user());
+  tracehint();
+  dumpend();
+}
+
 static void onterminate() {
-  g* gp = getg();
-  if (gp != nullptr && gp != gp->m->g0) {
-    print("runtime: std::terminate");
-    if (std::current_exception() != nullptr) print(": an exception escaped");
-    print(" in\n");
-    goroutineheader(gp);
-  }
+  if (user() != nullptr) onlargestack(doterminate, std::current_exception() != nullptr ? &previous : nullptr);
   if (previous != nullptr) previous();
   abort();
 }

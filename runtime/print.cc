@@ -1,20 +1,51 @@
 // print.cc: output for messages that must work anywhere — inside a signal handler, with a lock held, on a stack that
 // just overflowed. Each call formats into a small buffer on the stack and write(2)s it; nothing is allocated or locked,
 // so lines of several threads may interleave. The message kinds are Go's print builtins.
+//
+// printto gives this thread a sink: what it prints is then gathered and written by whole lines, to the sink's file. For
+// dumps (traceback.cc), which are long and may go elsewhere than fd 2. On g0, in a handler or on a foreign thread only:
+// the thread-local would not follow a goroutine.
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstring>
 
 #include "runtime.h"
 
 namespace vitrine::rt {
 
-static void gwrite(const char* p, size_t n) {
+static __thread __attribute__((tls_model("initial-exec"))) printsink* current;
+
+static void writeall(int fd, const char* p, size_t n) {
+  int saved = errno;
   while (n > 0) {
-    ssize_t w = ::write(2, p, n);
-    if (w <= 0) return;
+    ssize_t w = ::write(fd, p, n);
+    if (w < 0 && errno == EINTR) continue;
+    if (w <= 0) break;
     p += w;
     n -= size_t(w);
+  }
+  errno = saved;
+}
+
+static void flush(printsink* s) {
+  writeall(s->fd, s->buf, s->n);
+  s->n = 0;
+}
+
+void printto(printsink* s) {
+  if (current != nullptr) flush(current);
+  current = s;
+  if (s != nullptr) s->n = 0;
+}
+
+static void gwrite(const char* p, size_t n) {
+  printsink* s = current;
+  if (s == nullptr) return writeall(2, p, n);
+  for (size_t i = 0; i < n; i++) {
+    if (s->n == sizeof s->buf) flush(s);
+    s->buf[s->n++] = p[i];
+    if (p[i] == '\n') flush(s);
   }
 }
 

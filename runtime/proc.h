@@ -94,11 +94,16 @@ constexpr int64 exitGrace = 100'000'000;  // ns that a goroutine in user code ma
 void awaitexit();
 // sched.lock held. Fatal if nothing can ever run again; false: only a foreign thread could change that.
 bool checkdead();
+
+// traceback.cc
 void printname(const char* name);
-void goroutineheader(g* gp);  // "goroutine 17 "reader" [chan receive]:"
-void dumpgoroutines();
+void goroutineheader(g* gp);                 // "goroutine 17 "reader" [chan receive]:"
+void dumpgoroutines();                       // every goroutine with its traceback; panicking is ours
+void tracebackfault(g* gp, void* ucontext);  // in a fault's handler: gp, from where the fault is
+void initsigquit();
 
 // panic.cc
+[[noreturn]] void deadlock();
 void initterminate();
 [[noreturn]] void exitprocess(int code);  // exit(3), with this thread no longer an M
 

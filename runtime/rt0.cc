@@ -57,6 +57,7 @@ static void schedinit(int32 procs) {
   stackinit();
   mcommoninit(&m0, -1);
   initsig();
+  initsigquit();
   initterminate();
   sched.starttime = nanotime();
   sched.startwall = walltime();

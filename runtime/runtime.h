@@ -19,13 +19,21 @@ void print1(uint64 v);
 inline void print1(int32 v) { print1(int64(v)); }
 inline void print1(uint32 v) { print1(uint64(v)); }
 inline void print1(const void* p) { print1(hex{uint64(p)}); }
+struct printsink {
+  int32 fd;
+  uint32 n;
+  char buf[1024];
+};
+// What this thread prints goes to s, by whole lines; null: writes what is left there and goes back to fd 2. Not on a
+// goroutine's stack.
+void printto(printsink* s);
 template <class... A>
 void print(A... a) {
   (print1(a), ...);
 }
 
 // ---- panic.cc ------------------------------------------------------------------------------------------------------
-// "fatal error: <what>", the current goroutine, then SIGABRT. For broken invariants of the runtime.
+// "fatal error: <what>", a traceback of the current goroutine, then SIGABRT. For broken invariants of the runtime.
 [[noreturn]] void throw_(const char* what);
 // As throw_, but for the user's mistake: exit status 2, no core.
 [[noreturn]] void fatal(const char* what);

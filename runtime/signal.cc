@@ -16,7 +16,7 @@ static struct sigaction oldsegv, oldbus;
 constexpr uint64 gsignalBytes = 64 << 10;
 
 // A frame name that explains itself in a backtrace of the core.
-VITRINE_NOINLINE static void goroutine_overflowed_its_stack(g* gp, uintptr addr) {
+VITRINE_NOINLINE static void goroutine_overflowed_its_stack(g* gp, uintptr addr, void* context) {
   print("runtime: goroutine ", gp->goid);
   if (gp->name[0] != 0) {
     print(" ");
@@ -24,8 +24,8 @@ VITRINE_NOINLINE static void goroutine_overflowed_its_stack(g* gp, uintptr addr)
   }
   print(" overflowed its stack: address ", hex{addr}, " is in the guard below [", hex{gp->stack.lo}, ", ",
         hex{gp->stack.hi}, "), stack size ", (uint64(1) << gp->stackclass) / 1024,
-        " KiB (go_options::stack_size sets it)\nfatal error: stack overflow\n\n");
-  goroutineheader(gp);
+        " KiB (go_options::stack_size sets it)\nfatal error: stack overflow\n");
+  tracebackfault(gp, context);
 }
 
 static void chain(int sig, siginfo_t* info, void* context, const struct sigaction& old) {
@@ -48,7 +48,7 @@ static void sigfault(int sig, siginfo_t* info, void* context) {
   if (gp != nullptr && info->si_code > 0 && gp->stack.lo != 0 && gp != gp->m->g0) {
     uintptr lo = gp->stack.lo;
     if (addr < lo && addr >= lo - guardsize(gp)) {
-      goroutine_overflowed_its_stack(gp, addr);
+      goroutine_overflowed_its_stack(gp, addr, context);
       signal(sig, SIG_DFL);
       return;
     }
