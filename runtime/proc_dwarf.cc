@@ -15,7 +15,17 @@ struct dwarfanchors {
   rt::hchan* hchan;
   rt::sudog* sudog;
   rt::chantype* chantype;
+  rt::syncMutex* syncMutex;
+  rt::syncMutexState syncMutexState;
+  rt::syncRWMutex* syncRWMutex;
+  rt::syncCond* syncCond;
+  rt::syncOnce* syncOnce;
+  rt::syncSema* syncSema;
+  rt::syncWaitGroup* syncWaitGroup;
+  rt::taskState* taskState;
   rt::timer* timer;
+  rt::timerKind timerKind;
+  rt::pollDesc* pollDesc;
   rt::gobuf* gobuf;
 };
 dwarfanchors unused;

@@ -118,12 +118,14 @@ vi_status vi_open(const vi_host* host, const vi_target* target, const vi_sink* s
       s.progress_hook = [&lent](std::string_view text) { lent.progress(lent.ctx, std::string(text).c_str()); };
     }
     if (lent.eval) {
-      s.eval_hook = [&lent](const std::string& expression) -> std::optional<std::uint64_t> {
+      s.eval_hook = [&lent](const std::string& expression) -> std::optional<Session::Evaluated> {
         std::uint64_t value = 0;
-        char type[256] = "";
+        char type[4096] = "";
         std::int32_t done = 0;
         lent.eval(lent.ctx, expression.c_str(), &value, type, sizeof type, &done);
-        return done == 1 ? std::optional(value) : std::nullopt;
+        if (done != 1) return std::nullopt;
+        type[sizeof type - 1] = 0;
+        return Session::Evaluated{value, type};
       };
     }
     s.host_has_frames = true;

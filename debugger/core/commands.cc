@@ -72,7 +72,8 @@ Match match_from(const Line& line, std::size_t begin) {
 std::span<const CommandSpec> command_table() {
   static const std::vector<CommandSpec> table = [] {
     std::vector<CommandSpec> all;
-    for (auto part : {goroutine_commands(), apply_commands(), stacks_commands(), vitrine_commands()})
+    for (auto part : {goroutine_commands(), apply_commands(), stacks_commands(), object_commands(), graph_commands(),
+                      vitrine_commands()})
       all.insert(all.end(), part.begin(), part.end());
     return all;
   }();

@@ -66,7 +66,7 @@ std::uint32_t find_goroutine(Session& session, const Model& model, std::string_v
   // assign.
   if (!number && session.eval_hook && word.find_first_of("(=") == word.npos && word.find("++") == word.npos &&
       word.find("--") == word.npos) {
-    number = session.eval_hook(std::string(word));
+    if (auto found = session.eval_hook(std::string(word))) number = found->value;
     address = true;
   }
   if (!number) {

@@ -26,6 +26,47 @@ class Vitrine : public Dialect {
     for (char& c : text) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
     return text;
   }
+  std::string_view bare(std::string_view name) const override {
+    constexpr std::string_view kNamespace = "vitrine::rt::";
+    if (name.starts_with(kNamespace)) name.remove_prefix(kNamespace.size());
+    return name;
+  }
+  std::string_view runtime_function(std::string_view function) const override {
+    std::string_view name = bare(function);
+    if (name.size() == function.size()) return {};
+    // What a compiler hangs on to a clone's name, and a symbol's parameters.
+    return name.substr(0, std::min(name.find_first_of("(.["), name.size()));
+  }
+  std::optional<UserType> user_type(std::string_view name) const override {
+    struct Row {
+      std::string_view name;
+      UserType is;
+    };
+    static constexpr Row kRows[] = {
+        {"vitrine::chan<", {"hchan", true}},
+        {"vitrine::task<", {"taskState", true}},
+        {"vitrine::mutex", {"syncMutex", false}},
+        {"vitrine::rw_mutex", {"syncRWMutex", false}},
+        {"vitrine::cond", {"syncCond", false}},
+        {"vitrine::once", {"syncOnce", false}},
+        {"vitrine::semaphore", {"syncSema", false}},
+        {"vitrine::wait_group", {"syncWaitGroup", false}},
+        {"vitrine::rt::taskresult<", {"taskState", false}},
+        {"vitrine::rt::hchan", {"hchan", false}},
+        {"vitrine::rt::taskState", {"taskState", false}},
+        {"vitrine::rt::syncMutex", {"syncMutex", false}},
+        {"vitrine::rt::syncRWMutex", {"syncRWMutex", false}},
+        {"vitrine::rt::syncCond", {"syncCond", false}},
+        {"vitrine::rt::syncOnce", {"syncOnce", false}},
+        {"vitrine::rt::syncSema", {"syncSema", false}},
+        {"vitrine::rt::syncWaitGroup", {"syncWaitGroup", false}},
+    };
+    for (const Row& row : kRows) {
+      bool open = row.name.ends_with('<');
+      if (open ? name.starts_with(row.name) && name.ends_with('>') : name == row.name) return row.is;
+    }
+    return std::nullopt;
+  }
   bool plumbing(std::string_view function) const override {
     static constexpr std::array<std::string_view, 8> kPrefixes = {
         "vitrine::", "vitrine_", "std::", "__gnu_cxx::", "__cxxabiv1::", "__cxa_", "_Unwind_", "__"};

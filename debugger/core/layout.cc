@@ -21,7 +21,8 @@ constexpr RootSpec kRoots[] = {
 #undef X
 };
 
-constexpr std::string_view kTypes[] = {"g", "m", "p", "schedt", "string"};
+constexpr std::string_view kTypes[] = {
+    "g", "m", "p", "schedt", "string", "timer", "timerWhen", "pollDesc", VITRINE_OBJECT_TYPES};
 
 // atomic<T>{value}, guintptr and the like: the one member is what is meant.
 const Type* unwrap(const Type* type, std::uint64_t& offset) {
@@ -113,7 +114,8 @@ Result<std::unique_ptr<Layout>> Layout::from_dwarf(Program& program, const Diale
   for (auto& [name, type] : types) {
     if (type) layout->sizes_[name] = type->size;
   }
-  for (std::string_view name : {"gstatus", "pstatus", "gguard", "waitReason"}) {
+  for (std::string_view name :
+       {"gstatus", "pstatus", "gguard", "waitReason", "timerKind", "syncMutexState", "syncRWMutexState"}) {
     const Type* type = program.type(dialect.type_name(name));
     if (!type) continue;
     for (const Enumerator& e : type->enumerators) {
@@ -236,9 +238,16 @@ void Layout::add_enumerator(std::string_view enumeration, std::string_view name,
       g_status_.emplace(value, text);
     }
   }
+  if (enumeration.starts_with("sync")) constants_.emplace(dialect_->bare(name), value);
   if (enumeration == "pstatus") put(p_status_, "P");
   if (enumeration == "gguard") put(guard_, "gguard");
+  if (enumeration == "timerKind") put(timer_kind_, "timer");
   if (enumeration == "waitReason" && dialect_->enumerator_text(name, "waitReason") == "count") wait_reasons_ = value;
+}
+
+std::optional<std::uint32_t> Layout::constant(std::string_view enumerator) const {
+  auto it = constants_.find(enumerator);
+  return it == constants_.end() ? std::nullopt : std::optional(it->second);
 }
 
 std::uint64_t Layout::size_of(const std::string& type) const {
@@ -260,8 +269,8 @@ std::string Layout::word(const std::map<std::uint32_t, std::string>& words, std:
   return it == words.end() ? std::to_string(number) : it->second;
 }
 
-std::optional<std::uint32_t> Layout::g_status_number(std::string_view word) const {
-  for (auto& [number, text] : g_status_) {
+std::optional<std::uint32_t> Layout::number(const std::map<std::uint32_t, std::string>& words, std::string_view word) {
+  for (auto& [number, text] : words) {
     if (text == word) return number;
   }
   return std::nullopt;

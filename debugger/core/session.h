@@ -97,8 +97,13 @@ class Session {
   void progress(std::string_view text) {
     if (progress_hook) progress_hook(width > 1 ? text.substr(0, width - 1) : text);
   }
-  // The value of an expression of the user's, by the host's evaluator; nullopt: it has none or could not.
-  std::function<std::optional<std::uint64_t>(const std::string&)> eval_hook;
+  // An expression of the user's by the host's evaluator: a pointer's value, else the address of an object, else its
+  // value; and its type. nullopt: there is no evaluator or it could not.
+  struct Evaluated {
+    std::uint64_t value = 0;
+    std::string type;
+  };
+  std::function<std::optional<Evaluated>(const std::string&)> eval_hook;
   // A host with frames of its own (gdb, LLDB) shows a selected goroutine; without one we print the backtrace.
   bool host_has_frames = false;
   std::int64_t local_pid = 0;  // live and on this machine

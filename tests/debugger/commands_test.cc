@@ -346,9 +346,10 @@ TEST(Goroutine, AnExpressionOfTheHostMayNameItsG) {
   FakeRuntime runtime;
   auto session = runtime.session();
   std::string asked;
-  session->eval_hook = [&](const std::string& expression) -> std::optional<std::uint64_t> {
+  session->eval_hook = [&](const std::string& expression) -> std::optional<Session::Evaluated> {
     asked += expression + "|";
-    return expression == "gp" ? std::optional(FakeRuntime::g(2)) : std::nullopt;
+    if (expression != "gp") return std::nullopt;
+    return Session::Evaluated{FakeRuntime::g(2), "vitrine::rt::g *"};
   };
   EXPECT_TRUE(contains(run(*session, "goroutine gp").out, "goroutine 2 \"reader\""));
   EXPECT_TRUE(contains(run(*session, "goroutine nonsense").err, "'nonsense' is no goroutine"));

@@ -1,0 +1,387 @@
+// object_waits.cc: the half of objects.h that goes from goroutines to objects and back: what each waits for, who holds
+// that, which objects are waited on, and what an expression of the user's names.
+//
+// What kind of object a goroutine waits on follows from its wait reason, whose texts the runtime never changes into
+// another meaning. A select names no object; its cases are the sudogs of g.waiting, linked through waitlink.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cctype>
+#include <unordered_set>
+
+#include "layout.h"
+#include "objects.h"
+#include "words.h"
+
+namespace vitrine::inspect {
+namespace {
+
+constexpr std::size_t kMaxCases = 1 << 16;
+
+struct Reason {
+  std::string_view text;
+  ObjectKind kind;
+  Side side;
+};
+constexpr Reason kReasons[] = {
+    {"chan receive", ObjectKind::chan, Side::receive},
+    {"chan send", ObjectKind::chan, Side::send},
+    {"sync.Mutex.Lock", ObjectKind::mutex, Side::lock},
+    {"sync.RWMutex.RLock", ObjectKind::rw_mutex, Side::read},
+    {"sync.RWMutex.Lock", ObjectKind::rw_mutex, Side::write},
+    {"sync.Cond.Wait", ObjectKind::cond, Side::wait},
+    {"sync.Once.Do", ObjectKind::once, Side::wait},
+    {"semaphore", ObjectKind::semaphore, Side::wait},
+    {"sync.WaitGroup.Wait", ObjectKind::wait_group, Side::wait},
+    {"task join", ObjectKind::task, Side::join},
+};
+constexpr std::string_view kSelect = "select";
+
+// An identifier or a closing bracket right before "(" would be a call; "=" other than a comparison an assignment.
+bool could_act(std::string_view e) {
+  char before = 0;  // the last character that is no blank
+  for (std::size_t i = 0; i < e.size(); ++i) {
+    char c = e[i], next = i + 1 < e.size() ? e[i + 1] : '\0';
+    if ((c == '+' || c == '-') && next == c) return true;
+    if (c == '=' && next == '=') {
+      ++i;
+      before = '=';
+      continue;
+    }
+    if (c == '=' && (i == 0 || std::string_view("<>!").find(e[i - 1]) == std::string_view::npos)) return true;
+    if (c == '=' && i >= 2 && e[i - 1] == e[i - 2]) return true;  // <<= and >>=
+    bool callable = std::isalnum(static_cast<unsigned char>(before)) || before == '_' || before == ')' ||
+                    before == ']' || before == '>';
+    bool anonymous = c == '(' && e.substr(i).starts_with("(anonymous namespace)");
+    if (c == '(' && callable && !anonymous) return true;
+    if (c != ' ') before = c;
+  }
+  return false;
+}
+
+// "const vitrine::chan<int> *&" → "vitrine::chan<int>", 1 star.
+std::string_view peel(std::string_view type, int& stars, bool& reference) {
+  stars = 0;
+  reference = false;
+  for (bool again = true; again;) {
+    again = false;
+    auto drop = [&](std::string_view tail) {
+      if (!type.ends_with(tail)) return false;
+      type.remove_suffix(tail.size());
+      return again = true;
+    };
+    if (drop("*")) ++stars;
+    if (drop("&")) reference = true;
+    drop(" ");
+    drop(" const");
+    drop(" volatile");
+    for (std::string_view head : {"const ", "volatile ", "struct ", "class ", "::"}) {
+      if (!type.starts_with(head)) continue;
+      type.remove_prefix(head.size());
+      again = true;
+    }
+  }
+  return type;
+}
+
+}  // namespace
+
+Holder Objects::holder(const SyncObject& object) const {
+  Holder h;
+  auto is = [&](const char* bit) { return object.state & model_.layout().constant(bit).value_or(0); };
+  auto held = [&](std::string_view who) {
+    if (!object.owner) {
+      h.why = fmt::format("the runtime has not written down {}", who);
+      return h;
+    }
+    h.how = Holder::How::goroutine;
+    h.goid = object.owner;
+    h.goroutine = model_.find_goid(object.owner);
+    return h;
+  };
+  auto nobody = [&] {
+    h.how = Holder::How::nobody;
+    return h;
+  };
+  auto unknown = [&](const char* why) {
+    h.why = why;
+    return h;
+  };
+  switch (object.kind) {
+    case ObjectKind::mutex:
+      if (!object.owner && model_.layout().constant("mutexLocked") && !is("mutexLocked")) return nobody();
+      return held("who locked it");
+    case ObjectKind::rw_mutex:
+      if (object.owner) return held("who writes");
+      if (object.state == 0) return nobody();
+      return unknown("readers are not written down");
+    case ObjectKind::once:
+      if (!object.running) return nobody();
+      return held("who runs its function");
+    case ObjectKind::task:
+      if (object.state) return nobody();
+      return held("which goroutine computes it");
+    case ObjectKind::chan:
+      return unknown("any goroutine with a handle may act");
+    case ObjectKind::cond:
+      return unknown("any goroutine may signal it");
+    case ObjectKind::semaphore:
+      return unknown("permits have no owner");
+    case ObjectKind::wait_group:
+      return unknown("any goroutine may call done");
+    case ObjectKind::unknown:
+      break;
+  }
+  return unknown("what it is is not known");
+}
+
+std::string Objects::state_text(const SyncObject& object) const {
+  const Layout& layout = model_.layout();
+  std::string text;
+  auto add = [&](std::string part) { text += (text.empty() ? "" : ", ") + part; };
+  switch (object.kind) {
+    case ObjectKind::chan:
+      add(fmt::format("{} of {} buffered", object.qcount, object.dataqsiz));
+      add(object.closed ? "closed" : "open");
+      break;
+    case ObjectKind::mutex: {
+      auto locked = layout.constant("mutexLocked"), woken = layout.constant("mutexWoken"),
+           waiters = layout.constant("mutexWaiters");
+      if (!locked || !woken || !waiters) {
+        add(fmt::format("state {:#x}", object.state));
+        break;
+      }
+      add(object.state & *locked ? "locked" : "free");
+      if (object.state & *woken) add("a waiter is awake");
+      if (object.state & *waiters) add("waiters");
+      if (std::uint64_t rest = object.state & ~std::uint64_t{*locked | *woken | *waiters}) {
+        add(fmt::format("unknown bits {:#x}", rest));
+      }
+      break;
+    }
+    case ObjectKind::rw_mutex:
+      add(rw_text(object));
+      break;
+    case ObjectKind::once:
+      add(object.state ? "done" : object.running ? "running" : "not begun");
+      break;
+    case ObjectKind::semaphore:
+      add(fmt::format("{} permit{}", static_cast<std::int64_t>(object.state), object.state == 1 ? "" : "s"));
+      break;
+    case ObjectKind::wait_group:
+      add(fmt::format("counter {}", static_cast<std::int32_t>(object.state >> 32)));
+      break;
+    case ObjectKind::task:
+      add(object.state ? "done" : "computing");
+      break;
+    case ObjectKind::cond:
+    case ObjectKind::unknown:
+      break;
+  }
+  if (object.busy) add("being changed (its inner lock is held)");
+  return text;
+}
+
+// Bits of a reader-writer lock's word, if the program names them; else the number.
+std::string Objects::rw_text(const SyncObject& object) const {
+  if (object.owner) return "held by a writer";
+  return object.state ? fmt::format("state {:#x}", object.state) : "free";
+}
+
+std::uint32_t Objects::goroutine_at(std::uint64_t g) {
+  const std::vector<Goroutine>& all = model_.goroutines();
+  if (by_addr_.size() != all.size()) {
+    by_addr_.clear();
+    for (std::uint32_t i = 0; i < all.size(); ++i) by_addr_.emplace_back(all[i].addr, i);
+    std::sort(by_addr_.begin(), by_addr_.end());
+  }
+  auto it = std::lower_bound(by_addr_.begin(), by_addr_.end(), std::pair<std::uint64_t, std::uint32_t>(g, 0));
+  return it == by_addr_.end() || it->first != g ? kNone : it->second;
+}
+
+bool Objects::foreign(const Goroutine& g) const {
+  if (g.is(Goroutine::unreadable)) return false;
+  return model_.layout().get(session_.memory(), g.addr, F::g_isforeign).value_or(0) != 0;
+}
+
+bool Objects::served(const Goroutine& g) {
+  const Layout& layout = model_.layout();
+  if (!layout.has(F::g_waiting) || !layout.has(F::sudog_success)) return false;
+  auto sudog = layout.get(session_.memory(), g.addr, F::g_waiting);
+  return sudog && *sudog && layout.get(session_.memory(), *sudog, F::sudog_success).value_or(0) != 0;
+}
+
+// Which queue of its channel a sudog stands on. At most one of them has anybody, but for a select with both sides.
+Side Objects::side_in_chan(std::uint64_t chan, std::uint64_t sudog) {
+  const Layout& layout = model_.layout();
+  auto head = [&](F f) { return layout.get(session_.memory(), chan, f).value_or(0); };
+  std::uint64_t receivers = head(F::hchan_recvq_first), senders = head(F::hchan_sendq_first);
+  if (!receivers && !senders) return Side::unknown;
+  if (!senders) return Side::receive;
+  if (!receivers) return Side::send;
+  std::unordered_set<std::uint64_t> seen;
+  for (std::uint64_t at = senders; at && seen.insert(at).second && seen.size() < kMaxCases;) {
+    if (at == sudog) return Side::send;
+    at = layout.get(session_.memory(), at, F::sudog_next).value_or(0);
+  }
+  return Side::receive;
+}
+
+Waits Objects::waits_of(const Goroutine& g) {
+  Waits waits;
+  if (g.is(Goroutine::unreadable) || !model_.waiting(g)) return waits;
+  const Layout& layout = model_.layout();
+  std::string_view reason = model_.wait_text(g);
+  if (reason == kSelect) {
+    waits.select = true;
+    if (!layout.has(F::g_waiting) || !layout.has(F::sudog_c)) return waits;
+    auto at = layout.get(session_.memory(), g.addr, F::g_waiting);
+    std::unordered_set<std::uint64_t> seen;
+    while (at && *at) {
+      if (!seen.insert(*at).second || seen.size() > kMaxCases) {
+        waits.errors.push_back(fmt::format("its list of cases comes back to the sudog at {:#x}; cut there", *at));
+        return waits;
+      }
+      auto chan = layout.get(session_.memory(), *at, F::sudog_c);
+      if (!chan) {
+        waits.errors.push_back(fmt::format("the case at {:#x} is unreadable: {}", *at, chan.error().message));
+        return waits;
+      }
+      waits.on.push_back({ObjectKind::chan, side_in_chan(*chan, *at), *chan});
+      at = layout.get(session_.memory(), *at, F::sudog_waitlink);
+    }
+    if (!at) waits.errors.push_back(fmt::format("its list of cases: {}", at.error().message));
+    return waits;
+  }
+  for (const Reason& r : kReasons) {
+    if (reason != r.text) continue;
+    if (!layout.has(F::g_waitobject)) return waits;
+    auto object = layout.get(session_.memory(), g.addr, F::g_waitobject);
+    if (!object) {
+      waits.errors.push_back(fmt::format("what it waits on: {}", object.error().message));
+    } else if (*object) {
+      waits.on.push_back({r.kind, r.side, *object});
+    }
+    return waits;
+  }
+  return waits;
+}
+
+std::optional<std::vector<Objects::WaitedOn>> Objects::waited_on(std::vector<std::string>& errors) {
+  std::vector<WaitedOn> all;
+  std::unordered_set<std::uint64_t> seen;
+  std::size_t n = 0;
+  for (const Goroutine& g : model_.goroutines()) {
+    if (++n % 4096 == 0 && session_.cancelled()) return std::nullopt;
+    Waits waits = waits_of(g);
+    for (std::string& e : waits.errors) errors.push_back(fmt::format("goroutine {}: {}", g.goid, e));
+    for (const Wait& w : waits.on) {
+      // The kind takes part: a structure and its first member share an address.
+      if (seen.insert(w.object * 16 + static_cast<std::uint64_t>(w.kind)).second) all.push_back({w.kind, w.object});
+    }
+  }
+  return all;
+}
+
+ObjectKind Objects::kind_by_waiters(std::uint64_t addr, std::uint32_t& who) {
+  for (std::uint32_t i = 0; i < model_.goroutines().size(); ++i) {
+    for (const Wait& w : waits_of(model_.goroutines()[i]).on) {
+      if (w.object != addr) continue;
+      who = i;
+      return w.kind;
+    }
+  }
+  return ObjectKind::unknown;
+}
+
+namespace {
+
+// An object of a user's type at addr: one of ours, or a structure whose only member (or base) is.
+Result<ObjectPlace> of_type(Session& session, const Layout& layout, std::string_view name, const Type* type,
+                            std::uint64_t addr) {
+  std::string whole(name);
+  for (int depth = 0; depth < 8; ++depth) {
+    if (auto user = layout.dialect().user_type(name)) {
+      std::uint64_t at = addr;
+      if (user->handle) {
+        auto to = session.memory().get<std::uint64_t>(addr);
+        if (!to) return Error{fmt::format("the {} at {:#x} is unreadable: {}", whole, addr, to.error().message), addr};
+        if (!*to) return Error{fmt::format("the {} at {:#x} is a handle of nothing", whole, addr), addr};
+        at = *to;
+      }
+      return ObjectPlace{kind_of_type(user->type), at, whole};
+    }
+    if (!type) type = session.program().type(name);
+    if (!type || type->kind != Type::Kind::structure || type->fields.size() != 1 || !type->fields[0].type) break;
+    addr += type->fields[0].offset;
+    type = type->fields[0].type;
+    name = type->name;
+  }
+  return Error{
+      fmt::format("an object of type {} is none that goroutines wait on; cast its address if it is one", whole), {}};
+}
+
+Result<ObjectPlace> of_value(Session& session, const Layout& layout, const Session::Evaluated& value) {
+  int stars = 0;
+  bool reference = false;
+  std::string_view name = peel(value.type, stars, reference);
+  std::uint64_t at = value.value;
+  if (stars && !at) return Error{fmt::format("it is a null pointer ({})", value.type), {}};
+  for (int i = 1; i < stars; ++i) {
+    auto to = session.memory().get<std::uint64_t>(at);
+    if (!to) return to.error();
+    at = *to;
+  }
+  if (stars && (name == "void" || name == "char" || name == "unsigned char")) {
+    return ObjectPlace{ObjectKind::unknown, at, value.type};
+  }
+  return of_type(session, layout, name, nullptr, at);
+}
+
+Result<ObjectPlace> of_variable(Session& session, const Layout& layout, const Variable& v) {
+  const Type* type = v.type;
+  std::uint64_t at = v.address;
+  for (int i = 0; type && type->kind == Type::Kind::pointer && i < 4; ++i) {
+    auto to = session.memory().get<std::uint64_t>(at);
+    if (!to) return to.error();
+    if (!*to) return Error{fmt::format("the pointer at {:#x} is null", at), {}};
+    at = *to;
+    type = type->element;
+    if (!type) return ObjectPlace{ObjectKind::unknown, at, "void *"};
+  }
+  if (!type) return Error{fmt::format("the type of the variable at {:#x} is not known", at), {}};
+  return of_type(session, layout, type->name, type, at);
+}
+
+}  // namespace
+
+Result<ObjectPlace> find_object(Session& session, Objects& objects, std::string_view expression) {
+  const Layout& layout = objects.model().layout();
+  if (auto number = parse_number(expression)) {
+    if (!*number) return Error{"there is nothing at address 0", {}};
+    return ObjectPlace{ObjectKind::unknown, *number, {}};
+  }
+  if (could_act(expression)) {
+    return Error{fmt::format("'{}' could call a function or assign: nothing that acts is evaluated", expression), {}};
+  }
+  if (session.eval_hook) {
+    if (auto value = session.eval_hook(std::string(expression))) return of_value(session, layout, *value);
+  }
+  std::string_view name = expression.substr(expression.starts_with('&') ? 1 : 0);
+  auto found = session.program().variable(name);
+  if (found.empty()) found = session.program().variable("(anonymous namespace)::" + std::string(name));
+  if (found.size() > 1) {
+    std::string all;
+    for (const Variable& v : found) all += fmt::format("{}{:#x}", all.empty() ? "" : ", ", v.address);
+    return Error{fmt::format("'{}' is the name of several variables, at {}: give an address", name, all), {}};
+  }
+  if (found.size() == 1) return of_variable(session, layout, found[0]);
+  if (std::uint64_t at = session.program().symbol(name)) return ObjectPlace{ObjectKind::unknown, at, {}};
+  return Error{
+      fmt::format("'{}' is neither an address nor {}", expression,
+                  session.eval_hook ? "an expression that the debugger can evaluate here, nor a global variable"
+                                    : "the name of a global variable"),
+      {}};
+}
+
+}  // namespace vitrine::inspect

@@ -1,0 +1,217 @@
+// values.cc: see values.h. Texts are cut after kMaxText characters and bytes after kMaxBytes, with "…" and the full
+// size. std::string is libstdc++'s {pointer, length, …} and std::string_view its {length, pointer}; a length that is
+// not believable makes it bytes.
+#include "values.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+#include <vector>
+
+#include "render.h"
+
+namespace vitrine::inspect {
+namespace {
+
+constexpr std::uint64_t kMaxText = 64, kMaxBytes = 16;
+constexpr std::size_t kMaxFields = 8;
+constexpr int kMaxDepth = 3;
+
+std::string unreadable(std::uint64_t addr, bool& bad) {
+  bad = true;
+  return fmt::format("<unreadable {:#x}>", addr);
+}
+
+bool is_string(std::string_view type) {
+  for (std::string_view s :
+       {"std::string", "std::basic_string<char>", "std::__cxx11::basic_string<char>", "std::__cxx11::string"}) {
+    if (type == s) return true;
+  }
+  return type.starts_with("std::__cxx11::basic_string<char, std::char_traits<char>") ||
+         type.starts_with("std::basic_string<char, std::char_traits<char>");
+}
+bool is_view(std::string_view type) {
+  return type == "std::string_view" || type == "std::basic_string_view<char>" ||
+         type.starts_with("std::basic_string_view<char, std::char_traits<char>");
+}
+
+}  // namespace
+
+Values::Known Values::known(std::string_view type, std::uint64_t& size) {
+  struct Row {
+    std::string_view name;
+    Known known;
+    std::uint64_t size;
+  };
+  static constexpr Row kRows[] = {
+      {"bool", Known::boolean, 1},
+      {"char", Known::character, 1},
+      {"signed char", Known::integer, 1},
+      {"unsigned char", Known::unsigned_integer, 1},
+      {"short", Known::integer, 2},
+      {"short int", Known::integer, 2},
+      {"unsigned short", Known::unsigned_integer, 2},
+      {"short unsigned int", Known::unsigned_integer, 2},
+      {"int", Known::integer, 4},
+      {"unsigned int", Known::unsigned_integer, 4},
+      {"unsigned", Known::unsigned_integer, 4},
+      {"long", Known::integer, 8},
+      {"long int", Known::integer, 8},
+      {"unsigned long", Known::unsigned_integer, 8},
+      {"long unsigned int", Known::unsigned_integer, 8},
+      {"long long", Known::integer, 8},
+      {"long long int", Known::integer, 8},
+      {"unsigned long long", Known::unsigned_integer, 8},
+      {"long long unsigned int", Known::unsigned_integer, 8},
+      {"float", Known::floating, 4},
+      {"double", Known::floating, 8},
+  };
+  for (const Row& row : kRows) {
+    if (row.name != type) continue;
+    size = row.size;
+    return row.known;
+  }
+  if (is_string(type)) {
+    size = 32;
+    return Known::string;
+  }
+  if (is_view(type)) {
+    size = 16;
+    return Known::view;
+  }
+  if (type.ends_with('*')) {
+    size = 8;
+    std::string_view to = type.substr(0, type.size() - 1);
+    while (to.ends_with(' ')) to.remove_suffix(1);
+    return to == "char" || to == "const char" ? Known::c_string : Known::pointer;
+  }
+  return Known::no;
+}
+
+std::string Values::quoted(std::uint64_t addr, std::uint64_t len, bool& bad) {
+  std::string text(std::min(len, kMaxText), '\0');
+  if (!text.empty() && !memory_.read(addr, std::as_writable_bytes(std::span(text)))) return unreadable(addr, bad);
+  std::string escaped;
+  for (char c : text) {
+    if (c == '"' || c == '\\') escaped += '\\';
+    escaped += c;
+  }
+  return fmt::format("\"{}\"{}", printable(escaped), len > kMaxText ? fmt::format("… ({} characters)", len) : "");
+}
+
+std::string Values::bytes(std::uint64_t addr, std::uint64_t size, bool& bad) {
+  std::vector<std::byte> some(std::min(size, kMaxBytes));
+  std::size_t got = memory_.read_prefix(addr, some);
+  if (got == 0 && !some.empty()) return unreadable(addr, bad);
+  std::string out = fmt::format("<{}:", plural(size, "byte"));
+  for (std::size_t i = 0; i < got; ++i) out += fmt::format(" {:02x}", static_cast<unsigned>(some[i]));
+  return out + (got < size ? " …>" : ">");
+}
+
+std::string Values::simple(Known known, std::uint64_t addr, std::uint64_t size, bool& bad) {
+  std::uint64_t words[2] = {};
+  if (!memory_.read(addr, std::as_writable_bytes(std::span(words)).first(std::min<std::size_t>(size, 16)))) {
+    return unreadable(addr, bad);
+  }
+  std::uint64_t v = words[0];
+  switch (known) {
+    case Known::integer: {
+      unsigned shift = static_cast<unsigned>(64 - 8 * std::min<std::uint64_t>(size, 8));
+      return std::to_string(static_cast<std::int64_t>(v << shift) >> shift);
+    }
+    case Known::unsigned_integer:
+      return std::to_string(v);
+    case Known::boolean:
+      return v == 0 ? "false" : v == 1 ? "true" : fmt::format("{} (no bool)", v);
+    case Known::character:
+      return v >= 0x20 && v < 0x7f ? fmt::format("{} '{}'", v, static_cast<char>(v)) : std::to_string(v);
+    case Known::floating: {
+      float f;
+      double d;
+      std::memcpy(&f, words, sizeof f);
+      std::memcpy(&d, words, sizeof d);
+      return size == 4 ? fmt::format("{}", f) : fmt::format("{}", d);
+    }
+    case Known::pointer:
+      return v ? fmt::format("{:#x}", v) : "null";
+    case Known::c_string: {
+      if (!v) return "null";
+      auto text = memory_.c_string(v, kMaxText + 1);
+      if (!text) return fmt::format("{:#x} {}", v, unreadable(v, bad));
+      return fmt::format("{:#x} \"{}\"{}", v, printable(text->substr(0, kMaxText)), text->size() > kMaxText ? "…" : "");
+    }
+    case Known::string:
+      return words[1] < 1ull << 40 ? quoted(v, words[1], bad) : bytes(addr, size, bad);
+    case Known::view:
+      return v < 1ull << 40 ? quoted(words[1], v, bad) : bytes(addr, size, bad);
+    case Known::no:
+      break;
+  }
+  return bytes(addr, size, bad);
+}
+
+std::string Values::of_type(const Type& type, std::uint64_t addr, int depth, bool& bad) {
+  std::uint64_t size = 0;
+  if (Known k = known(type.name, size); k != Known::no && size == type.size) return simple(k, addr, size, bad);
+  bool small = type.size == 1 || type.size == 2 || type.size == 4 || type.size == 8;
+  switch (type.kind) {
+    case Type::Kind::integer:
+      if (small) return simple(Known::integer, addr, type.size, bad);
+      break;
+    case Type::Kind::unsigned_integer:
+      if (small) return simple(Known::unsigned_integer, addr, type.size, bad);
+      break;
+    case Type::Kind::boolean:
+      if (small) return simple(Known::boolean, addr, type.size, bad);
+      break;
+    case Type::Kind::floating:
+      if (type.size == 4 || type.size == 8) return simple(Known::floating, addr, type.size, bad);
+      break;
+    case Type::Kind::pointer: {
+      bool text = type.element && type.element->name == "char";
+      return simple(text ? Known::c_string : Known::pointer, addr, 8, bad);
+    }
+    case Type::Kind::enumeration: {
+      if (!small) break;
+      std::uint64_t v = 0;
+      if (!memory_.read(addr, std::as_writable_bytes(std::span(&v, 1)).first(type.size))) return unreadable(addr, bad);
+      for (const Enumerator& e : type.enumerators) {
+        if ((static_cast<std::uint64_t>(e.value) ^ v) << (64 - 8 * type.size) == 0) {
+          auto colons = e.name.rfind("::");
+          return colons == e.name.npos ? e.name : e.name.substr(colons + 2);
+        }
+      }
+      return std::to_string(v);
+    }
+    case Type::Kind::structure: {
+      if (depth == 0 || type.fields.empty() || type.size == 0 || type.size > 4096) break;
+      std::string out = "{";
+      std::size_t n = 0;
+      for (const Field& f : type.fields) {
+        if (n == kMaxFields) {
+          out += fmt::format(", … ({} more)", type.fields.size() - n);
+          break;
+        }
+        if (!f.type) return bytes(addr, type.size, bad);
+        out += fmt::format("{}{} = {}", n++ ? ", " : "", f.name, of_type(*f.type, addr + f.offset, depth - 1, bad));
+      }
+      return out + "}";
+    }
+    default:
+      break;
+  }
+  return bytes(addr, type.size, bad);
+}
+
+std::string Values::text(std::uint64_t addr, std::string_view type, std::uint64_t size, bool& bad) {
+  std::uint64_t its_size = 0;
+  if (Known k = known(type, its_size); k != Known::no && its_size == size) return simple(k, addr, size, bad);
+  std::string name(type);
+  for (std::size_t at; (at = name.find("{anonymous}")) != name.npos;) name.replace(at, 11, "(anonymous namespace)");
+  const Type* described = name.empty() ? nullptr : program_.type(name);
+  if (described && described->size == size) return of_type(*described, addr, kMaxDepth, bad);
+  return bytes(addr, size, bad);
+}
+
+}  // namespace vitrine::inspect

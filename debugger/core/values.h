@@ -1,0 +1,44 @@
+// values.h: values of the target's program as text — what lies in a channel's buffer, what a sender holds. A type is
+// known by its name as the compiler spells it (the runtime records that) or from DWARF: numbers, bool, characters,
+// enumerations, pointers, C strings and std::string, and structures of these. Anything else is shown as bytes, and says
+// so.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "program.h"
+#include "target.h"
+
+namespace vitrine::inspect {
+
+class Values {
+ public:
+  Values(Program& program, Memory& memory) : program_(program), memory_(memory) {}
+  // Never empty. Unreadable memory: "<unreadable 0x…>", and `bad` is set.
+  std::string text(std::uint64_t addr, std::string_view type, std::uint64_t size, bool& bad);
+
+ private:
+  enum class Known : std::uint8_t {
+    no,
+    integer,
+    unsigned_integer,
+    boolean,
+    character,
+    floating,
+    pointer,
+    c_string,
+    string,
+    view
+  };
+  static Known known(std::string_view type, std::uint64_t& size);
+  std::string simple(Known known, std::uint64_t addr, std::uint64_t size, bool& bad);
+  std::string of_type(const Type& type, std::uint64_t addr, int depth, bool& bad);
+  std::string quoted(std::uint64_t addr, std::uint64_t len, bool& bad);
+  std::string bytes(std::uint64_t addr, std::uint64_t size, bool& bad);
+
+  Program& program_;
+  Memory& memory_;
+};
+
+}  // namespace vitrine::inspect
