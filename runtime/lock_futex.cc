@@ -33,7 +33,9 @@ void unlock(mutex* l) {
   if (v == 0) throw_("unlock of unlocked lock");
   if (v == 2) futexwakeup(&l->key, 1);
   if (g* gp = getg()) {
-    if (--gp->m->locks < 0) throw_("runtime: lock count below zero");
+    m* mp = gp->m;
+    if (--mp->locks == 0 && load_relaxed(gp->preempt) != 0) store_relaxed(gp->stackguard0, stackPreempt);  // releasem
+    if (mp->locks < 0) throw_("runtime: lock count below zero");
   }
 }
 

@@ -55,9 +55,12 @@ m* acquirem() {
   return gp->m;
 }
 
+// A request to yield that came while it was pinned was put off (entry_slow); the next entry() shall see it again.
 void releasem(m* mp) {
   if (mp == nullptr) return;
-  if (--mp->locks < 0) throw_("releasem: lock count below zero");
+  g* gp = getg();
+  if (--mp->locks == 0 && load_relaxed(gp->preempt) != 0) store_relaxed(gp->stackguard0, stackPreempt);
+  if (mp->locks < 0) throw_("releasem: lock count below zero");
 }
 
 uint32 readgstatus(g* gp) { return gp->atomicstatus.load(__ATOMIC_ACQUIRE); }
@@ -112,12 +115,13 @@ VITRINE_NOINLINE static void load_thread_state(g* gp) {
 void dropg(g* gp) {
   m* mp = getg()->m;
   save_thread_state(gp);
+  gp->noproc = 0;
   gp->m = nullptr;
-  mp->curg = nullptr;
+  store_relaxed(mp->curg, nullptr);
 }
 
 // What every way off the M has in common, on g0, while the g is still Grunning and ours.
-static void leave(g* gp) {
+void leaving(g* gp) {
   san_arrived(getg());
   checkcanary(gp);
   gp->waitsince = coarsetime();
@@ -126,7 +130,7 @@ static void leave(g* gp) {
 
 static void park_m(g* gp) {
   m* mp = getg()->m;
-  leave(gp);
+  leaving(gp);
   auto fn = mp->waitunlockf;
   void* lk = mp->waitlock;
   mp->waitunlockf = nullptr;
@@ -135,7 +139,11 @@ static void park_m(g* gp) {
   dropg(gp);
   if (fn != nullptr && !fn(gp, lk)) {
     casgstatus(gp, Gwaiting, Grunnable);
-    execute(gp, true);
+    if (mp->p != nullptr) execute(gp, true);
+    lock(&sched.lock);
+    globrunqput(gp);
+    unlock(&sched.lock);
+    wakep();
   }
   schedule();
 }
@@ -185,7 +193,7 @@ void ready(g* gp, bool next) {
 void goready(g* gp) { ready(gp, true); }
 
 static void gosched_m(g* gp) {
-  leave(gp);
+  leaving(gp);
   casgstatus(gp, Grunning, Grunnable);
   dropg(gp);
   lock(&sched.lock);
@@ -208,24 +216,28 @@ static bool worth_yielding(p* pp) {
 // Unlike Go: with nothing else to run the round trip over g0 is saved. The schedule tick still advances, so that a
 // goroutine that only yields does not look stuck and the rare looks of findrunnable are not missed.
 void gosched() {
-  g* gp = getg();
-  if (gp == nullptr) {
+  if (getg() == nullptr) {
     osyield();
     return;
   }
   entry();
-  p* pp = gp->m->p;
-  if (bumpschedtick(pp) % fairTick != 0 && !worth_yielding(pp)) return;
-  switch_to_g0(gosched_m);
+  m* mp = acquirem();
+  p* pp = mp->p;
+  bool alone = pp != nullptr && bumpschedtick(pp) % fairTick != 0 && !worth_yielding(pp);
+  releasem(mp);
+  if (!alone) switch_to_g0(gosched_m);
 }
+
+void gopreempt() { switch_to_g0(gosched_m); }
 
 // Runs gp on this M, for ever as far as the caller is concerned. inheritTime: within the current time slice.
 void execute(g* gp, bool inheritTime) {
   m* mp = getg()->m;
-  mp->curg = gp;
   gp->m = mp;
   casgstatus(gp, Grunnable, Grunning);
-  gp->preempt = 0;
+  store_relaxed(gp->preempt, 0);
+  store_relaxed(gp->stackguard0, gp->stack.lo + stackGuard);
+  store_relaxed(mp->curg, gp);
   if (!inheritTime) bumpschedtick(mp->p);
   load_thread_state(gp);
   san_leave(gp);
@@ -240,11 +252,20 @@ void schedule() {
     print("runtime: schedule: m ", mp->id, " holds ", mp->locks, " locks\n");
     throw_("schedule: holding locks");
   }
-  if (__builtin_expect(sched.exiting.load(__ATOMIC_RELAXED), 0)) stopforexit();
-  bool inheritTime;
-  g* gp = findrunnable(&inheritTime);
-  if (mp->spinning) resetspinning();
-  execute(gp, inheritTime);
+  for (;;) {
+    if (__builtin_expect(sched.exiting.load(__ATOMIC_RELAXED), 0)) stopforexit();
+    if (mp->lockedg != nullptr) {
+      stoplockedm();
+      execute(mp->lockedg, false);
+    }
+    // The goroutine that was here had lost its P.
+    if (mp->p == nullptr && !acquireidlep()) stopm();
+    bool inheritTime;
+    g* gp = findrunnable(&inheritTime);
+    if (mp->spinning) resetspinning();
+    if (gp->lockedm == nullptr) execute(gp, inheritTime);
+    startlockedm(gp);
+  }
 }
 
 uint32 fastrandn(uint32 n) {

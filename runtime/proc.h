@@ -14,6 +14,8 @@ void goentry();
 void mstart();
 
 // proc.cc
+void leaving(g* gp);  // first thing on g0, of every way off the M
+void gopreempt();     // yields, as sysmon asked
 bool castogscanstatus(g* gp, uint32 oldval);
 void casfrom_Gscanstatus(g* gp, uint32 oldval, uint32 newval);
 void dropg(g* gp);
@@ -34,6 +36,19 @@ void globrunqput(g* gp);           // sched.lock held
 g* globrunqget(p* pp, int32 max);  // sched.lock held
 
 // proc_m.cc
+bool mask_get(atomic<uint32>* mask, int32 id);  // idlepMask, timerpMask
+void mask_set(atomic<uint32>* mask, int32 id);
+void mask_clear(atomic<uint32>* mask, int32 id);
+bool acquireidlep();
+m* midleget();  // sched.lock held
+void newm(void (*fn)(), p* pp, int64 id);
+void handoffp(p* pp);
+void busysysmon(bool on);
+void stoplockedm();
+void startlockedm(g* gp);
+[[noreturn]] void mexit();
+
+// proc_find.cc
 constexpr uint32 fairTick = 61;  // every so many time slices a P looks at what it could neglect
 g* findrunnable(bool* inheritTime);
 void resetspinning();
@@ -46,12 +61,30 @@ void wirep(p* pp);
 void pidleput(p* pp);  // sched.lock held
 p* pidleget();         // sched.lock held
 void wakePoller(int64 when);
+void breakpoller();               // the poller wakes up
 [[noreturn]] void stopforexit();  // on g0: this M runs no more code of the program
 void exitrun(g* gp);              // run() is over: called by runtime.main through mcall
 void mstart1();
 void mcommoninit(m* mp, int64 id);
-p* procresize(int32 nprocs);
 void minit(m* mp);
+
+// proc_exit.cc
+void freezeforexit(g* gp);
+
+// proc_world.cc
+p* procresize(int32 nprocs);
+void gcstopm();
+
+// proc_syscall.cc
+void reentersyscall(uintptr pc, uintptr sp, uintptr bp);
+bool preemptone(p* pp);
+void preemptsignal(p* pp);
+void preemptall(bool bysignal);
+void sigpreempted(g* gp);
+
+// sysmon.cc
+void sysmon();
+void wakesysmon();  // sched.lock held
 
 // proc_new.cc
 void goexit1();
@@ -63,6 +96,7 @@ void allgadd(g* gp);
 g* galloc();
 g* gfget(p* pp);
 void gfput(p* pp, g* gp);
+void gfpurge(p* pp);
 
 // stack.cc
 constexpr uint64 defaultStack = 64 << 10;
@@ -110,6 +144,11 @@ void initterminate();
 // signal.cc
 void initsig();
 void minitsignals(m* mp);
+void unminitsignals(m* mp);
+void signalM(m* mp);               // sends it the preemption signal
+extern uint64 initialsigmask;      // of the thread that booted: what a new M starts with
+constexpr uint32 forkedchild = 2;  // sched.exiting in a child that fork() made
+[[noreturn]] void badfork();
 
 // proc_dwarf.cc
 void forcedwarf();
@@ -126,7 +165,12 @@ struct debugvars {
   int32 traceback_crash;   // != 0: a fatal end is an abort(), for a core
 };
 void parsedebugvars();
+void schedtrace(bool detailed);  // schedtrace.cc: the SCHED lines of GODEBUG=schedtrace, on fd 2
 void setTraceback(const char* level);  // as GOTRACEBACK
+
+// cgroup.cc
+int32 cgroupprocs(const char* root);  // by the CPU quota of this process's group, at least 2; 0: none. root: of the files
+int32 defaultprocs();                 // GOMAXPROCS when nobody says; ncpu is known
 extern debugvars debug;
 extern bool mainStarted;
 

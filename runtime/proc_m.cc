@@ -1,25 +1,13 @@
-// proc_m.cc: Ms and Ps — who looks for work, who sleeps, who is woken. Follows Go's proc.go (findrunnable, wakep,
-// startm, stopm, procresize, wirep).
+// proc_m.cc: Ms and Ps — how threads are made, how an M comes by a P and gives it up, who sleeps. Follows Go's proc.go
+// (startm, newm, allocm, stopm, mexit, wirep, handoffp). How an M finds work is in proc_find.cc.
 //
-// Work must not be lost between "it was queued" and "the last idle M went to sleep". The protocol, both sides:
-//   submitter:  1. put the g on a queue (release store, or under sched.lock)
-//               2. full fence
-//               3. wakep: if some P is idle and no M spins, make one M spin and start it
-//   an M that found nothing:
-//               1. release its P, put it on the idle list, under sched.lock, after a last look at the global queue
-//               2. if it was spinning: nmspinning-- (seq_cst), fence
-//               3. look at everything again: global queue, every P's ring, every P's timers
-//               4. only then sleep
-// Either the submitter's step 3 sees nmspinning == 0 (and wakes somebody), or its put is before the M's step 3 (which
-// finds it). An M that turns from spinning to running does wakep itself (resetspinning), because the submitters that
-// saw it spinning relied on it.
-//
-// Timers: an M about to sleep computes the earliest timer of all Ps. One M at a time — the one that exchanges
-// sched.lastpoll to 0 — sleeps on sched.pollnote until then (pollUntil); the others sleep on m.park. Who adds an
-// earlier timer wakes the poller (wakePoller), or, if nobody polls, starts an M that will. A network poller later
-// replaces only that sleep.
-//
-// Unlike Go: no sysmon yet. A goroutine that computes without end keeps its P; the others share what is left.
+// A P is owned by one M at a time: m.p and p.m point at each other, p.status is Prunning. It changes hands
+//   * on the M itself: acquirep and releasep (Pidle between them, and then on sched.pidle, under sched.lock);
+//   * through m.nextp: startm fills it and wakes the M's note; the wakeup's release pairs with the sleeper's acquire;
+//   * through Psyscall (proc_syscall.cc): the M has let go of a P that anybody may take by a CAS of the status — the M
+//     when it comes back, sysmon, or who stops the world.
+// Ms are never freed: their number is the most threads that were ever needed at once. The structure of one whose thread
+// ended (mexit) waits on sched.freem until the thread is through with it, and then serves a new thread.
 #include <pthread.h>
 
 #include <csignal>
@@ -29,11 +17,11 @@
 
 namespace vitrine::rt {
 
-static bool mask_get(atomic<uint32>* mask, int32 id) { return mask[id / 32].load() >> (id % 32) & 1; }
-static void mask_set(atomic<uint32>* mask, int32 id) {
+bool mask_get(atomic<uint32>* mask, int32 id) { return mask[id / 32].load() >> (id % 32) & 1; }
+void mask_set(atomic<uint32>* mask, int32 id) {
   __atomic_fetch_or(&mask[id / 32].value, 1u << (id % 32), __ATOMIC_SEQ_CST);
 }
-static void mask_clear(atomic<uint32>* mask, int32 id) {
+void mask_clear(atomic<uint32>* mask, int32 id) {
   __atomic_fetch_and(&mask[id / 32].value, ~(1u << (id % 32)), __ATOMIC_SEQ_CST);
 }
 
@@ -46,9 +34,9 @@ void wirep(p* pp) {
     print("runtime: wirep: p ", pp->id, " status ", pp->status, " m ", (const void*)pp->m, "\n");
     throw_("wirep: the P is not idle");
   }
+  store_relaxed(pp->m, mp);
+  store_relaxed(pp->status, Prunning);
   mp->p = pp;
-  pp->m = mp;
-  __atomic_store_n(&pp->status, uint32(Prunning), __ATOMIC_RELAXED);
 }
 
 void acquirep(p* pp) { wirep(pp); }
@@ -60,14 +48,19 @@ p* releasep() {
   if (pp->m != mp || pp->status != Prunning) throw_("releasep: the P is not ours");
   mp->oldp = pp;
   mp->p = nullptr;
-  pp->m = nullptr;
-  __atomic_store_n(&pp->status, uint32(Pidle), __ATOMIC_RELAXED);
+  store_relaxed(pp->m, nullptr);
+  store_relaxed(pp->status, Pidle);
   return pp;
 }
 
 void pidleput(p* pp) {
   if (!runqempty(pp)) throw_("pidleput: the P has a non-empty run queue");
-  if (pp->timers.len.load() == 0) mask_clear(timerpMask, pp->id);
+  if (pp->timers.len.load() == 0) {
+    // Somebody without a P may add a timer to any P: it stores len, then sets the bit. We clear the bit, then look at
+    // len again: either we see its len, or its bit is set after our clear.
+    mask_clear(timerpMask, pp->id);
+    if (pp->timers.len.load() != 0) mask_set(timerpMask, pp->id);
+  }
   mask_set(idlepMask, pp->id);
   pp->link = sched.pidle;
   sched.pidle = pp;
@@ -83,38 +76,26 @@ p* pidleget() {
   sched.pidle = pp->link;
   pp->link = nullptr;
   sched.npidle.add(-1);
+  wakesysmon();
   return pp;
 }
 
-p* procresize(int32 nprocs) {
-  if (nprocs <= 0 || nprocs > MaxGomaxprocs) throw_("procresize: invalid number of Ps");
-  if (allp.len != 0) throw_("procresize: the number of Ps is fixed once the scheduler runs");
-  allp.array = static_cast<p**>(persistentalloc(sizeof(p*) * uint64(nprocs), 8));
-  for (int32 i = 0; i < nprocs; i++) {
-    p* pp = static_cast<p*>(persistentalloc(sizeof(p), 64));
-    pp->id = i;
-    pp->status = Pgcstop;
-    runtimers_init(pp);
-    allp.array[i] = pp;
-  }
-  allp.len = allp.cap = nprocs;
-  gomaxprocs = nprocs;
-  sched.procresizetime = nanotime();
-  p* first = allp.array[0];
-  first->status = Pidle;
-  acquirep(first);
-  mask_set(timerpMask, 0);
-  for (int32 i = nprocs - 1; i > 0; i--) {
-    allp.array[i]->status = Pidle;
-    pidleput(allp.array[i]);
-  }
-  return nullptr;  // no P has runnable goroutines: that is for a resize while running
+// Takes an idle P if there is one.
+bool acquireidlep() {
+  if (sched.npidle.load() == 0) return false;
+  lock(&sched.lock);
+  p* pp = pidleget();
+  unlock(&sched.lock);
+  if (pp == nullptr) return false;
+  acquirep(pp);
+  return true;
 }
 
 // ---- Ms -----------------------------------------------------------------------------------------------------------
 
+// sched.lock held, as the number of Ms must not pass the limit.
 static int64 mReserveID() {
-  if (sched.mnext + 1 > sched.maxmcount) {
+  if (sched.mnext - sched.nmfreed + 1 > sched.maxmcount) {
     print("runtime: program exceeds ", sched.maxmcount, "-thread limit\n");
     throw_("thread exhaustion");
   }
@@ -152,6 +133,9 @@ static m* mget() {
   return mp;
 }
 
+// For procresize: an idle M for a P with work, or null; sched.lock held.
+m* midleget() { return mget(); }
+
 // False: nothing runs any more, but a foreign thread might still ready a goroutine; look again later.
 static bool mput(m* mp) {
   mp->schedlink = sched.midle;
@@ -160,7 +144,7 @@ static bool mput(m* mp) {
   return checkdead();
 }
 
-// The first function of a new M's thread, on its g0.
+// The first function of a new M's thread, on its g0. Returns when the thread is to end (mexit).
 VITRINE_NOINLINE static void* mstart_thread(void* arg) {
   m* mp = static_cast<m*>(arg);
   vitrine_tls_g = mp->g0;
@@ -173,6 +157,10 @@ VITRINE_NOINLINE static void* mstart_thread(void* arg) {
     pthread_attr_destroy(&attr);
   }
   mstart();
+  vitrine_tls_g = nullptr;
+  unminitsignals(mp);
+  // Release: the next user of the structure (allocm) has all that this thread did with it behind it.
+  mp->freeWait.store(0, __ATOMIC_RELEASE);
   return nullptr;
 }
 
@@ -190,17 +178,40 @@ void mstart1() {
 
 static void mspinning() { getg()->m->spinning = 1; }
 
+// An M structure whose thread is gone for good, or null. sched.lock held.
+static m* freemget() {
+  for (m** at = &sched.freem; *at != nullptr; at = &(*at)->freelink) {
+    m* mp = *at;
+    if (mp->freeWait.load(__ATOMIC_ACQUIRE) != 0) continue;
+    *at = mp->freelink;
+    mp->freelink = nullptr;
+    return mp;
+  }
+  return nullptr;
+}
+
 static m* allocm(void (*fn)(), int64 id) {
-  m* mp = static_cast<m*>(persistentalloc(sizeof(m), 64));
-  mp->g0 = static_cast<g*>(persistentalloc(sizeof(g), 64));
-  mp->g0->m = mp;
-  mp->g0->issystem = 1;
+  lock(&sched.lock);
+  m* mp = freemget();
+  unlock(&sched.lock);
+  if (mp != nullptr) {
+    g* gp0 = mp->g0;
+    g* gsignal = mp->gsignal;
+    memset(static_cast<void*>(mp), 0, sizeof *mp);
+    mp->g0 = gp0;
+    mp->gsignal = gsignal;
+  } else {
+    mp = static_cast<m*>(persistentalloc(sizeof(m), 64));
+    mp->g0 = static_cast<g*>(persistentalloc(sizeof(g), 64));
+    mp->g0->m = mp;
+    mp->g0->issystem = 1;
+  }
   mp->mstartfn = fn;
   mcommoninit(mp, id);
   return mp;
 }
 
-static void newm(void (*fn)(), p* pp, int64 id) {
+void newm(void (*fn)(), p* pp, int64 id) {
   m* mp = allocm(fn, id);
   mp->nextp = pp;
   pthread_attr_t attr;
@@ -212,7 +223,7 @@ static void newm(void (*fn)(), p* pp, int64 id) {
   sigset_t all, old;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &old);
-  memcpy(&mp->sigmask, &old, sizeof mp->sigmask);
+  mp->sigmask = initialsigmask;
   int err = pthread_create(&thread, &attr, mstart_thread, mp);
   pthread_sigmask(SIG_SETMASK, &old, nullptr);
   pthread_attr_destroy(&attr);
@@ -248,33 +259,12 @@ void startm(p* pp, bool spinning) {
   if (mp->nextp != nullptr) throw_("startm: an idle M has a P");
   mp->spinning = spinning;
   mp->nextp = pp;
-  notewakeup(&mp->park);  // release: pairs with notesleep's acquire in stopm, which then reads nextp
+  notewakeup(&mp->park);  // release: pairs with notesleep's acquire in mpark, after which nextp is read
 }
 
-void wakep() {
-  // Full fence: the g that was just queued before the loads of npidle and nmspinning (see the head comment).
-  __atomic_thread_fence(__ATOMIC_SEQ_CST);
-  if (sched.npidle.load() == 0) return;
-  if (sched.nmspinning.load() != 0 || !sched.nmspinning.cas(0, 1)) return;
-  startm(nullptr, true);
-}
-
-void resetspinning() {
+// Sleeps until somebody has put a P into nextp, and takes it. sure: nobody need look for a deadlock again.
+static void mpark(bool sure) {
   m* mp = getg()->m;
-  mp->spinning = 0;
-  if (sched.nmspinning.add(-1) < 0) throw_("resetspinning: negative nmspinning");
-  wakep();
-}
-
-// Puts this M to sleep until startm hands it a P.
-void stopm() {
-  m* mp = getg()->m;
-  if (mp->locks != 0) throw_("stopm: holding locks");
-  if (mp->p != nullptr) throw_("stopm: holding a P");
-  if (mp->spinning) throw_("stopm: spinning");
-  lock(&sched.lock);
-  bool sure = mput(mp);
-  unlock(&sched.lock);
   for (;;) {
     if (!notetsleep(&mp->park, sure ? -1 : 200'000'000)) {
       lock(&sched.lock);
@@ -290,260 +280,118 @@ void stopm() {
   mp->nextp = nullptr;
 }
 
-// ---- finding work --------------------------------------------------------------------------------------------------
-
-static void becomeSpinning(m* mp) {
-  mp->spinning = 1;
-  sched.nmspinning.add(1);
-  sched.needspinning.store(0);
+// Puts this M to sleep until startm hands it a P.
+void stopm() {
+  m* mp = getg()->m;
+  if (mp->locks != 0) throw_("stopm: holding locks");
+  if (mp->p != nullptr) throw_("stopm: holding a P");
+  if (mp->spinning) throw_("stopm: spinning");
+  lock(&sched.lock);
+  bool sure = mput(mp);
+  unlock(&sched.lock);
+  mpark(sure);
 }
 
-// One pass over the others, four tries, in random order; timers and runnext only on the last.
-static g* stealWork(m* mp, p* pp, int64* now, bool* ranTimer) {
-  constexpr int tries = 4;
-  for (int i = 0; i < tries; i++) {
-    bool last = i == tries - 1;
-    uint32 n = uint32(gomaxprocs);
-    uint32 start = fastrandn(n);
-    for (uint32 k = 0; k < n; k++) {
-      uint32 id = (start + k) % n;
-      p* victim = allp.array[id];
-      if (sched.exiting.load(__ATOMIC_RELAXED)) stopforexit();
-      if (victim == pp) continue;
-      if (last && mask_get(timerpMask, int32(id))) {
-        int64 until;
-        bool ran = false;
-        *now = checkTimers(victim, *now, &until, &ran);
-        if (ran) {
-          // Running a timer readied goroutines onto our own queue.
-          bool inherit;
-          if (g* gp = runqget(pp, &inherit)) return gp;
-          *ranTimer = true;
-        }
-      }
-      if (!mask_get(idlepMask, int32(id)))
-        if (g* gp = runqsteal(pp, victim, last)) return gp;
-    }
+// pp is nobody's (just retaken from a system call, or given up by an M that is locked or ends): finds it an M if it has
+// or might have work, else makes it idle. Any M, with or without a P of its own.
+void handoffp(p* pp) {
+  if (!runqempty(pp) || sched.runqsize.load() != 0) return startm(pp, false);
+  // Nobody looks for work and no P is idle: this one's M should, as work may be queued on a P that computes.
+  if (sched.nmspinning.load() + sched.npidle.load() == 0 && sched.nmspinning.cas(0, 1)) {
+    sched.needspinning.store(0);
+    return startm(pp, true);
   }
-  (void)mp;
-  return nullptr;
-}
-
-// Work of a P that has started no time slice since somebody last looked: its goroutine computes without end, and what
-// it queued would wait as long. The others' ticks are at least fairTick of this P's apart.
-static g* stealFromStuck(p* pp) {
-  // Unlike in stealWork our own queue need not be empty: runqsteal may bring up to half a ring.
-  uint32 queued = pp->runqtail.load(__ATOMIC_RELAXED) - pp->runqhead.load(__ATOMIC_ACQUIRE);
-  if (queued >= runqsize_ / 2) return nullptr;
-  uint32 id = fastrandn(uint32(gomaxprocs));
-  p* victim = allp.array[id];
-  if (victim == pp || mask_get(idlepMask, int32(id))) return nullptr;
-  uint32 tick = __atomic_load_n(&victim->schedtick, __ATOMIC_RELAXED);
-  if (__atomic_exchange_n(&victim->seentick, tick, __ATOMIC_RELAXED) != tick) return nullptr;
-  return runqsteal(pp, victim, true);
-}
-
-// Runs the timers of every P that are due.
-static void runLateTimers(int64* now) {
-  int64 first = timeSleepUntil();
-  if (first == 0) return;
-  if (*now == 0) *now = nanotime();
-  if (first > *now) return;
-  for (int32 id = 0; id < gomaxprocs; id++) {
-    int64 until;
-    bool ran;
-    if (mask_get(timerpMask, id)) *now = checkTimers(allp.array[id], *now, &until, &ran);
-  }
-}
-
-// The M has no P and nothing to do until `until` (0: for ever). Sleeps as the poller if nobody does yet; returns false
-// if another M has that office (or there is no timer) and this one should stop.
-static bool pollsleep(int64 until) {
-  if (until == 0) return false;
-  if (sched.lastpoll.xchg(0) == 0) {
-    int64 polled = sched.pollUntil.load();
-    if (polled == 0 || polled > until) notewakeup(&sched.pollnote);
-    return false;
-  }
-  sched.pollUntil.store(until);
-  // Once more, now that adders of timers can see that we poll: one that came before had nobody to wake.
-  int64 t = timeSleepUntil();
-  int64 now = nanotime();
-  sched.lastnow.store(now, __ATOMIC_RELAXED);
-  if (t != 0 && t < until) sched.pollUntil.store(until = t);
-  if (t != 0 && until > now) notetsleep(&sched.pollnote, until - now);
-  noteclear(&sched.pollnote);
-  sched.pollUntil.store(0);
-  sched.lastpoll.store(nanotime());
-  return true;
-}
-
-void wakePoller(int64 when) {
-  if (sched.lastpoll.load() == 0) {
-    // 0: the poller is still on its way to sleep and has not published; it looks again after that, or wakes at once.
-    int64 until = sched.pollUntil.load();
-    if (until == 0 || until > when) notewakeup(&sched.pollnote);
+  lock(&sched.lock);
+  if (sched.gcwaiting.load() != 0) {
+    store_relaxed(pp->status, Pgcstop);
+    if (--sched.stopwait == 0) notewakeup(&sched.stopnote);
+    unlock(&sched.lock);
     return;
   }
-  wakep();
-}
-
-// Finds a goroutine to run; sleeps until there is one. On g0, with a P on entry and on return.
-g* findrunnable(bool* inheritTime) {
-  m* mp = getg()->m;
-  *inheritTime = false;
-top:
-  p* pp = mp->p;
-  if (sched.exiting.load(__ATOMIC_RELAXED)) stopforexit();
-  int64 now = 0, pollUntil = 0;
-  bool ran = false;
-  if (pp->timers.len.load() != 0) now = checkTimers(pp, now, &pollUntil, &ran);
-  if (pp->schedtick % fairTick == 0) {
-    // Once in a while what nobody else might look at: timers of a P whose goroutine computes without end, and the
-    // global queue, which two goroutines that ready each other could keep waiting for ever.
-    runLateTimers(&now);
-    if (g* gp = stealFromStuck(pp)) return gp;
-    if (sched.runqsize.load(__ATOMIC_RELAXED) > 0) {
-      lock(&sched.lock);
-      g* gp = globrunqget(pp, 1);
-      unlock(&sched.lock);
-      if (gp != nullptr) return gp;
-    }
-  }
-  if (g* gp = runqget(pp, inheritTime)) return gp;
-  if (sched.runqsize.load(__ATOMIC_RELAXED) != 0) {
-    lock(&sched.lock);
-    g* gp = globrunqget(pp, 0);
+  // The last P that was not idle, and nobody polls: then this M should.
+  bool nobodypolls = sched.npidle.load() == gomaxprocs - 1 && sched.lastpoll.load() != 0 && netpollinited();
+  if (sched.runqsize.load() != 0 || nobodypolls) {
     unlock(&sched.lock);
-    if (gp != nullptr) return gp;
+    return startm(pp, false);
   }
-  // Steal, but let at most half of the busy Ps' number spin: more only burn.
-  if (mp->spinning || 2 * sched.nmspinning.load() < gomaxprocs - sched.npidle.load()) {
-    if (!mp->spinning) becomeSpinning(mp);
-    bool ranTimer = false;
-    if (g* gp = stealWork(mp, pp, &now, &ranTimer)) return gp;
-    if (ranTimer) goto top;
-  }
-
-  lock(&sched.lock);
-  if (sched.runqsize.load(__ATOMIC_RELAXED) != 0) {
-    g* gp = globrunqget(pp, 0);
-    unlock(&sched.lock);
-    return gp;
-  }
-  if (!mp->spinning && sched.needspinning.load() == 1) {
-    becomeSpinning(mp);
-    unlock(&sched.lock);
-    goto top;
-  }
-  releasep();
+  int64 when = pp->timers.minWhen.load();
   pidleput(pp);
   unlock(&sched.lock);
+  if (when != 0) wakePoller(when);
+}
 
-  bool wasSpinning = mp->spinning;
-  if (wasSpinning) {
-    mp->spinning = 0;
-    if (sched.nmspinning.add(-1) < 0) throw_("findrunnable: negative nmspinning");
+// ---- goroutines that are locked to their thread ---------------------------------------------------------------------
+
+// As mput's result.
+static bool incidlelocked(int32 d) {
+  lock(&sched.lock);
+  sched.nmidlelocked += d;
+  bool sure = d < 0 || checkdead();
+  unlock(&sched.lock);
+  return sure;
+}
+
+// sysmon takes a P away, or readies goroutines, and for that moment counts as one more running M: without it a locked M
+// that goes to sleep meanwhile could see a deadlock.
+void busysysmon(bool on) {
+  lock(&sched.lock);
+  sched.nmidlelocked += on ? -1 : 1;
+  unlock(&sched.lock);
+}
+
+// This M is locked to a goroutine that cannot run now. Gives its P away and sleeps until another M schedules that
+// goroutine (startlockedm), which brings a P along.
+void stoplockedm() {
+  m* mp = getg()->m;
+  if (mp->lockedg == nullptr || mp->lockedg->lockedm != mp) throw_("stoplockedm: inconsistent locking");
+  if (mp->p != nullptr) handoffp(releasep());
+  mpark(incidlelocked(1));
+  if ((readgstatus(mp->lockedg) & ~uint32(Gscan)) != Grunnable) {
+    print("runtime: stoplockedm: goroutine ", mp->lockedg->goid, " has status ", readgstatus(mp->lockedg), "\n");
+    throw_("stoplockedm: woken without a runnable goroutine");
   }
-  // The last look (step 3 of the head comment). nmspinning's seq_cst decrement is the fence.
-  bool again = false;
-  if (sched.runqsize.load() != 0) again = true;
-  for (int64 i = 0; !again && i < allp.len; i++)
-    if (!mask_get(idlepMask, int32(i)) && !runqempty(allp.array[i])) again = true;
-  if (again) {
-    lock(&sched.lock);
-    p* idle = pidleget();
-    unlock(&sched.lock);
-    if (idle != nullptr) {
-      acquirep(idle);
-      if (wasSpinning) becomeSpinning(mp);
-      goto top;
-    }
-  }
-  if (sched.exiting.load()) stopforexit();
-  if (pollsleep(timeSleepUntil())) {
-    if (sched.exiting.load()) stopforexit();
-    lock(&sched.lock);
-    p* idle = pidleget();
-    unlock(&sched.lock);
-    if (idle != nullptr) {
-      acquirep(idle);
-      becomeSpinning(mp);  // so that it looks at the timers of every P
-      goto top;
-    }
-  }
+}
+
+// Hands this M's P to the M that gp is locked to, which runs it; then sleeps.
+void startlockedm(g* gp) {
+  m* mp = gp->lockedm;
+  if (mp == getg()->m) throw_("startlockedm: locked to me");
+  if (mp->nextp != nullptr) throw_("startlockedm: the M has a P");
+  p* pp = releasep();
+  mp->nextp = pp;
+  incidlelocked(-1);
+  notewakeup(&mp->park);
   stopm();
-  goto top;
 }
 
-// ---- the end of run()
-
-static atomic<uint32> m0stopped;
-
-void stopforexit() {
+// Ends this M's thread: its goroutine ended while it was locked to it, and may have changed the thread in ways that
+// nobody else must meet. On g0. m0 only goes to sleep: run() has to return on it.
+void mexit() {
   m* mp = getg()->m;
-  // Acquire: what main did before exitrun stored `exiting` is before what m0 does after run(). Callers looked relaxed.
-  if (sched.exiting.load(__ATOMIC_ACQUIRE) == 0) throw_("stopforexit: run() is not over");
-  if (mp->spinning) {
-    mp->spinning = 0;
-    sched.nmspinning.add(-1);
-  }
-  if (mp->p != nullptr) releasep();
-  if (mp == &m0) {
-    m0stopped.store(1);
-    g0.sched.ret = 1;
-    gogo(&g0.sched);  // mstart returns into rt0_go
-  }
-  note never{};
-  for (;;) notesleep(&never);
-}
-
-static void freeze(g* gp) {
-  san_arrived(getg());
-  casgstatus(gp, Grunning, Gwaiting);
-  dropg(gp);
-  stopforexit();
-}
-
-void entry_slow() {
-  g* gp = getg();
-  if (gp == nullptr || gp == gp->m->g0 || gp == gp->m->gsignal || gp->m->locks != 0) return;
-  gp->waitreason = waitReasonStoppingTheWorld;
-  switch_to_g0(freeze);
-}
-
-// Main returned: every M stops at its next entry into the runtime, and m0 goes back to run()'s caller. On g0.
-void exitrun(g* gp) {
-  san_arrived(getg());
-  gp->waitreason = waitReasonStoppingTheWorld;
-  casgstatus(gp, Grunning, Gwaiting);
-  dropg(gp);
-  m* mp = getg()->m;
-  releasep();
-  sched.exiting.store(1);
-  notewakeup(&sched.pollnote);
-  notewakeup(&m0.park);
+  mp->lockedg = nullptr;
+  mp->lockedExt = 0;
+  if (mp->p != nullptr) handoffp(releasep());
+  lock(&sched.lock);
   if (mp != &m0) {
-    // run() can only return on m0. If a goroutine keeps m0 in user code, all that is left of run() is its value.
-    int64 deadline = nanotime() + exitGrace;
-    while (m0stopped.load() == 0) {
-      if (nanotime() > deadline) exitprocess(sched.exitcode);
-      usleep_(50);
+    m** at = &allm;
+    while (*at != mp) at = &(*at)->alllink;
+    __atomic_store_n(at, mp->alllink, __ATOMIC_RELEASE);
+    mp->freeWait.store(1, __ATOMIC_RELAXED);
+    mp->freelink = sched.freem;
+    sched.freem = mp;
+  }
+  sched.nmfreed++;
+  checkdead();
+  unlock(&sched.lock);
+  if (mp == &m0) {
+    for (;;) {
+      notesleep(&mp->park);
+      noteclear(&mp->park);
+      if (sched.exiting.load()) stopforexit();
     }
   }
-  stopforexit();
-}
-
-// On m0, before run() returns: goroutines that are in user code get a moment to arrive; what computes on after that is
-// left running.
-void awaitexit() {
-  int64 deadline = nanotime() + exitGrace;
-  for (bool running = true; running && nanotime() < deadline;) {
-    running = false;
-    for (int64 i = 0; i < allp.len; i++)
-      if (__atomic_load_n(&allp.array[i]->status, __ATOMIC_ACQUIRE) == Prunning) running = true;
-    if (running) usleep_(50);
-  }
+  mp->g0->sched.ret = 1;
+  gogo(&mp->g0->sched);  // mstart returns into mstart_thread
 }
 
 }  // namespace vitrine::rt

@@ -106,9 +106,22 @@ g* gfget(p* pp) {
   return gp;
 }
 
+// sched.gFree.lock held.
+static void globalput(g* gp) {
+  glist_push(gp->stack.lo != 0 ? &sched.gFree.stack : &sched.gFree.noStack, gp);
+  __atomic_store_n(&sched.gFree.n, sched.gFree.n + 1, __ATOMIC_RELAXED);
+}
+
+// pp null: this M has none.
 void gfput(p* pp, g* gp) {
   if (readgstatus(gp) != Gdead) throw_("gfput: the goroutine is not dead");
   if (gp->stackclass != stackclassof(defaultStack)) stackfree(gp);
+  if (pp == nullptr) {
+    lock(&sched.gFree.lock);
+    globalput(gp);
+    unlock(&sched.gFree.lock);
+    return;
+  }
   glist_push(&pp->gFree.list, gp);
   addfree(pp, 1);
   if (pp->gFree.n < 64) return;
@@ -116,8 +129,17 @@ void gfput(p* pp, g* gp) {
   while (pp->gFree.n >= 32) {
     g* old = glist_pop(&pp->gFree.list);
     addfree(pp, -1);
-    glist_push(old->stack.lo != 0 ? &sched.gFree.stack : &sched.gFree.noStack, old);
-    __atomic_store_n(&sched.gFree.n, sched.gFree.n + 1, __ATOMIC_RELAXED);
+    globalput(old);
+  }
+  unlock(&sched.gFree.lock);
+}
+
+// All of pp's dead g's to the global list: the P goes.
+void gfpurge(p* pp) {
+  lock(&sched.gFree.lock);
+  while (g* gp = glist_pop(&pp->gFree.list)) {
+    addfree(pp, -1);
+    globalput(gp);
   }
   unlock(&sched.gFree.lock);
 }
@@ -221,8 +243,12 @@ static void goexit0(g* gp) {
   checkcanary(gp);
   m* mp = getg()->m;
   casgstatus(gp, Grunning, Gdead);
+  bool locked = gp->lockedm != nullptr;
+  gp->lockedm = nullptr;
+  gp->noproc = 0;
+  gp->preemptoff = 0;
   gp->m = nullptr;
-  mp->curg = nullptr;
+  store_relaxed(mp->curg, nullptr);
   gp->goid = 0;
   gp->name[0] = 0;
   gp->startfn = nullptr;
@@ -233,6 +259,7 @@ static void goexit0(g* gp) {
   gp->startpc = 0;
   san_deadg(gp);
   gfput(mp->p, gp);
+  if (locked) mexit();
   schedule();
 }
 

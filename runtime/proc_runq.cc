@@ -62,22 +62,13 @@ void runqput(p* pp, g* gp, bool next) {
   }
 }
 
-// Unlike Go: a pair that readies each other through runnext, all in one time slice, is cut off here after maxInherit
-// switches and goes to the tail, since no sysmon preempts it; the ring gets its turn and schedtick advances, without
-// which the global queue would not be looked at either.
-constexpr uint32 maxInherit = 64;
-
 g* runqget(p* pp, bool* inheritTime) {
   g* next = pp->runnext.load(__ATOMIC_ACQUIRE);
   // A thief may take runnext between the load and the CAS; then it is gone for us too.
   if (next != nullptr && pp->runnext.cas(next, nullptr, __ATOMIC_ACQ_REL)) {
-    if (pp->ninherit++ < maxInherit) {
-      *inheritTime = true;
-      return next;
-    }
-    runqput(pp, next, false);
+    *inheritTime = true;
+    return next;
   }
-  pp->ninherit = 0;
   *inheritTime = false;
   for (;;) {
     uint32 h = pp->runqhead.load(__ATOMIC_ACQUIRE);

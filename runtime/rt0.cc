@@ -66,7 +66,7 @@ static void schedinit(int32 procs) {
   if (procs <= 0) {
     bool ok;
     procs = atoi32(gogetenv("GOMAXPROCS"), &ok);
-    if (!ok || procs <= 0) procs = ncpu;
+    if (!ok || procs <= 0) procs = defaultprocs();
   }
   if (procs > MaxGomaxprocs) procs = MaxGomaxprocs;
   if (procresize(procs) != nullptr) throw_("schedinit: unknown runnable goroutine during bootstrap");
@@ -74,8 +74,12 @@ static void schedinit(int32 procs) {
 
 // Goroutine 1. The user's main is its only callee, so an exception that escapes finds no handler here.
 static void main(void*) {
+  // Until the user's main begins this goroutine stays on m0, which is the thread that starts the others.
+  lockOSThread();
   if (getg()->m != &m0) throw_("runtime.main not on m0");
+  systemstack([](void*) { newm(sysmon, nullptr, -1); }, nullptr);
   mainStarted = true;
+  unlockOSThread();
   sched.exitcode = mainfn.fn(mainfn.arg);
   san_leave(getg()->m->g0);
   mcall(exitrun);

@@ -1,11 +1,23 @@
 // runtime.h: the functions that the runtime's files call of one another, bottom-up. A file may call what is declared
 // above its own section; the "upward calls" at the end are the exceptions, each with its reason.
 #pragma once
+#include <type_traits>
+
 #include "runtime2.h"
 
 #define VITRINE_NOINLINE __attribute__((noinline))
 
 namespace vitrine::rt {
+
+// For plain fields that another thread looks at, or asks through, without a lock.
+template <class T>
+inline T load_relaxed(const T& at) {
+  return __atomic_load_n(&at, __ATOMIC_RELAXED);
+}
+template <class T>
+inline void store_relaxed(T& at, std::type_identity_t<T> v) {
+  __atomic_store_n(&at, v, __ATOMIC_RELAXED);
+}
 
 // ---- print.cc: writes to fd 2 without allocation or locks; usable in signal handlers ------------------------------
 struct hex {
@@ -84,8 +96,13 @@ void rawfree(void* p);
 // To call first thing in every function that user code calls, with nothing locked: it may park. Stops this thread for
 // good once run() is returning; yields if sysmon asked for it; takes a P again if this goroutine lost its own.
 void entry_slow();
+constexpr uintptr stackPreempt = uintptr(-1314);  // in g.stackguard0: the next entry() has something to do
+constexpr uintptr stackGuard = 1024;              // g.stackguard0 otherwise: stack.lo and this much
 inline void entry() {
-  if (__builtin_expect(sched.exiting.load(__ATOMIC_RELAXED), 0)) entry_slow();
+  g* gp = getg();
+  if (__builtin_expect(gp != nullptr && load_relaxed(gp->stackguard0) == stackPreempt, 0) ||
+      __builtin_expect(sched.exiting.load(__ATOMIC_RELAXED) != 0, 0))
+    entry_slow();
 }
 // Pins: until releasem the current goroutine keeps its M and its P. Null, and nothing to release, on a thread that is
 // no M. Outside of a pin a goroutine may at any instruction lose its P to the preemption signal, so code on a
@@ -108,6 +125,12 @@ uint64 newproc(void (*fn)(void*), void* arg, uintptr startpc, uintptr callerpc, 
 sudog* acquireSudog();  // zeroed
 void releaseSudog(sudog* s);
 uint32 fastrandn(uint32 n);
+// The current goroutine makes a call that may block its thread: its P is free for others meanwhile. False, and nothing
+// to end: on a thread that is no M. The next entry() of the goroutine ends it as exitsyscall does.
+bool entersyscall();
+void exitsyscall();
+void lockOSThread();  // the runtime's own: the current goroutine stays on its M
+void unlockOSThread();
 int32 gcount();                     // goroutines that are neither dead nor the runtime's own
 g* foreignproxy(const char* what);  // the g that stands for this thread, which is no M; made at its first use
 uint64 callergoid();                // of the current goroutine, or of the thread's proxy; 0 before run()

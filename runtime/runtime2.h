@@ -36,7 +36,7 @@ struct gls;
 enum gstatus : uint32 {
   Gidle = 0,      // allocated, never initialised
   Grunnable = 1,  // on a run queue; not executing; the stack is not owned
-  Grunning = 2,   // executing user code; owns its stack; has an m (and, for now, a p)
+  Grunning = 2,   // executing user code; owns its stack; has an m, and a p unless it lost it (noproc)
   Gsyscall = 3,   // in a system call; owns its stack; has an m
   Gwaiting = 4,   // parked; recorded somewhere (a wait queue, a timer), so that it can be readied
   Gmoribund_unused = 5,
@@ -142,7 +142,7 @@ struct g {
   rt::g* schedlink;     // next on a run queue, free list or wait list
   char name[gnamelen];  // set_name; NUL-terminated; empty: none
   // The rest
-  uintptr stackguard0;  // stack.lo + margin, as in Go; nothing checks it yet
+  uintptr stackguard0;  // stack.lo + stackGuard, or stackPreempt: entry() has something to do
   uintptr stktopsp;     // sp at entry
   uintptr syscallsp, syscallpc, syscallbp;
   void* param;     // passed by the one that readies it (a sudog, or 0 for "closed")
@@ -275,6 +275,7 @@ struct sysmontick {
   uint32 syscalltick;
   int64 schedwhen;
   int64 syscallwhen;
+  int64 signalwhen;  // when its M was last sent a preemption signal, or is first due for one
 };
 
 struct p {
@@ -290,8 +291,6 @@ struct p {
   sudogcache_ sudogcache;
   uint8 preempt;
   uint8 pad0[3];
-  uint32 ninherit;  // goroutines run from runnext in a row; owner P only
-  uint32 seentick;  // schedtick when another P last looked whether this one gets on; atomic
   rt::sysmontick sysmontick;
   // Run queue. Owner puts at tail; owner and thieves take from head by CAS.
   alignas(64) atomic<uint32> runqhead;  // acquire/release: pairs in runqget, runqgrab, runqputslow
@@ -428,7 +427,7 @@ extern slice<g*> allgs;      // append-only: the slot is written, then len is re
 extern rt::mutex allglock;   // guards appends to allgs
 extern slice<gslab> gslabs;  // append-only, guarded by allglock
 extern m* allm;              // all Ms, by alllink; append-only
-extern slice<p*> allp;       // fixed after schedinit until procresize while running exists
+extern slice<p*> allp;       // never moves; a P is there before len says so; len changes with the world stopped
 extern int32 gomaxprocs;
 extern int32 ncpu;
 extern pollDesc* allpolldescs;        // every pollDesc ever made, by alllink; append-only

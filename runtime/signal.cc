@@ -1,10 +1,18 @@
-// signal.cc: SIGSEGV and SIGBUS, to tell a stack overflow from any other fault. Every M has a signal stack (its
-// gsignal), because the overflowed one has no room. Other handlers of the program are chained to.
+// signal.cc: SIGSEGV and SIGBUS, to tell a stack overflow from any other fault, and SIGURG, which takes the P of a
+// goroutine that computes (proc_syscall.cc). Every M has a signal stack (its gsignal), because the overflowed one has
+// no room. Other handlers of the program are chained to.
 //
-// No goroutine is ever switched in a handler: it looks at the fault, prints, and lets the default action kill the
-// process with the faulting frame intact for the core.
+// No goroutine is ever switched in a handler. A fault is looked at, reported, and left to the default action, which
+// kills the process with the faulting frame intact for the core.
+//
+// A child that fork() made has one thread and a scheduler without its Ms: it may exec, and nothing else of the runtime.
+// sched.exiting says so at the next entry().
+#include <pthread.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
+#include <cerrno>
 #include <csignal>
 #include <cstring>
 
@@ -12,7 +20,8 @@
 
 namespace vitrine::rt {
 
-static struct sigaction oldsegv, oldbus;
+static struct sigaction oldsegv, oldbus, oldurg;
+uint64 initialsigmask;
 constexpr uint64 gsignalBytes = 64 << 10;
 
 // A frame name that explains itself in a backtrace of the core.
@@ -56,7 +65,36 @@ static void sigfault(int sig, siginfo_t* info, void* context) {
   chain(sig, info, context, sig == SIGSEGV ? oldsegv : oldbus);
 }
 
+// Ours if we asked this M; a socket's urgent data or another sender's signal goes to the program's handler.
+static void sigurg(int sig, siginfo_t* info, void* context) {
+  int saved = errno;
+  g* gp = getg();
+  bool ours =
+      gp != nullptr && info->si_code == SI_TKILL && info->si_pid == getpid() && gp->m->signalPending.xchg(0) != 0;
+  if (ours) {
+    vitrine_tls_g = gp->m->gsignal;
+    sigpreempted(gp);
+    vitrine_tls_g = gp;
+  } else if (oldurg.sa_handler != SIG_DFL && oldurg.sa_handler != SIG_IGN) {
+    chain(sig, info, context, oldurg);
+  }
+  errno = saved;
+}
+
+void signalM(m* mp) { syscall(SYS_tgkill, getpid(), pid_t(mp->procid), SIGURG); }
+
+static void infork() { sched.exiting.store(forkedchild); }
+
+void badfork() {
+  print("fatal error: the child of a fork() calls the runtime: its scheduler has no threads; it can only exec\n");
+  _exit(2);
+}
+
 void initsig() {
+  sigset_t mask;
+  pthread_sigmask(SIG_SETMASK, nullptr, &mask);
+  memcpy(&initialsigmask, &mask, sizeof initialsigmask);
+  pthread_atfork(nullptr, nullptr, infork);
   struct sigaction sa;
   memset(&sa, 0, sizeof sa);
   sa.sa_sigaction = sigfault;
@@ -64,6 +102,9 @@ void initsig() {
   sigemptyset(&sa.sa_mask);
   sigaction(SIGSEGV, &sa, &oldsegv);
   sigaction(SIGBUS, &sa, &oldbus);
+  sa.sa_sigaction = sigurg;
+  sa.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART;
+  sigaction(SIGURG, &sa, &oldurg);
 }
 
 void minitsignals(m* mp) {
@@ -90,6 +131,14 @@ void minitsignals(m* mp) {
     memcpy(&set, &mp->sigmask, sizeof mp->sigmask);
     pthread_sigmask(SIG_SETMASK, &set, nullptr);
   }
+}
+
+// The thread ends: its signal stack stays with the M.
+void unminitsignals(m* mp) {
+  stack_t ss;
+  if (sigaltstack(nullptr, &ss) != 0 || uintptr(ss.ss_sp) != mp->gsignal->stack.lo) return;
+  ss.ss_flags = SS_DISABLE;
+  sigaltstack(&ss, nullptr);
 }
 
 }  // namespace vitrine::rt

@@ -35,11 +35,7 @@ void yield() {
   if (curgoroutine() != nullptr) gosched();
 }
 
-void checkpoint() {
-  entry();
-  g* gp = curgoroutine();
-  if (gp != nullptr && gp->preempt != 0) gosched();
-}
+void checkpoint() { entry(); }
 
 uint64 goid() {
   g* gp = curgoroutine();
@@ -53,8 +49,6 @@ void setname(const char* name, uint64 namelen) {
   __builtin_memset(gp->name, 0, sizeof gp->name);
   if (n > 0) __builtin_memcpy(gp->name, name, n);
 }
-
-int32 procs(int32) { return gomaxprocs; }
 
 uint64 numgoroutine() { return uint64(gcount()); }
 

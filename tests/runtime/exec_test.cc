@@ -128,7 +128,7 @@ TEST(Procs, GomaxprocsIsHonoured) {
 }
 
 TEST(Procs, OptionComesBeforeTheEnvironment) {
-  EXPECT_EQ(runcase({"procsoption"}, {"GOMAXPROCS=1"}).out, "gomaxprocs 3 3\n");
+  EXPECT_EQ(runcase({"procsoption"}, {"GOMAXPROCS=1"}).out, "gomaxprocs 3 3 9\n");
 }
 
 TEST(Procs, WhatAComputingGoroutineQueuedRunsElsewhere) {

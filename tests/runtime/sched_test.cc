@@ -173,19 +173,6 @@ TEST_F(Runq, RunnextKicksTheFormerOneToTheTail) {
   EXPECT_EQ(rt::runqget(&q.pp, &inherit), &q.gs[0]);
 }
 
-TEST_F(Runq, RunnextDoesNotStarveTheRing) {
-  queue q(3);
-  rt::runqput(&q.pp, &q.gs[2], false);
-  bool inherit = true;
-  int switches = 0;
-  for (rt::g* got = nullptr; got != &q.gs[2] && switches < 1000; switches++) {
-    rt::runqput(&q.pp, &q.gs[switches % 2], true);
-    got = rt::runqget(&q.pp, &inherit);
-  }
-  EXPECT_LE(switches, 65);
-  EXPECT_FALSE(inherit) << "a new time slice, so that schedtick advances";
-}
-
 TEST_F(Runq, StealTakesHalfAndLeavesRunnext) {
   queue victim(9), thief(0);
   for (int i = 0; i < 8; i++) rt::runqput(&victim.pp, &victim.gs[i], false);

@@ -51,7 +51,8 @@ inline void yield() {
   rt::keepframe();
 }
 
-// For loops that call nothing of this library: yields if the scheduler has asked this goroutine to.
+// For loops that call nothing of this library: yields if this goroutine has run for 10 ms and others wait. Without it
+// such a loop goes on beside the others, as one thread more than gomaxprocs().
 inline void checkpoint() {
   rt::checkpoint();
   rt::keepframe();
@@ -64,8 +65,8 @@ inline std::uint64_t goid() { return rt::goid(); }
 // thread that is no goroutine.
 inline void set_name(std::string_view name) { rt::setname(name.data(), name.size()); }
 
-// How many goroutines may run at once; 0 before run(). n is accepted for the resizing scheduler to come and changes
-// nothing yet: choose with options.procs or $GOMAXPROCS.
+// How many goroutines may run at once, before this call; 0 before run(). n > 0 changes it, at most to 128: that stops
+// all goroutines for a moment.
 inline int gomaxprocs(int n = 0) { return rt::procs(n); }
 
 // Goroutines that exist now, the main one included.

@@ -3,6 +3,8 @@
 #include "chan.h"
 #include "go.h"
 #include "run.h"
+#include "runtime.h"
 #include "sync.h"
 #include "task.h"
+#include "thread.h"
 #include "time.h"

@@ -56,7 +56,8 @@ int procs() {
 
 int procsoption() {
   return run({.procs = 3}, [] {
-    std::printf("gomaxprocs %d %d\n", vitrine::gomaxprocs(), vitrine::gomaxprocs(9));
+    int asked = vitrine::gomaxprocs(), before = vitrine::gomaxprocs(9), now = vitrine::gomaxprocs();
+    std::printf("gomaxprocs %d %d %d\n", asked, before, now);
     return 0;
   });
 }

@@ -27,8 +27,20 @@ uint64 goid();
 void setname(const char* name, uint64 namelen);
 int32 procs(int32 n);
 uint64 numgoroutine();
+bool entersyscall();  // proc_syscall.cc; false: nothing to end
+void exitsyscall();
+void LockOSThread();  // proc_lock.cc
+void UnlockOSThread();
+void disablepreempt();
+void enablepreempt();
 void taskwait(taskState* ts);
 void taskdone(taskState* ts);
+
+// ---- runtime1.cc, traceback.cc
+
+string version();
+int32 setMaxThreads(int32 n);
+void dumpstacks(int32 fd);
 
 // ---- time.cc
 
