@@ -50,17 +50,19 @@ static void onlargestack(void (*fn)(void*), void* arg) {
   _exit(2);
 }
 
+// What is wrong, the current goroutine, and the others if they are asked for.
+static void report(const char* what, int32 level) {
+  bool mine = dumpbegin(true, level);
+  print("fatal error: ", what, "\n");
+  if (!mine) return;
+  tracecurrent();
+  if (debug.traceback_all != 0) traceothers(user());
+  tracehint();
+}
+
 static void dothrow(void* what) {
-  if (dumpbegin(true)) {
-    print("fatal error: ", static_cast<const char*>(what), "\n");
-    if (debug.traceback_level == 1) debug.traceback_level = 2;  // the runtime's frames are what matters here
-    int32 others = debug.traceback_all;
-    tracecurrent();
-    if (others != 0) traceothers(user());
-    tracehint();
-  } else {
-    print("fatal error: ", static_cast<const char*>(what), "\n");
-  }
+  // The runtime's own frames are what matters here.
+  report(static_cast<const char*>(what), debug.traceback_level == 0 ? 0 : 2);
   finish(true);
 }
 
@@ -71,13 +73,7 @@ void throw_(const char* what) {
 }
 
 static void dofatal(void* what) {
-  bool mine = dumpbegin(true);
-  print("fatal error: ", static_cast<const char*>(what), "\n");
-  if (mine) {
-    tracecurrent();
-    if (debug.traceback_all != 0) traceothers(user());
-    tracehint();
-  }
+  report(static_cast<const char*>(what), 0);
   finish(false);
 }
 

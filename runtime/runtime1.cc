@@ -11,13 +11,18 @@
 //     crash      … and then abort()        2     yes   yes
 //   Any other word counts as 0, any other number as that level with all, as in Go.
 //
-// Both are read once, before the first goroutine exists; nothing here is locked or allocated.
+// Both are read once, before the first goroutine exists; nothing here is locked or allocated. Also here: the version
+// and the limit of threads, which a program asks for and sets (vitrine/runtime.h).
 #include <climits>
 #include <cstring>
 
+#include "include/vitrine/detail/rt.h"
 #include "proc.h"
 
 namespace vitrine::rt {
+
+extern const string buildVersion;
+const string buildVersion = {VITRINE_VERSION, sizeof VITRINE_VERSION - 1};
 
 debugvars debug = {
     .stackguard = 0,
@@ -101,6 +106,22 @@ void parsedebugvars() {
     s = *end == 0 ? end : end + 1;
   }
   if (const char* level = gogetenv("GOTRACEBACK"); level != nullptr) setTraceback(level);
+}
+
+string version() { return buildVersion; }
+
+int32 setMaxThreads(int32 n) {
+  entry();
+  lock(&sched.lock);
+  int32 old = sched.maxmcount;
+  int64 have = sched.mnext - sched.nmfreed;
+  sched.maxmcount = n;
+  unlock(&sched.lock);
+  if (have > n) {
+    print("runtime: program has ", have, " threads, more than the limit of ", n, " that it now sets\n");
+    fatal("thread exhaustion");
+  }
+  return old;
 }
 
 }  // namespace vitrine::rt

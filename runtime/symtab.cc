@@ -22,6 +22,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "linereader.h"
 #include "traceback.h"
 
 namespace vitrine::rt {
@@ -53,33 +54,6 @@ struct {
   char line[maxpath + 128];
   char exe[maxpath];
 } state;
-
-// A line of a file at a time; a line longer than the buffer is cut.
-struct lines {
-  int fd;
-  char buf[4096];
-  ssize_t n = 0, at = 0;
-
-  bool next(char* line, size_t max) {
-    size_t len = 0;
-    for (;;) {
-      if (at == n) {
-        at = 0;
-        n = read(fd, buf, sizeof buf);
-        if (n <= 0) {
-          n = 0;
-          line[len] = 0;
-          return len != 0;
-        }
-      }
-      char c = buf[at++];
-      if (c == '\n') break;
-      if (len + 1 < max) line[len++] = c;
-    }
-    line[len] = 0;
-    return true;
-  }
-};
 
 uint64 hexnumber(const char** s) {
   uint64 v = 0;
@@ -169,9 +143,7 @@ image* load(uintptr lo, uintptr hi, uint64 offset, const char* path) {
 image* imageof(uintptr pc) {
   for (int i = 0; i < state.used; i++)
     if (pc >= state.images[i].lo && pc < state.images[i].hi) return &state.images[i];
-  lines l;
-  l.fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
-  if (l.fd < 0) return nullptr;
+  linereader l("/proc/self/maps");
   image* im = nullptr;
   while (im == nullptr && l.next(state.line, sizeof state.line)) {
     // lo-hi perms offset major:minor inode    path
@@ -190,7 +162,6 @@ image* imageof(uintptr pc) {
     while (*s == ' ') s++;
     im = load(lo, hi, offset, s);
   }
-  close(l.fd);
   return im;
 }
 

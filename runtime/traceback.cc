@@ -31,6 +31,8 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "include/vitrine/detail/rt.h"
+
 extern "C" int vitrine_tracecontext(const vitrine::rt::gobuf* at, _Unwind_Trace_Fn fn, void* arg);
 
 namespace vitrine::rt {
@@ -39,7 +41,10 @@ atomic<uint32> panicking;  // kernel thread id of the thread that prints a dump;
 
 static printsink sink;  // guarded by panicking
 
-bool dumpbegin(bool maymalloc) {
+// What this dump shows: debug.traceback_level, or more for a broken runtime or a request. Guarded by panicking.
+static int32 level;
+
+bool dumpbegin(bool maymalloc, int32 atleast, int32 fd) {
   uint32 me = uint32(gettid_());
   // relaxed is enough for the comparison with our own id; the CAS acquires what the last dump released.
   for (int i = 0; !panicking.cas(0, me); i++) {
@@ -47,7 +52,8 @@ bool dumpbegin(bool maymalloc) {
     usleep_(1000);
   }
   symbegin(maymalloc);
-  sink.fd = 2;
+  level = debug.traceback_level > atleast ? debug.traceback_level : atleast;
+  sink.fd = fd;
   printto(&sink);
   return true;
 }
@@ -84,7 +90,7 @@ void goroutineheader(g* gp) {
     printname(gp->name);
     print(" ");
   }
-  if (debug.traceback_level >= 2) {
+  if (level >= 2) {
     print("gp=", (const void*)gp, " m=");
     if (m* mp = gp->m; mp != nullptr)
       print(mp->id, " ");
@@ -193,7 +199,7 @@ bool sawstart;  // the goroutine's start function was among the frames
 void printframe(const walk::frame& f, uintptr startpc) {
   symbol s = symof(f.pc, f.exact);
   if (s.entry != 0 && s.entry == startpc) sawstart = true;
-  if (debug.traceback_level < 2 && isruntime(s.name) && !(isentry(s.name) && !sawstart)) return;
+  if (level < 2 && isruntime(s.name) && !(isentry(s.name) && !sawstart)) return;
   print("\t");
   printpc(f.pc, s);
   print("\n");
@@ -251,7 +257,7 @@ void walksaved(g* gp, uint32 status) {
 
 // Level 0 prints nothing at all.
 void traceg(g* gp, const gobuf* from) {
-  if (debug.traceback_level == 0) return;
+  if (level == 0) return;
   print("\n");
   goroutineheader(gp);
   g* me = getg();
@@ -269,17 +275,20 @@ void traceg(g* gp, const gobuf* from) {
     uint32 status = readgstatus(gp);
     bool held = (status == Gwaiting || status == Grunnable || status == Gsyscall || status == Gpreempted) &&
                 castogscanstatus(gp, status);
+    const void* object = gp->waitobject;
+    bool begun = !fresh(gp) || level >= 2;
     if (held) {
-      if (gp->waitobject != nullptr) print("\twaiting on ", (const void*)gp->waitobject, "\n");
-      if (fresh(gp) && debug.traceback_level < 2) {
+      if (begun) walksaved(gp, status);
+      casfrom_Gscanstatus(gp, status | Gscan, status);
+      // Printed when it may run again: who reads our output may be this very goroutine.
+      if (object != nullptr) print("\twaiting on ", object, "\n");
+      if (begun) {
+        printframes(gp->startpc);
+      } else {
         print("\t");
         printpc(gp->startpc, symof(gp->startpc, true));
         print("\n");
-      } else {
-        walksaved(gp, status);
-        printframes(gp->startpc);
       }
-      casfrom_Gscanstatus(gp, status | Gscan, status);
     } else if (m* mp = gp->m; mp != nullptr) {
       print("\trunning on thread ", mp->procid, ": its stack is not read\n");
     } else {
@@ -290,7 +299,7 @@ void traceg(g* gp, const gobuf* from) {
 }
 
 void tracethread() {
-  if (debug.traceback_level == 0) return;
+  if (level == 0) return;
   print("\nthread ", gettid_(), " [running]:\n");
   beginwalk(0, ~uintptr(0), 0);
   _Unwind_Backtrace(onframe, nullptr);
@@ -298,7 +307,7 @@ void tracethread() {
 }
 
 void traceothers(g* but) {
-  if (debug.traceback_level == 0) return;
+  if (level == 0) return;
   int64 n = __atomic_load_n(&allgs.len, __ATOMIC_ACQUIRE);
   constexpr int64 most = 1000;
   int64 shown = 0, left = 0;
@@ -306,7 +315,7 @@ void traceothers(g* but) {
     g* gp = allgs.array[i];
     uint32 status = readgstatus(gp) & ~uint32(Gscan);
     if (gp == but || status == Gdead || status == Gidle) continue;
-    if (gp->issystem && !(gp->isforeign && status == Gwaiting) && debug.traceback_level < 2) continue;
+    if (gp->issystem && !(gp->isforeign && status == Gwaiting) && level < 2) continue;
     if (shown == most) {
       left++;
       continue;
@@ -318,8 +327,28 @@ void traceothers(g* but) {
 }
 
 void tracehint() {
-  if (debug.traceback_level == 0 || programpath()[0] == 0) return;
+  if (level == 0 || programpath()[0] == 0) return;
   print("\nSource lines: addr2line -Cfpie ", programpath(), " 0x...   (the numbers after \"program+\")\n");
+}
+
+static void dodump(void* fd) {
+  if (!dumpbegin(true, 1, *static_cast<int32*>(fd))) return;
+  g* gp = getg() == nullptr ? nullptr : getg()->m->curg;
+  if (gp != nullptr)
+    traceg(gp, nullptr);
+  else
+    tracethread();
+  traceothers(gp);
+  tracehint();
+  dumpend();
+}
+
+void dumpstacks(int32 fd) {
+  entry();
+  if (getg() == nullptr) return dodump(&fd);
+  m* mp = acquirem();
+  systemstack(dodump, &fd);
+  releasem(mp);
 }
 
 // The listing of a deadlock.

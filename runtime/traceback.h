@@ -21,8 +21,9 @@ const char* programpath();
 // ---- traceback.cc
 
 // Becomes the one thread that prints a dump. False: it already is (a fault while it prints), or another thread has
-// been at it for too long. A thread that is about to end the process never calls dumpend.
-bool dumpbegin(bool maymalloc);
+// been at it for ten seconds. A thread that is about to end the process never calls dumpend. atleast: a traceback level
+// that goes before a lower one of GOTRACEBACK.
+bool dumpbegin(bool maymalloc, int32 atleast = 0, int32 fd = 2);
 void dumpend();
 
 // Between the two: the header of a goroutine and its frames.
