@@ -115,7 +115,7 @@ VITRINE_NOINLINE static void load_thread_state(g* gp) {
 void dropg(g* gp) {
   m* mp = getg()->m;
   save_thread_state(gp);
-  gp->noproc = 0;
+  store_relaxed(gp->noproc, 0);
   gp->m = nullptr;
   store_relaxed(mp->curg, nullptr);
 }

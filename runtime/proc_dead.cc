@@ -44,7 +44,7 @@ bool checkdead() {
     throw_("checkdead: inconsistent counts");
   }
   if (!mainStarted || sched.runqsize.load() != 0) return true;
-  for (int64 i = 0; i < allp.len; i++)
+  for (int64 i = 0; i < nallp(); i++)
     if (!runqempty(allp.array[i]) || allp.array[i]->timers.len.load() != 0) return true;
   // Counted before nforeignparked is read: a thread that parks has readied others first, so one that is not parked is
   // seen by one of the two.

@@ -65,7 +65,7 @@ void awaitexit() {
   int64 deadline = nanotime() + exitGrace;
   for (bool running = true; running && nanotime() < deadline;) {
     running = false;
-    for (int64 i = 0; i < allp.len; i++)
+    for (int64 i = 0; i < nallp(); i++)
       if (__atomic_load_n(&allp.array[i]->status, __ATOMIC_ACQUIRE) == Prunning) running = true;
     if (running) usleep_(50);
   }

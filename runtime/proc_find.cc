@@ -114,7 +114,7 @@ static g* stealWork(p* pp, int64* now, bool* ranTimer) {
   constexpr int tries = 4;
   for (int i = 0; i < tries; i++) {
     bool last = i == tries - 1;
-    uint32 n = uint32(allp.len);
+    uint32 n = uint32(nallp());
     uint32 start = fastrandn(n);
     for (uint32 k = 0; k < n; k++) {
       uint32 id = (start + k) % n;
@@ -223,7 +223,7 @@ top:
     if (g* gp = takefirst(&l)) return gp;
   }
   // Steal, but let at most half of the busy Ps' number spin: more only burn.
-  if (mp->spinning || 2 * sched.nmspinning.load() < gomaxprocs - sched.npidle.load()) {
+  if (mp->spinning || 2 * sched.nmspinning.load() < load_relaxed(gomaxprocs) - sched.npidle.load()) {
     if (!mp->spinning) becomeSpinning(mp);
     bool ranTimer = false;
     if (g* gp = stealWork(pp, &now, &ranTimer)) return gp;
@@ -257,7 +257,7 @@ top:
   // The last look (step 3 of the head comment). nmspinning's seq_cst decrement is the fence.
   bool again = false;
   if (sched.runqsize.load() != 0) again = true;
-  for (int64 i = 0; !again && i < allp.len; i++)
+  for (int64 i = 0; !again && i < nallp(); i++)
     if (!mask_get(idlepMask, int32(i)) && !runqempty(allp.array[i])) again = true;
   if (again && acquireidlep()) {
     if (wasSpinning) becomeSpinning(mp);

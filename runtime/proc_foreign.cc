@@ -84,7 +84,7 @@ static g* newproxy() {
 
 g* foreignproxy(const char* what) {
   if (proxy != nullptr) return proxy;
-  if (gomaxprocs == 0) {
+  if (load_relaxed(gomaxprocs) == 0) {
     print("fatal error: ", what, " would block before vitrine::run(): nothing could ever end the wait\n");
     _exit(2);
   }
@@ -93,7 +93,7 @@ g* foreignproxy(const char* what) {
 
 uint64 callergoid() {
   if (g* gp = getg(); gp != nullptr) return gp->goid;
-  if (proxy == nullptr && gomaxprocs == 0) return 0;
+  if (proxy == nullptr && load_relaxed(gomaxprocs) == 0) return 0;
   return foreignproxy("")->goid;
 }
 

@@ -30,7 +30,7 @@ void mask_clear(atomic<uint32>* mask, int32 id) {
 void wirep(p* pp) {
   m* mp = getg()->m;
   if (mp->p != nullptr) throw_("wirep: this M already has a P");
-  if (pp->m != nullptr || pp->status != Pidle) {
+  if (pp->m != nullptr || load_relaxed(pp->status) != Pidle) {
     print("runtime: wirep: p ", pp->id, " status ", pp->status, " m ", (const void*)pp->m, "\n");
     throw_("wirep: the P is not idle");
   }
@@ -45,7 +45,7 @@ p* releasep() {
   m* mp = getg()->m;
   p* pp = mp->p;
   if (pp == nullptr) throw_("releasep: this M has no P");
-  if (pp->m != mp || pp->status != Prunning) throw_("releasep: the P is not ours");
+  if (pp->m != mp || load_relaxed(pp->status) != Prunning) throw_("releasep: the P is not ours");
   mp->oldp = pp;
   mp->p = nullptr;
   store_relaxed(pp->m, nullptr);
@@ -309,7 +309,8 @@ void handoffp(p* pp) {
     return;
   }
   // The last P that was not idle, and nobody polls: then this M should.
-  bool nobodypolls = sched.npidle.load() == gomaxprocs - 1 && sched.lastpoll.load() != 0 && netpollinited();
+  bool nobodypolls =
+      sched.npidle.load() == load_relaxed(gomaxprocs) - 1 && sched.lastpoll.load() != 0 && netpollinited();
   if (sched.runqsize.load() != 0 || nobodypolls) {
     unlock(&sched.lock);
     return startm(pp, false);

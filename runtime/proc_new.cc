@@ -218,7 +218,7 @@ static g* newproc1(const newprocargs& a, p* pp) {
 uint64 newproc(void (*fn)(void*), void* arg, uintptr startpc, uintptr callerpc, const char* name, uint64 namelen,
                uint64 stacksize) {
   newprocargs a{fn, arg, startpc, callerpc, name, namelen, stacksize == 0 ? defaultStack : stacksize};
-  if (gomaxprocs == 0) fatal("go() before vitrine::run()");
+  if (load_relaxed(gomaxprocs) == 0) fatal("go() before vitrine::run()");
   entry();
   m* mp = acquirem();
   p* pp = pinnedp(mp);
@@ -245,7 +245,7 @@ static void goexit0(g* gp) {
   casgstatus(gp, Grunning, Gdead);
   bool locked = gp->lockedm != nullptr;
   gp->lockedm = nullptr;
-  gp->noproc = 0;
+  store_relaxed(gp->noproc, 0);
   gp->preemptoff = 0;
   gp->m = nullptr;
   store_relaxed(mp->curg, nullptr);
@@ -276,7 +276,7 @@ void gostarted() { san_arrived(getg()); }
 int32 gcount() {
   int64 n = __atomic_load_n(&allgs.len, __ATOMIC_ACQUIRE) - __atomic_load_n(&sched.gFree.n, __ATOMIC_RELAXED) -
             sched.ngsys.load(__ATOMIC_RELAXED);
-  for (int64 i = 0; i < allp.len; i++) n -= __atomic_load_n(&allp.array[i]->gFree.n, __ATOMIC_RELAXED);
+  for (int64 i = 0; i < nallp(); i++) n -= __atomic_load_n(&allp.array[i]->gFree.n, __ATOMIC_RELAXED);
   return n < 1 ? 1 : int32(n);
 }
 

@@ -141,7 +141,7 @@ static g* globrunqpop() {
 g* globrunqget(p* pp, int32 max) {
   int32 size = sched.runqsize.load(__ATOMIC_RELAXED);
   if (size == 0) return nullptr;
-  int32 n = size / gomaxprocs + 1;
+  int32 n = size / load_relaxed(gomaxprocs) + 1;
   if (n > size) n = size;
   if (max > 0 && n > max) n = max;
   if (n > int32(runqsize_ / 2)) n = runqsize_ / 2;

@@ -144,7 +144,7 @@ void exitsyscall() {
 static void regainp(g* gp) {
   m* mp = acquirem();
   if (takeback(mp)) {
-    gp->noproc = 0;
+    store_relaxed(gp->noproc, 0);
     resetguard(gp);
     releasem(mp);
   } else {
@@ -171,7 +171,7 @@ void entry_slow() {
   if (readgstatus(gp) == Gsyscall) exitsyscall();
   if (exiting != 0) freezeforexit(gp);
   if (gp->noproc != 0) regainp(gp);
-  if (gp->preempt != 0 && gp->preemptoff == 0)
+  if (load_relaxed(gp->preempt) != 0 && gp->preemptoff == 0)
     gopreempt();
   else
     store_relaxed(gp->stackguard0, gp->stack.lo + stackGuard);
@@ -199,7 +199,7 @@ void preemptsignal(p* pp) {
 }
 
 void preemptall(bool bysignal) {
-  for (int64 i = 0; i < allp.len; i++) {
+  for (int64 i = 0; i < nallp(); i++) {
     p* pp = allp.array[i];
     if (load_relaxed(pp->status) != Prunning) continue;
     preemptone(pp);
@@ -211,10 +211,10 @@ void preemptall(bool bysignal) {
 void sigpreempted(g* gp) {
   m* mp = gp->m;
   if (gp == mp->g0 || gp == mp->gsignal || mp->curg != gp) return;
-  if (mp->locks != 0 || gp->preemptoff != 0 || gp->preempt == 0) return;
+  if (mp->locks != 0 || gp->preemptoff != 0 || load_relaxed(gp->preempt) == 0) return;
   p* pp = mp->p;
   if (pp == nullptr || readgstatus(gp) != Grunning) return;
-  gp->noproc = 1;
+  store_relaxed(gp->noproc, 1);
   mp->oldp = pp;
   mp->p = nullptr;
   mp->npreempt++;

@@ -36,7 +36,7 @@ void gcstopm() {
 
 // sched.lock held.
 static void stopsyscalls() {
-  for (int64 i = 0; i < allp.len; i++) {
+  for (int64 i = 0; i < nallp(); i++) {
     p* pp = allp.array[i];
     uint32 syscall = Psyscall;
     if (__atomic_compare_exchange_n(&pp->status, &syscall, uint32(Pgcstop), false, __ATOMIC_SEQ_CST,
@@ -81,8 +81,8 @@ static void stopTheWorldWithSema(void*) {
     }
   }
   if (sched.stopwait != 0) throw_("stopTheWorld: not stopped");
-  for (int64 i = 0; i < allp.len; i++)
-    if (allp.array[i]->status != Pgcstop) throw_("stopTheWorld: a P is not stopped");
+  for (int64 i = 0; i < nallp(); i++)
+    if (load_relaxed(allp.array[i]->status) != Pgcstop) throw_("stopTheWorld: a P is not stopped");
 }
 
 static int32 newprocs;
@@ -104,7 +104,7 @@ static void startTheWorldWithSema(void*) {
     withwork = pp->link;
     pp->link = nullptr;
     if (m* mp = pp->m; mp != nullptr) {
-      pp->m = nullptr;
+      store_relaxed(pp->m, nullptr);
       if (mp->nextp != nullptr) throw_("startTheWorld: the M has a P");
       mp->nextp = pp;
       notewakeup(&mp->park);
@@ -202,11 +202,11 @@ p* procresize(int32 nprocs) {
     store_relaxed(mp->p->status, Prunning);
   } else {
     if (mp->p != nullptr) {
-      mp->p->m = nullptr;
+      store_relaxed(mp->p->m, nullptr);
       mp->p = nullptr;
     }
     p* first = allp.array[0];
-    first->m = nullptr;
+    store_relaxed(first->m, nullptr);
     store_relaxed(first->status, Pidle);
     acquirep(first);
   }
@@ -225,7 +225,7 @@ p* procresize(int32 nprocs) {
       pidleput(pp);
     } else {
       mask_set(timerpMask, i);
-      pp->m = midleget();
+      store_relaxed(pp->m, midleget());
       pp->link = withwork;
       withwork = pp;
     }
@@ -254,7 +254,7 @@ static void procsentry(void* arg) {
 int32 procs(int32 n) {
   entry();
   if (n > MaxGomaxprocs) n = MaxGomaxprocs;
-  if (n <= 0 || n == gomaxprocs || gomaxprocs == 0) return gomaxprocs;
+  if (n <= 0 || n == load_relaxed(gomaxprocs) || load_relaxed(gomaxprocs) == 0) return load_relaxed(gomaxprocs);
   if (getg() == nullptr) {
     // A thread that is no goroutine has no P to keep: one does it for it.
     auto* c = static_cast<procscall*>(rawalloc(sizeof(procscall)));

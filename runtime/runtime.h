@@ -19,6 +19,9 @@ inline void store_relaxed(T& at, std::type_identity_t<T> v) {
   __atomic_store_n(&at, v, __ATOMIC_RELAXED);
 }
 
+// How many Ps there are: allp.array[0 … nallp()). Pairs with the release store in procresize.
+inline int64 nallp() { return __atomic_load_n(&allp.len, __ATOMIC_ACQUIRE); }
+
 // ---- print.cc: writes to fd 2 without allocation or locks; usable in signal handlers ------------------------------
 struct hex {
   uint64 v;

@@ -63,7 +63,7 @@ static bool takeorwait(syncMutex* mu, bool woken) {
 }
 
 static bool spinlock(syncMutex* mu) {
-  if (ncpu < 2 || gomaxprocs < 2) return false;
+  if (ncpu < 2 || load_relaxed(gomaxprocs) < 2) return false;
   for (int i = 0; i < 4; i++) {
     procyield(30);
     if ((mu->state.load(__ATOMIC_RELAXED) & mutexLocked) == 0 && mutextrylock(mu)) return true;

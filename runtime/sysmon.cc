@@ -31,7 +31,7 @@ static bool needed(p* pp, int64 now) {
 // Looks at every P; returns how many it took from system calls.
 static uint32 retake(int64 now) {
   uint32 n = 0;
-  for (int64 i = 0; i < __atomic_load_n(&allp.len, __ATOMIC_ACQUIRE); i++) {
+  for (int64 i = 0; i < nallp(); i++) {
     p* pp = allp.array[i];
     sysmontick* pd = &pp->sysmontick;
     uint32 status = __atomic_load_n(&pp->status, __ATOMIC_ACQUIRE);
@@ -80,7 +80,7 @@ void wakesysmon() {
   notewakeup(&sched.sysmonnote);
 }
 
-static bool nothingtowatch() { return sched.gcwaiting.load() != 0 || sched.npidle.load() == gomaxprocs; }
+static bool nothingtowatch() { return sched.gcwaiting.load() != 0 || sched.npidle.load() == load_relaxed(gomaxprocs); }
 
 static void deepsleep() {
   lock(&sched.lock);

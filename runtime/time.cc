@@ -144,7 +144,7 @@ int64 checkTimers(p* pp, int64 now, int64* pollUntil, bool* ran) {
 
 int64 timeSleepUntil() {
   int64 first = 0;
-  for (int64 i = 0; i < allp.len; i++) {
+  for (int64 i = 0; i < nallp(); i++) {
     int64 when = allp.array[i]->timers.minWhen.load();
     if (when != 0 && (first == 0 || when < first)) first = when;
   }

@@ -59,11 +59,11 @@ TEST_F(Preempt, GoroutineThatComputesLosesItsP) {
   int without = 0;
   EXPECT_TRUE(eventually([&] {
     without = 0;
-    for (auto& gp : h.gs) without += __atomic_load_n(&gp.load()->noproc, __ATOMIC_RELAXED);
+    for (auto& gp : h.gs) without += rt::load_relaxed(gp.load()->noproc);
     return without != 0;
   }));
   h.end();
-  for (auto& gp : h.gs) EXPECT_EQ(gp.load()->noproc, 0);
+  for (auto& gp : h.gs) EXPECT_EQ(rt::load_relaxed(gp.load()->noproc), 0);
 }
 
 TEST_F(Preempt, WithoutAPEverythingStillWorks) {
@@ -166,12 +166,12 @@ TEST_F(Preempt, RequestDuringAPinIsPutOff) {
   rt::store_relaxed(gp->stackguard0, rt::stackPreempt);
   rt::entry();
   EXPECT_EQ(rt::getg()->m, mp);
-  EXPECT_EQ(gp->preempt, 1);
-  EXPECT_NE(gp->stackguard0, rt::stackPreempt) << "seen, and put off";
+  EXPECT_EQ(rt::load_relaxed(gp->preempt), 1);
+  EXPECT_NE(rt::load_relaxed(gp->stackguard0), rt::stackPreempt) << "seen, and put off";
   rt::releasem(mp);
-  EXPECT_EQ(gp->stackguard0, rt::stackPreempt) << "releasem brings it back";
+  EXPECT_EQ(rt::load_relaxed(gp->stackguard0), rt::stackPreempt) << "releasem brings it back";
   rt::entry();
-  EXPECT_EQ(gp->preempt, 0);
+  EXPECT_EQ(rt::load_relaxed(gp->preempt), 0);
 }
 
 TEST_F(Preempt, SignalDoesNotInterruptARead) {
