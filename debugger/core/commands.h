@@ -45,6 +45,7 @@ std::span<const CommandSpec> stacks_commands();
 std::span<const CommandSpec> object_commands();
 std::span<const CommandSpec> graph_commands();
 std::span<const CommandSpec> vitrine_commands();
+std::span<const CommandSpec> sched_commands();
 
 // For command functions: says an error with its address and returns Outcome::error.
 Outcome fail(Sink& sink, const Error& error);

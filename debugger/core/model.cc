@@ -144,7 +144,7 @@ void Model::decode(const std::byte* bytes, std::uint64_t addr) {
   g.status = static_cast<std::uint32_t>(raw) & ~layout_.scan_bit();
   if (raw & layout_.scan_bit()) g.flags |= Goroutine::scan;
   if (g.status == dead_status_ || g.status == idle_status_ || g.status == extra_status_) {
-    ++dead_;
+    dead_.push_back(addr);
     return;
   }
   g.goid = layout_.take(bytes, F::g_goid);
@@ -174,6 +174,9 @@ void Model::decode(const std::byte* bytes, std::uint64_t addr) {
     g.flags |= Goroutine::system;
     ++system_;
   }
+  if (layout_.take(bytes, F::g_isforeign)) g.flags |= Goroutine::foreign;
+  if (layout_.take(bytes, F::g_noproc)) g.flags |= Goroutine::noproc;
+  if (layout_.take(bytes, F::g_lockedm)) g.flags |= Goroutine::locked;
   bool saved = !running(g) && !in_syscall(g);
   if (saved && g.stack_size && !g.is(Goroutine::bad_stack) && (g.sp < g.stack_lo || g.sp > g.stack_hi())) {
     g.flags |= Goroutine::bad_sp;

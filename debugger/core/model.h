@@ -33,9 +33,20 @@ struct Goroutine {
   std::uint32_t status = 0;       // without the scan bit
   std::uint32_t machine = kNone;  // index of its M while it runs
   std::uint8_t wait_reason = 0;
-  std::uint8_t flags = 0;
-  enum : std::uint8_t { unreadable = 1, system = 2, scan = 4, bad_stack = 8, bad_m = 16, bad_sp = 32, current = 64 };
-  bool is(std::uint8_t flag) const { return flags & flag; }
+  std::uint16_t flags = 0;
+  enum : std::uint16_t {
+    unreadable = 1,
+    system = 2,
+    scan = 4,
+    bad_stack = 8,
+    bad_m = 16,
+    bad_sp = 32,
+    current = 64,
+    foreign = 128,  // stands for a thread that is no M
+    noproc = 256,   // runs on although its P was taken
+    locked = 512,   // to its M
+  };
+  bool is(std::uint16_t flag) const { return flags & flag; }
   std::uint64_t stack_hi() const { return stack_lo + stack_size; }
 };
 static_assert(sizeof(Goroutine) <= 96, "a million of these must stay under 100 MB");
@@ -72,7 +83,8 @@ class Model {
   const std::vector<Machine>& machines() const { return machines_; }
   const std::vector<Processor>& processors() const { return processors_; }
   const std::vector<std::string>& warnings() const { return warnings_; }
-  std::size_t dead() const { return dead_; }
+  std::size_t dead() const { return dead_.size(); }
+  const std::vector<std::uint64_t>& dead_addresses() const { return dead_; }
   std::size_t system_count() const { return system_; }
   Layout& layout() const { return layout_; }
 
@@ -87,10 +99,13 @@ class Model {
   std::string_view wait_text(const Goroutine& g);             // "" when it does not wait
   std::optional<std::int64_t> age(const Goroutine& g) const;  // ns
   bool age_at_least() const { return age_at_least_; }
+  std::int64_t now() const { return now_; }  // ns; live: the clock; a core: the runtime's last look at it; 0: unknown
   std::string name(const Goroutine& g) const;
   std::optional<std::uint64_t> waiting_on(const Goroutine& g) const;  // nullopt: unknown or nothing
   std::optional<std::uint64_t> parent(const Goroutine& g) const;
-  std::string guard(const Goroutine& g) const;  // "" unknown
+  std::optional<std::uint64_t> locked_to(const Goroutine& g) const;   // the address of its M
+  std::optional<std::int64_t> foreign_tid(const Goroutine& g) const;  // of a foreign one: its thread
+  std::string guard(const Goroutine& g) const;                        // "" unknown
   const Machine* machine(const Goroutine& g) const;
   const Processor* processor(const Machine& m) const;
   const Thread* thread(const Goroutine& g) const;
@@ -121,7 +136,8 @@ class Model {
   std::unordered_map<std::uint32_t, std::string> number_texts_;
   std::optional<std::uint32_t> waiting_status_, running_status_, syscall_status_, dead_status_, idle_status_,
       extra_status_;
-  std::size_t dead_ = 0, system_ = 0;
+  std::vector<std::uint64_t> dead_;
+  std::size_t system_ = 0;
   std::uint32_t current_ = kNone;
   std::int64_t now_ = 0;
   bool age_at_least_ = false;

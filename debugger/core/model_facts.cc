@@ -53,6 +53,15 @@ std::optional<std::uint64_t> Model::parent(const Goroutine& g) const {
   return v && *v ? v : std::nullopt;
 }
 
+std::optional<std::uint64_t> Model::locked_to(const Goroutine& g) const {
+  return g.is(Goroutine::locked) ? word(g, F::g_lockedm) : std::nullopt;
+}
+
+std::optional<std::int64_t> Model::foreign_tid(const Goroutine& g) const {
+  auto v = g.is(Goroutine::foreign) ? word(g, F::g_foreigntid) : std::nullopt;
+  return v && *v ? std::optional(static_cast<std::int64_t>(*v)) : std::nullopt;
+}
+
 std::string Model::guard(const Goroutine& g) const {
   auto v = word(g, F::g_guard);
   return v ? layout_.guard(static_cast<std::uint32_t>(*v)) : std::string();
@@ -68,6 +77,12 @@ const Processor* Model::processor(const Machine& m) const {
 }
 
 const Thread* Model::thread(const Goroutine& g) const {
+  if (auto tid = foreign_tid(g)) {
+    for (const Thread& t : memory_.target().threads()) {
+      if (t.tid == *tid) return &t;
+    }
+    return nullptr;
+  }
   const Machine* m = machine(g);
   if (!m || m->thread == kNone || m->curg != g.addr) return nullptr;
   return &memory_.target().threads()[m->thread];
@@ -80,6 +95,7 @@ Standing Model::standing(const Goroutine& g) const {
   std::uint64_t sp = t->regs.r[kRsp];
   if (g.stack_size && !g.is(Goroutine::bad_stack) && sp >= g.stack_lo && sp < g.stack_hi())
     return Standing::on_goroutine;
+  if (!m) return Standing::elsewhere;
   if (m->signal_lo && sp >= m->signal_lo && sp < m->signal_hi) return Standing::on_signal;
   if (m->g0_lo && sp >= m->g0_lo && sp < m->g0_hi) return Standing::on_g0;
   // Just under its stack: it overflowed into the guard.

@@ -1,0 +1,110 @@
+// sched_actors.cc: what the target's threads do inside the runtime, from their stacks; and the one word that says what
+// an M is about. The part of sched_state.h that needs functions' names.
+//
+// A thread that sleeps in the runtime's own note, or in its poller, holds nothing that others could miss: whatever it
+// moved, it moved before. Those are `asleep` and excuse nothing. All others may stand between two steps of a change.
+#include <algorithm>
+
+#include "layout.h"
+#include "sched_state.h"
+
+namespace vitrine::inspect {
+namespace {
+
+constexpr std::size_t kDepth = 96;  // frames; the runtime's are the innermost, or the outermost few of a short stack
+constexpr std::string_view kSleep[] = {"notetsleep", "notesleep", "netpoll"};
+constexpr std::string_view kStart[] = {"mstart_thread", "mstart", "mstart1",   "minit",   "minitsignals", "san_m0",
+                                       "acquirep",      "wirep",  "mspinning", "gettid_", "sigaltstack"};
+constexpr std::string_view kPoll[] = {"pollsleep", "netpoll"};
+constexpr std::string_view kSysmon[] = {"sysmon"};
+constexpr std::string_view kExit[] = {"mexit", "stopforexit"};
+
+}  // namespace
+
+const std::string_view* Actor::first_of(std::span<const std::string_view> names) const {
+  for (const std::string_view& f : functions) {
+    if (std::find(names.begin(), names.end(), f) != names.end()) return &f;
+  }
+  return nullptr;
+}
+
+const std::vector<Actor>& SchedState::actors() {
+  if (actors_) return *actors_;
+  actors_.emplace();
+  const std::vector<Thread>& threads = session_.target().threads();
+  std::vector<std::uint32_t> machine_of(threads.size(), kNone);
+  for (std::size_t m = 0; m < model_.machines().size(); ++m) {
+    if (std::uint32_t t = model_.machines()[m].thread; t != kNone) machine_of[t] = static_cast<std::uint32_t>(m);
+  }
+  actor_of_.assign(model_.machines().size(), kNone);
+  const Dialect& dialect = layout_.dialect();
+  for (std::size_t t = 0; t < threads.size(); ++t) {
+    if (session_.cancelled()) break;
+    Actor a;
+    a.thread = static_cast<std::uint32_t>(t);
+    a.machine = machine_of[t];
+    SourceFrame innermost;
+    if (threads[t].regs.has(kRip) && threads[t].regs.has(kRsp)) {
+      StackWalk walk = session_.unwinder().walk(threads[t].regs, true, {}, kDepth);
+      for (const Frame& f : walk.frames) {
+        for (const Location& l : session_.program().locate(f.lookup_pc())) {
+          std::string_view own = dialect.runtime_function(l.function);
+          if (!own.empty()) {
+            a.functions.push_back(own);
+            a.qualified.push_back(l.function);
+          }
+          SourceFrame here{f.pc, l.function, l.file, l.line, l.inlined};
+          if (!innermost.valid() && !own.empty()) innermost = here;
+          if (!a.where.valid() && !l.function.empty() && !l.file.empty() && !dialect.plumbing(l.function))
+            a.where = here;
+        }
+      }
+    }
+    bool own_code = a.machine != kNone && model_.machines()[a.machine].curg != 0;
+    if (!a.where.valid() || (!own_code && innermost.valid())) a.where = innermost;
+    a.asleep = a.in(kSleep);
+    a.starting = a.machine != kNone && !a.functions.empty() &&
+                 std::all_of(a.functions.begin(), a.functions.end(), [](std::string_view f) {
+                   return std::find(std::begin(kStart), std::end(kStart), f) != std::end(kStart);
+                 });
+    if (a.machine == kNone && a.functions.empty()) continue;
+    if (a.machine != kNone) actor_of_[a.machine] = static_cast<std::uint32_t>(actors_->size());
+    actors_->push_back(std::move(a));
+  }
+  return *actors_;
+}
+
+const Actor* SchedState::actor_of(std::uint32_t machine) {
+  actors();
+  std::uint32_t i = actor_of_[machine];
+  return i == kNone ? nullptr : &(*actors_)[i];
+}
+
+std::string SchedState::machine_state(std::uint32_t index) {
+  const Machine& m = model_.machines()[index];
+  const Actor* a = actor_of(index);
+  if (m.curg) {
+    std::uint32_t g = goroutine_at(m.curg);
+    if (g != kNone && model_.in_syscall(model_.goroutines()[g])) return "syscall";
+    if (!m.p && g != kNone && model_.goroutines()[g].is(Goroutine::noproc)) return "noproc";
+    return "running";
+  }
+  if (m.spinning) return "spinning";
+  const std::vector<std::uint64_t>& idle = idle_machines().items;
+  if (std::find(idle.begin(), idle.end(), m.addr) != idle.end()) return m.nextp ? "waking" : "idle";
+  if (!m.procid) return "starting";
+  if (a && a->in(kExit)) return "exited";
+  if (a && a->in(kSysmon)) return "sysmon";
+  if (a && a->starting) return "starting";
+  if (a && a->in(kPoll)) return "polling";
+  if (machines_[index].mstartfn) {
+    const auto& names = session_.program().locate(machines_[index].mstartfn);
+    if (!names.empty() && layout_.dialect().runtime_function(names.back().function) == kSysmon[0]) return "sysmon";
+  }
+  if (m.lockedg && m.blocked) return "locked";
+  if (m.nextp) return "waking";
+  if (m.blocked) return "blocked";
+  return "scheduling";
+}
+
+}  // namespace vitrine::inspect

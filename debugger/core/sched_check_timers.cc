@@ -1,0 +1,58 @@
+// sched_check_timers.cc: the timer heap of each P, which the P's timers.lock guards.
+//
+//   * len is the heap's length; minWhen the time of its first timer, 0 when it has none.
+//   * No timer is due before its parent in the 4-ary heap; the time beside the pointer is the timer's own.
+//   * Each timer names the P and the slot that it is in.
+#include <fmt/format.h>
+
+#include "sched_check.h"
+
+namespace vitrine::inspect {
+
+void SchedCheck::timers() {
+  if (!layout_.has(F::p_timers_array) || !layout_.has(F::p_timers_heaplen) || !layout_.size_of("timerWhen")) return;
+  const std::vector<TimerState>& all = state_.timers();
+  result_.timers = all.size();
+  std::size_t next = 0;
+  for (std::uint32_t i = 0; i < state_.processors().size(); ++i) {
+    const ProcessorState& p = state_.processors()[i];
+    const Processor& pp = model_.processors()[i];
+    const std::size_t first = next;
+    while (next < all.size() && all[next].processor == i) ++next;
+    const std::string busy = locked(p.timers_lock, fmt::format("P {}'s timers lock", pp.id));
+    auto at = [&](F f) { return pp.addr + layout_.place(f).offset; };
+    auto wrong = [&](std::string text, std::vector<std::uint64_t> where) {
+      say("timer", std::move(text), std::move(where), busy);
+    };
+    if (layout_.has(F::p_timers_len) && p.timers_len != static_cast<std::uint64_t>(p.timers_heaplen))
+      wrong(fmt::format("P {}'s timers.len says {} (at {:#x}), its heap has {}", pp.id, p.timers_len,
+                        at(F::p_timers_len), p.timers_heaplen),
+            {at(F::p_timers_len)});
+    const std::int64_t least = first < next ? all[first].heap_when : 0;
+    if (layout_.has(F::p_timers_minwhen) && p.timers_minwhen != least)
+      wrong(fmt::format("P {}'s timers.minWhen is {} (at {:#x}), its first timer's {}", pp.id, p.timers_minwhen,
+                        at(F::p_timers_minwhen), least),
+            {at(F::p_timers_minwhen)});
+    for (std::size_t k = first; k < next; ++k) {
+      const TimerState& t = all[k];
+      if (!t.error.empty()) {
+        wrong(t.error, {t.addr});
+        continue;
+      }
+      const std::string name = fmt::format("the timer at {:#x} in slot {} of P {}", t.addr, t.slot, pp.id);
+      if (t.slot > 0) {
+        const TimerState& parent = all[first + static_cast<std::size_t>((t.slot - 1) / 4)];
+        if (t.heap_when < parent.heap_when)
+          wrong(fmt::format("{} is due at {}, before its parent ({})", name, t.heap_when, parent.heap_when),
+                {t.addr, parent.addr});
+      }
+      if (t.when != t.heap_when)
+        wrong(fmt::format("{} is due at {}, the heap says {}", name, t.when, t.heap_when), {t.addr});
+      if (t.pp != pp.addr) wrong(fmt::format("{} says that its P is at {:#x}", name, t.pp), {t.addr, t.pp});
+      if (layout_.has(F::timer_index) && t.index != t.slot)
+        wrong(fmt::format("{} says that it is in slot {}", name, t.index), {t.addr});
+    }
+  }
+}
+
+}  // namespace vitrine::inspect
