@@ -1,8 +1,10 @@
-// time.cc: timers and sleep. Follows Go's time.go from 1.14 on: each P has its own heap of timers.
+// time.cc: timers and sleep. Follows Go's time.go from 1.14 on: each P has its own heap of timers. The timers that
+// users make are in timer.cc.
 //
 // A heap is an array of {timer, when}, 4-ary: the children of i are 4i+1 … 4i+4, no child is due before its parent.
-// `when` is beside the pointer so that sifting touches one array. timers.lock guards the heap, and the timers in it;
-// two words are kept for readers without the lock: len, and minWhen, the time of the first (0: none).
+// `when` is beside the pointer so that sifting touches one array; a timer knows its index, so that taking it out of the
+// middle costs a sift as well and no search. timers.lock guards the heap, and the timers in it; two words are kept for
+// readers without the lock: len, and minWhen, the time of the first (0: none).
 //
 // Who runs timers: whoever looks for work. schedule and findrunnable call checkTimers for their own P; on its last try
 // to steal, findrunnable does for the others in timerpMask, so that a busy P's timers are not late; the M that sleeps
@@ -15,12 +17,41 @@
 //      runs. Once timers.lock is released the goroutine may be running again elsewhere and the timer be gone.
 //   2. addtimer stores minWhen, then (wakePoller) looks whether a poller sleeps beyond it, and wakes that. The poller
 //      stores its pollUntil first and then looks at every minWhen once more. Both sides store, then load, with seq_cst:
-//      one of them sees the other, so no timer is slept past.
+//      one of them sees the other, so no timer is slept past. A timer that is not the first of its heap wakes nobody:
+//      who added the first has seen to that.
 //   3. checkTimers, on any P, takes the timer off the heap, copies what it needs of it, unlocks and calls its function,
 //      which readies the goroutine.
+// A thread that is no goroutine sleeps by itself.
 //
-// A P that goes idle keeps its timers; pidleput clears its bit in timerpMask when it has none, which needs no lock:
-// only the owner of a running P adds timers to it, others only take them off. pidleget sets the bit again.
+// Whose is a timer's memory? The caller's of addtimer, who calls addtimer, modtimer and deltimer for one timer one
+// after the other, never two at once. While the timer is in a heap the runtime uses it. It leaves the heap under
+// timers.lock, and the last store to it there is `pp` = null (release). So once deltimer has returned, with either
+// result, or f has been called, the runtime does not touch the timer again, and its memory may be freed or used anew.
+// (deltimer's first look at pp is its acquire partner: it returns without the lock when pp is null.)
+// That says nothing about what f touches. deltimer's false can mean that f is running at this moment, or has been
+// chosen to run and not begun. Three ways to be safe from it, by what `arg` is:
+//   * arg is never freed (a g, a pollDesc): f gets the `seq` that the timer had when it was taken off, and compares it
+//     with the present one in *arg, under a lock of arg's or by a CAS that includes it. Who cancels moves the present
+//     one on, under the same lock. A late f finds another number and does nothing. (select.cc: g.selectDone.)
+//   * arg is counted: who arms gives the timer a reference. deltimer's true returns it; after false f drops it.
+//     (timer.cc)
+//   * the canceller waits for a word that f sets last. Only if f cannot be held up.
+// f runs on g0 and holds up all other timers of the P: it takes locks of the runtime at most, and never waits.
+//
+// Unlike Go: a periodic timer is not put back by checkTimers; `period` is f's to use, and a debugger's to show. So a
+// timer is never in a heap while its f runs, unless f has put it there as the last thing it did, and a reference that
+// belongs to the timer is in one place only.
+//
+// deltimer takes the lock of the P that `pp` names. While it waits for that the timer may have fired, or have been
+// moved to another P's heap (movetimers); it looks at pp again under the lock, and starts over if it has changed.
+//
+// Whose heap? The current P's. Without a P (the goroutine lost it, a thread that is no goroutine) it is P 0's, the only
+// P that no gomaxprocs(n) destroys. A P that goes idle keeps its timers. timerpMask says which Ps may have some:
+// pidleget sets the bit of a P that begins to run; pidleput clears it if there are none, and looks at len once more,
+// which pairs with addtimer to a P that is not the caller's: it stores len, then sets the bit.
+//
+// Locks: timers.lock is a leaf, nothing is locked under it but, in movetimers, a second one; f is called without it.
+#include "proc.h"
 #include "waitq.h"
 
 namespace vitrine::rt {
@@ -59,10 +90,12 @@ static void siftdown(timers* ts, int64 i) {
   place(ts, i, tw);
 }
 
-// seq_cst: step 2 above.
+// seq_cst: step 2 above. len's readers are content with release: those of another thread that decide something first
+// change, or see changed, the P's bit in a mask, by seq_cst operations.
 static void publish(timers* ts) {
-  ts->len.store(uint32(ts->heap.len));
-  ts->minWhen.store(ts->heap.len == 0 ? 0 : ts->heap.array[0].when);
+  ts->len.store(uint32(ts->heap.len), __ATOMIC_RELEASE);
+  int64 first = ts->heap.len == 0 ? 0 : ts->heap.array[0].when;
+  if (ts->minWhen.load(__ATOMIC_RELAXED) != first) ts->minWhen.store(first);
 }
 
 static void grow(timers* ts) {
@@ -74,39 +107,113 @@ static void grow(timers* ts) {
   ts->heap.cap = cap;
 }
 
-void addtimer(timer* t) {
-  if (t->when <= 0) throw_("addtimer: timer without a time");
-  int64 when = t->when;
-  m* mp = acquirem();
-  p* pp = mp->p;
-  if (pp == nullptr) throw_("addtimer: no p");
+// ts->lock is held, here and in the next three.
+static void insert(p* pp, timer* t) {
   timers* ts = &pp->timers;
-  lock(&ts->lock);
   if (ts->heap.len == ts->heap.cap) grow(ts);
-  t->pp = pp;
   int64 i = ts->heap.len++;
-  place(ts, i, timerWhen{t, when});
+  place(ts, i, timerWhen{t, t->when});
   siftup(ts, i);
-  publish(ts);
-  unlock(&ts->lock);
-  releasem(mp);
-  wakePoller(when);
+  __atomic_store_n(&t->pp, pp, __ATOMIC_RELAXED);
 }
 
-// Takes the first timer off the heap, or, if it is periodic, moves it to its next time. ts->lock is held.
-static void advance(timers* ts, int64 now) {
-  timer* t = ts->heap.array[0].timer;
-  if (t->period > 0) {
-    t->when += t->period * (1 + (now - t->when) / t->period);
-    ts->heap.array[0].when = t->when;
-  } else {
-    t->index = -1;
-    t->pp = nullptr;
-    ts->heap.len--;
-    if (ts->heap.len > 0) ts->heap.array[0] = ts->heap.array[ts->heap.len];
+// The timer at i has a new time.
+static void fix(timers* ts, int64 i) {
+  timer* t = ts->heap.array[i].timer;
+  siftup(ts, i);
+  if (t->index == i) siftdown(ts, i);
+}
+
+// From the release store of pp on the timer may be gone.
+static void remove(timers* ts, timer* t) {
+  int64 i = t->index;
+  timerWhen last = ts->heap.array[--ts->heap.len];
+  if (last.timer != t) {
+    place(ts, i, last);
+    fix(ts, i);
   }
-  if (ts->heap.len > 0) siftdown(ts, 0);
   publish(ts);
+  t->index = -1;
+  __atomic_store_n(&t->pp, static_cast<p*>(nullptr), __ATOMIC_RELEASE);
+}
+
+// The heap that t is in, locked; null when it is in none.
+static timers* lockheap(timer* t) {
+  for (;;) {
+    p* pp = __atomic_load_n(&t->pp, __ATOMIC_ACQUIRE);
+    if (pp == nullptr) return nullptr;
+    lock(&pp->timers.lock);
+    if (load_relaxed(t->pp) == pp) return &pp->timers;
+    unlock(&pp->timers.lock);
+  }
+}
+
+bool armtimer(timer* t) {
+  if (t->when <= 0) throw_("addtimer: timer without a time");
+  m* mp = acquirem();
+  p* pp = pinnedp(mp);
+  bool others = pp == nullptr;
+  if (others) {
+    if (load_relaxed(allp.array) == nullptr) fatal("timer started before vitrine::run()");
+    pp = allp.array[0];
+  }
+  timers* ts = &pp->timers;
+  lock(&ts->lock);
+  insert(pp, t);
+  bool first = t->index == 0;
+  publish(ts);
+  unlock(&ts->lock);
+  if (others) mask_set(timerpMask, pp->id);
+  releasem(mp);
+  return first;
+}
+
+void addtimer(timer* t) {
+  int64 when = t->when;
+  if (armtimer(t)) wakePoller(when);
+}
+
+bool deltimer(timer* t) {
+  timers* ts = lockheap(t);
+  if (ts == nullptr) return false;
+  remove(ts, t);
+  unlock(&ts->lock);
+  return true;
+}
+
+bool modtimer(timer* t, int64 when, int64 period) {
+  if (when <= 0) throw_("modtimer: timer without a time");
+  timers* ts = lockheap(t);
+  if (ts == nullptr) {
+    t->when = when;
+    t->period = period;
+    addtimer(t);
+    return false;
+  }
+  t->when = when;
+  t->period = period;
+  ts->heap.array[t->index].when = when;
+  fix(ts, t->index);
+  bool first = t->index == 0;
+  publish(ts);
+  unlock(&ts->lock);
+  if (first) wakePoller(when);
+  return true;
+}
+
+// `from` is about to be destroyed: its owner has stopped. Threads without a P may still call deltimer, hence the locks;
+// only here are two held, `from` first.
+void movetimers(p* to, p* from) {
+  lock(&from->timers.lock);
+  lock(&to->timers.lock);
+  slice<timerWhen>* heap = &from->timers.heap;
+  for (int64 i = 0; i < heap->len; i++) insert(to, heap->array[i].timer);
+  heap->len = 0;
+  publish(&from->timers);
+  publish(&to->timers);
+  unlock(&to->timers.lock);
+  unlock(&from->timers.lock);
+  mask_set(timerpMask, to->id);
 }
 
 // Runs the timers of pp that are due. now: a time just read, or 0 to have it read here if it is needed; returned either
@@ -130,7 +237,7 @@ int64 checkTimers(p* pp, int64 now, int64* pollUntil, bool* ran) {
     auto f = t->f;
     void* arg = t->arg;
     uint64 seq = t->seq;
-    advance(ts, now);
+    remove(ts, t);
     // From here on t may be gone. f may add timers and ready goroutines: not under the lock.
     unlock(&ts->lock);
     f(arg, seq);
@@ -161,12 +268,19 @@ static bool armsleep(g*, void* t) {
 void timeSleep(int64 ns) {
   entry();
   if (ns <= 0) return;
+  if (getg() == nullptr) {
+    note never{};
+    notetsleep(&never, ns);
+    return;
+  }
   g* gp = parkable("sleep");
   timer t{};
   t.f = goroutineReady;
   t.arg = gp;
   t.when = timeafter(ns);
   t.index = -1;
+  t.kind = timerSleep;
+  t.goid = gp->goid;
   gp->timer_ = &t;
   gopark(armsleep, &t, waitReasonSleep, nullptr);
   gp->timer_ = nullptr;
