@@ -141,8 +141,11 @@ uint64 callergoid();                // of the current goroutine, or of the threa
 // ---- time.cc -------------------------------------------------------------------------------------------------------
 void timeSleep(int64 ns);  // parks with "sleep"
 // Timers are the caller's memory and stay at their place while they are in a heap. f runs on some M's g0 without any
-// lock held: it may ready goroutines and change timers, and must not wait.
+// lock held: it may ready goroutines and change timers, and must not wait. Once f is called, or deltimer has returned,
+// the timer's memory is the caller's again; what f's arg points at may still be in use: see time.cc. period is f's to
+// use: nothing puts a timer back but f itself.
 void addtimer(timer* t);  // to the current P (or any); wakes the poller when t is the earliest
+bool armtimer(timer* t);  // addtimer without that wakeup; true: the caller has to call wakePoller(t->when) soon
 bool deltimer(timer* t);  // true: it was still to come and will not. False: its f has begun, or it was in no heap
 bool modtimer(timer* t, int64 when, int64 period);  // deltimer, then addtimer with these; as deltimer's result
 void movetimers(p* to, p* from);                    // the world is stopped: all of from's timers go to `to`

@@ -164,4 +164,151 @@ TEST_F(Time, NewTimerWakesThePollerThatSleepsBeyondIt) {
 
 TEST_F(Time, NewTimerFindsAPollerWhenThereIsNone) { EXPECT_TRUE(runswhilebusy(10s)); }
 
+// What the runtime keeps of timers that a test made, checked while nothing else changes them.
+void checkheaps() {
+  for (std::int64_t k = 0; k < rt::allp.len; k++) {
+    rt::timers& ts = rt::allp.array[k]->timers;
+    rt::lock(&ts.lock);
+    for (std::int64_t i = 0; i < ts.heap.len; i++) {
+      EXPECT_EQ(ts.heap.array[i].timer->index, i);
+      EXPECT_GE(ts.heap.array[i].when, ts.heap.array[i == 0 ? 0 : (i - 1) / 4].when);
+    }
+    EXPECT_EQ(ts.minWhen.load(), ts.heap.len == 0 ? 0 : ts.heap.array[0].when);
+    EXPECT_EQ(ts.len.load(), ts.heap.len);
+    rt::unlock(&ts.lock);
+  }
+}
+
+void countone(void* arg, std::uint64_t n) { *static_cast<std::atomic<std::uint64_t>*>(arg) += n; }
+
+TEST_F(Time, TimersLeaveTheMiddleOfTheHeap) {
+  std::mt19937 random(11);
+  std::vector<rt::timer> ts(2000);
+  std::atomic<std::uint64_t> fired{0};
+  for (auto& t : ts) {
+    t.when = rt::nanotime() + 3600'000'000'000 + random() % 1000;
+    t.f = countone;
+    t.arg = &fired;
+    t.seq = 1;
+    t.index = -1;
+    EXPECT_FALSE(rt::deltimer(&t));
+    rt::addtimer(&t);
+  }
+  std::vector<rt::timer*> order;
+  for (auto& t : ts) order.push_back(&t);
+  std::shuffle(order.begin(), order.end(), random);
+  for (std::size_t i = 0; i < order.size(); i++) {
+    if (i % 3 == 0)
+      EXPECT_TRUE(rt::modtimer(order[i], rt::nanotime() + 7200'000'000'000 - random() % 7200'000'000'000, 0));
+    else
+      EXPECT_TRUE(rt::deltimer(order[i]));
+    if (i % 100 == 0) checkheaps();
+  }
+  for (std::size_t i = 0; i < order.size(); i++) EXPECT_EQ(rt::deltimer(order[i]), i % 3 == 0);
+  EXPECT_EQ(pendingtimers(), 0);
+  EXPECT_EQ(fired, 0u);
+}
+
+TEST_F(Time, ModtimerBringsATimerForwardAndBack) {
+  std::atomic<std::uint64_t> fired{0};
+  rt::timer t{};
+  t.when = rt::nanotime() + 3600'000'000'000;
+  t.f = countone;
+  t.arg = &fired;
+  t.seq = 1;
+  t.index = -1;
+  rt::addtimer(&t);
+  EXPECT_TRUE(rt::modtimer(&t, rt::nanotime() + 1'000'000, 0));
+  EXPECT_TRUE(eventually([&] { return fired == 1; }));
+  EXPECT_FALSE(rt::modtimer(&t, rt::nanotime() + 3600'000'000'000, 0));
+  EXPECT_EQ(pendingtimers(), 1);
+  EXPECT_TRUE(rt::deltimer(&t));
+  EXPECT_EQ(fired, 1u);
+}
+
+// Every timer either is cancelled or fires, and exactly one of both, whoever cancels it.
+TEST_F(Time, CancelAndFireRaceToOneEnd) {
+  const unsigned seed = std::random_device{}();
+  SCOPED_TRACE(seed);
+  std::atomic<std::uint64_t> fired{0}, cancelled{0};
+  constexpr int workers = 8, rounds = underTsan ? 400 : 4000;
+  vitrine::wait_group wg;
+  for (int w = 0; w < workers; w++)
+    wg.go([&, w] {
+      std::mt19937 random(seed + unsigned(w));
+      for (int i = 0; i < rounds; i++) {
+        rt::timer t{};
+        t.when = rt::nanotime() + random() % 60'000;
+        t.f = countone;
+        t.arg = &fired;
+        t.seq = 1;
+        t.index = -1;
+        rt::addtimer(&t);
+        if (i % 2 == 0)
+          for (unsigned k = random() % 2000; k > 0; k--) rt::procyield(1);
+        else
+          vitrine::yield();
+        if (random() % 4 == 0 && rt::modtimer(&t, rt::nanotime() + random() % 30'000, 0) == false) cancelled--;
+        if (random() % 2 == 0) vitrine::yield();
+        if (rt::deltimer(&t)) cancelled++;
+      }
+    });
+  wg.wait();
+  // A modtimer that came too late made one more.
+  EXPECT_TRUE(eventually([&] { return std::int64_t(fired + cancelled) >= workers * rounds; }));
+  EXPECT_EQ(std::int64_t(fired + cancelled), workers * rounds);
+}
+
+TEST_F(Time, ForeignThreadsAddAndCancelTimers) {
+  std::atomic<std::uint64_t> fired{0};
+  std::atomic<std::uint64_t> cancelled{0};
+  std::vector<std::thread> threads;
+  for (int w = 0; w < 3; w++)
+    threads.emplace_back([&, w] {
+      std::mt19937 random(unsigned(w + 1));
+      std::vector<rt::timer> ts(200);
+      for (auto& t : ts) {
+        t.when = rt::nanotime() + random() % 3'000'000;
+        t.f = countone;
+        t.arg = &fired;
+        t.seq = 1;
+        t.index = -1;
+        rt::addtimer(&t);
+      }
+      vitrine::sleep_for(1500us);
+      for (auto& t : ts) cancelled += rt::deltimer(&t);
+    });
+  for (auto& t : threads) t.join();
+  EXPECT_TRUE(eventually([&] { return fired + cancelled == 600; })) << fired << " " << cancelled;
+}
+
+TEST_F(Time, TimersMoveToAnotherP) {
+  std::atomic<std::uint64_t> fired{0};
+  std::vector<rt::timer> ts(100);
+  vitrine::wait_group wg;
+  for (int w = 0; w < 10; w++)
+    wg.go([&, w] {
+      for (int i = 0; i < 10; i++) {
+        rt::timer& t = ts[std::size_t(w * 10 + i)];
+        t.when = rt::nanotime() + (i < 5 ? 30'000'000 : 3600'000'000'000);
+        t.f = countone;
+        t.arg = &fired;
+        t.seq = 1;
+        t.index = -1;
+        rt::addtimer(&t);
+        vitrine::yield();
+      }
+    });
+  wg.wait();
+  int procs = vitrine::gomaxprocs(1);
+  EXPECT_EQ(vitrine::gomaxprocs(), 1);
+  EXPECT_EQ(rt::allp.array[0]->timers.heap.len + std::int64_t(fired), 100);
+  checkheaps();
+  EXPECT_TRUE(eventually([&] { return fired == 50; }));
+  int cancelled = 0;
+  for (auto& t : ts) cancelled += rt::deltimer(&t);
+  EXPECT_EQ(cancelled, 50);
+  vitrine::gomaxprocs(procs);
+}
+
 }  // namespace
