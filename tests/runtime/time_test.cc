@@ -229,7 +229,6 @@ TEST_F(Time, ModtimerBringsATimerForwardAndBack) {
 // Every timer either is cancelled or fires, and exactly one of both, whoever cancels it.
 TEST_F(Time, CancelAndFireRaceToOneEnd) {
   const unsigned seed = std::random_device{}();
-  SCOPED_TRACE(seed);
   std::atomic<std::uint64_t> fired{0}, cancelled{0};
   constexpr int workers = 8, rounds = underTsan ? 400 : 4000;
   vitrine::wait_group wg;
@@ -255,8 +254,8 @@ TEST_F(Time, CancelAndFireRaceToOneEnd) {
     });
   wg.wait();
   // A modtimer that came too late made one more.
-  EXPECT_TRUE(eventually([&] { return std::int64_t(fired + cancelled) >= workers * rounds; }));
-  EXPECT_EQ(std::int64_t(fired + cancelled), workers * rounds);
+  EXPECT_TRUE(eventually([&] { return std::int64_t(fired + cancelled) >= workers * rounds; })) << "seed " << seed;
+  EXPECT_EQ(std::int64_t(fired + cancelled), workers * rounds) << "seed " << seed;
 }
 
 TEST_F(Time, ForeignThreadsAddAndCancelTimers) {
