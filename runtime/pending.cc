@@ -6,5 +6,4 @@ __attribute__((weak)) gList netpoll(int64) { return {}; }
 __attribute__((weak)) void netpollBreak() {}
 __attribute__((weak)) atomic<int32> netpollWaiters;
 __attribute__((weak)) void movetimers(p*, p*) {}
-__attribute__((weak)) void schedtrace(bool) {}
 }  // namespace vitrine::rt

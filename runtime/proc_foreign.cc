@@ -100,9 +100,8 @@ uint64 callergoid() {
 void badpark(const char* what) {
   g* gp = getg();
   if (gp == gp->m->g0) throw_("gopark on a scheduling stack");
-  print("fatal error: ", what, " would block in a signal handler, which interrupted\n");
-  goroutineheader(gp);
-  _exit(2);
+  print("runtime: ", what, " would block in a signal handler, which interrupted the goroutine below\n");
+  fatal("blocking in a signal handler");
 }
 
 void foreignpark(bool (*unlockf)(g*, void*), void* lk, waitReason reason, void* waitobject) {

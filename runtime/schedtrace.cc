@@ -72,7 +72,7 @@ __attribute__((no_sanitize("thread"))) void schedtrace(bool detailed) {
   printsink page;
   page.fd = 2;
   lock(&sched.lock);
-  int64 procs = gomaxprocs < allp.len ? gomaxprocs : allp.len;
+  int64 procs = load_relaxed(gomaxprocs) < nallp() ? gomaxprocs : nallp();
   printto(&page);
   print("SCHED ", (nanotime() - sched.starttime) / 1'000'000, "ms: gomaxprocs=", gomaxprocs,
         " idleprocs=", sched.npidle.load(), " threads=", sched.mnext - sched.nmfreed,
