@@ -124,7 +124,11 @@ FUNC(mcall)
         popq    %rbp
         .cfi_adjust_cfa_offset -8
         .cfi_same_value rbp
-        ret
+        // A `ret` would be predicted wrongly: the CPU's return stack is that of the context we came from.
+        popq    %rcx
+        .cfi_adjust_cfa_offset -8
+        .cfi_register rip, rcx
+        jmp     *%rcx
         .cfi_endproc
 END(mcall)
 

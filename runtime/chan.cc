@@ -6,6 +6,9 @@
 //   (a) recvq is not empty  ⇒  qcount == 0 and sendq is empty
 //   (b) sendq is not empty  ⇒  qcount == dataqsiz and recvq is empty
 //   (c) closed              ⇒  both queues are empty
+// Sudogs of a select that has been won by another case do not count: they stay queued until the goroutine comes to
+// take them off, or somebody who looks for a partner meets them (chandequeue). Nor do, in (a) and (b), those of a
+// select that both sends to and receives from the channel: it is no partner of itself.
 //
 // A receive that has to wait, and its send:
 //   1. The receiver takes the lock, finds neither element nor sender, queues its sudog, and parks; the lock is released
@@ -35,11 +38,10 @@
 // Unlike Go: there is no nil channel — a handle always has one — so nothing here waits for ever on purpose. Elements
 // move by their move constructor, under the lock, hence noexcept. Handles are counted; a channel whose last handle goes
 // while goroutines are still queued is left to them.
-#include "include/vitrine/chan.h"
-
+#include <initializer_list>
 #include <stdexcept>
 
-#include "waitq.h"
+#include "chan_ops.h"
 
 namespace vitrine {
 
@@ -66,38 +68,6 @@ hchan* makechan(const chantype* t, uint64 size) {
   return c;
 }
 
-static void* chanbuf(hchan* c, uint64 i) { return static_cast<char*>(c->buf) + i * c->elemsize; }
-
-static void setqcount(hchan* c, uint64 n) { __atomic_store_n(&c->qcount, n, __ATOMIC_RELAXED); }
-
-static void destroyelem(const chantype* t, void* p) {
-  if (t->destroy != nullptr) t->destroy(p);
-}
-
-// Constructs *dst from *src; *src is still to be destroyed, by whoever owns it.
-static void moveelem(const chantype* t, void* dst, void* src) {
-  if (t->move != nullptr)
-    t->move(dst, src);
-  else
-    __builtin_memcpy(dst, src, t->size);
-}
-
-static uint64 nextx(hchan* c, uint64 i) { return i + 1 == c->dataqsiz ? 0 : i + 1; }
-
-static void bufput(hchan* c, void* elem) {
-  moveelem(c->elemtype, chanbuf(c, c->sendx), elem);
-  c->sendx = nextx(c, c->sendx);
-  setqcount(c, c->qcount + 1);
-}
-
-static void bufget(hchan* c, void* elem) {
-  void* slot = chanbuf(c, c->recvx);
-  moveelem(c->elemtype, elem, slot);
-  destroyelem(c->elemtype, slot);
-  c->recvx = nextx(c, c->recvx);
-  setqcount(c, c->qcount - 1);
-}
-
 void chanretain(hchan* c) { c->refs.add(1, __ATOMIC_RELAXED); }
 
 // The acquire-release decrement orders every use of the other handles before the end.
@@ -111,22 +81,8 @@ void chanrelease(hchan* c) {
   rawfree(c);
 }
 
-static bool isclosed(const hchan* c) { return __atomic_load_n(&c->closed, __ATOMIC_ACQUIRE) != 0; }
-
-// Whether a send would wait. Without the lock: true of some moment since the call began.
-static bool full(const hchan* c) {
-  if (c->dataqsiz == 0) return __atomic_load_n(&c->recvq.first, __ATOMIC_ACQUIRE) == nullptr;
-  return __atomic_load_n(&c->qcount, __ATOMIC_ACQUIRE) == c->dataqsiz;
-}
-
-// Whether a receive would wait, were the channel open. Without the lock, as full().
-static bool empty(const hchan* c) {
-  if (c->dataqsiz == 0) return __atomic_load_n(&c->sendq.first, __ATOMIC_ACQUIRE) == nullptr;
-  return __atomic_load_n(&c->qcount, __ATOMIC_ACQUIRE) == 0;
-}
-
 // Queues gp, which is the caller, with elem, parks it and releases the lock; true: a partner took or filled *elem.
-static bool chanpark(g* gp, hchan* c, waitq* q, void* elem, waitReason reason) {
+static inline __attribute__((always_inline)) bool chanpark(g* gp, hchan* c, waitq* q, void* elem, waitReason reason) {
   sudog* mysg = acquireSudog();
   mysg->g = gp;
   mysg->elem = elem;
@@ -145,26 +101,12 @@ chanresult chansend(hchan* c, void* elem, bool block) {
   if (!block && !isclosed(c) && full(c)) return chanWouldBlock;
 
   lock(&c->lock);
-  if (c->closed != 0) {
+  g* wake = nullptr;
+  chanresult r = sendlocked(c, elem, &wake);
+  if (r != chanWouldBlock || !block) {
     unlock(&c->lock);
-    return chanClosed;
-  }
-  if (sudog* sg = waitq_dequeue(&c->recvq)) {
-    moveelem(c->elemtype, sg->elem, elem);
-    sg->success = 1;
-    g* gp = sg->g;
-    unlock(&c->lock);
-    goready(gp);
-    return chanOk;
-  }
-  if (c->qcount < c->dataqsiz) {
-    bufput(c, elem);
-    unlock(&c->lock);
-    return chanOk;
-  }
-  if (!block) {
-    unlock(&c->lock);
-    return chanWouldBlock;
+    if (wake != nullptr) goready(wake);
+    return r;
   }
   return chanpark(parkable("chan send"), c, &c->sendq, elem, waitReasonChanSend) ? chanOk : chanClosed;
 }
@@ -177,28 +119,12 @@ chanresult chanrecv(hchan* c, void* elem, bool block) {
   }
 
   lock(&c->lock);
-  if (sudog* sg = waitq_dequeue(&c->sendq)) {
-    if (c->dataqsiz == 0) {
-      moveelem(c->elemtype, elem, sg->elem);
-    } else {
-      bufget(c, elem);
-      bufput(c, sg->elem);
-    }
-    sg->success = 1;
-    g* gp = sg->g;
+  g* wake = nullptr;
+  chanresult r = recvlocked(c, elem, &wake);
+  if (r != chanWouldBlock || !block) {
     unlock(&c->lock);
-    goready(gp);
-    return chanOk;
-  }
-  if (c->qcount > 0) {
-    bufget(c, elem);
-    unlock(&c->lock);
-    return chanOk;
-  }
-  if (c->closed != 0 || !block) {
-    bool closed = c->closed != 0;
-    unlock(&c->lock);
-    return closed ? chanClosed : chanWouldBlock;
+    if (wake != nullptr) goready(wake);
+    return r;
   }
   return chanpark(parkable("chan receive"), c, &c->recvq, elem, waitReasonChanReceive) ? chanOk : chanClosed;
 }
@@ -211,12 +137,17 @@ bool closechan(hchan* c) {
     return false;
   }
   __atomic_store_n(&c->closed, 1u, __ATOMIC_RELEASE);  // pairs with the acquire in isclosed
-  // By (a) and (b) at most one of the queues has anybody. Their `success` stays 0: that says closed.
-  sudog* receivers = waitq_takeall(&c->recvq);
-  sudog* senders = waitq_takeall(&c->sendq);
+  // Their `success` stays 0: that says closed. Who is there by a select that is won elsewhere is left out.
+  sudog* all = nullptr;
+  sudog** link = &all;
+  for (waitq* q : {&c->recvq, &c->sendq}) {
+    while (sudog* sg = chandequeue(q)) {
+      *link = sg;
+      link = &sg->next;
+    }
+  }
   unlock(&c->lock);
-  waitq_readyall(receivers);
-  waitq_readyall(senders);
+  waitq_readyall(all);
   return true;
 }
 

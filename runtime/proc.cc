@@ -35,7 +35,7 @@ __attribute__((tls_model("initial-exec"))) __thread vitrine::rt::g* vitrine_tls_
 
 namespace vitrine::rt {
 
-schedt sched;
+alignas(64) schedt sched;
 slice<g*> allgs;
 mutex allglock;
 slice<gslab> gslabs;
@@ -99,22 +99,28 @@ void casfrom_Gscanstatus(g* gp, uint32 oldval, uint32 newval) {
     throw_("casfrom_Gscanstatus: status was not held");
 }
 
-VITRINE_NOINLINE static void save_thread_state(g* gp) {
-  memcpy(&gp->eh, __cxxabiv1::__cxa_get_globals(), sizeof gp->eh);
-  memset(static_cast<void*>(__cxxabiv1::__cxa_get_globals()), 0, sizeof gp->eh);
-  gp->errno_ = errno;
+// Where they are is fixed for the life of a thread, so each M looks once.
+void threadstate(m* mp) {
+  mp->ehp = reinterpret_cast<ehglobals*>(__cxxabiv1::__cxa_get_globals());
+  mp->errnoaddr = &errno;
 }
 
-VITRINE_NOINLINE static void load_thread_state(g* gp) {
-  memcpy(static_cast<void*>(__cxxabiv1::__cxa_get_globals()), &gp->eh, sizeof gp->eh);
-  errno = gp->errno_;
+static void save_thread_state(m* mp, g* gp) {
+  gp->eh = *mp->ehp;
+  *mp->ehp = {};
+  gp->errno_ = *mp->errnoaddr;
+}
+
+static void load_thread_state(m* mp, g* gp) {
+  *mp->ehp = gp->eh;
+  *mp->errnoaddr = gp->errno_;
 }
 
 // Takes the current goroutine off this M. The caller has already moved its status on, or is about to, and still owns
 // it.
 void dropg(g* gp) {
   m* mp = getg()->m;
-  save_thread_state(gp);
+  save_thread_state(mp, gp);
   store_relaxed(gp->noproc, 0);
   gp->m = nullptr;
   store_relaxed(mp->curg, nullptr);
@@ -124,8 +130,7 @@ void dropg(g* gp) {
 void leaving(g* gp) {
   san_arrived(getg());
   checkcanary(gp);
-  gp->waitsince = coarsetime();
-  if (gp->waitsince > sched.lastnow.load(__ATOMIC_RELAXED)) sched.lastnow.store(gp->waitsince, __ATOMIC_RELAXED);
+  gp->waitsince = sched.lastnow.load(__ATOMIC_RELAXED);
 }
 
 static void park_m(g* gp) {
@@ -164,12 +169,10 @@ void gopark(bool (*unlockf)(g*, void*), void* lk, waitReason reason, void* waito
   gp->waitreason = waitReasonZero;
 }
 
-static bool parkunlock(g*, void* lk) {
+bool parkunlock(g*, void* lk) {
   unlock(static_cast<mutex*>(lk));
   return true;
 }
-
-void goparkunlock(mutex* l, waitReason reason, void* waitobject) { gopark(parkunlock, l, reason, waitobject); }
 
 void ready(g* gp, bool next) {
   if ((readgstatus(gp) & ~uint32(Gscan)) != Gwaiting) {
@@ -192,7 +195,24 @@ void ready(g* gp, bool next) {
 
 void goready(g* gp) { ready(gp, true); }
 
+// To the tail of this P's queue: who yields wants the others of its P to run, and leaves the rest of the order alone.
 static void gosched_m(g* gp) {
+  m* mp = getg()->m;
+  leaving(gp);
+  casgstatus(gp, Grunning, Grunnable);
+  dropg(gp);
+  if (mp->p != nullptr) {
+    runqput(mp->p, gp, false);
+  } else {
+    lock(&sched.lock);
+    globrunqput(gp);
+    unlock(&sched.lock);
+  }
+  schedule();
+}
+
+// To the tail of the global queue: it has had its time slice.
+static void gopreempt_m(g* gp) {
   leaving(gp);
   casgstatus(gp, Grunning, Grunnable);
   dropg(gp);
@@ -202,7 +222,7 @@ static void gosched_m(g* gp) {
   schedule();
 }
 
-// The owner's count of time slices; other Ps look at it (stealFromStuck).
+// The count of time slices, by which sysmon sees that the P gets on.
 static uint32 bumpschedtick(p* pp) {
   uint32 tick = pp->schedtick + 1;
   __atomic_store_n(&pp->schedtick, tick, __ATOMIC_RELAXED);
@@ -216,19 +236,22 @@ static bool worth_yielding(p* pp) {
 // Unlike Go: with nothing else to run the round trip over g0 is saved. The schedule tick still advances, so that a
 // goroutine that only yields does not look stuck and the rare looks of findrunnable are not missed.
 void gosched() {
-  if (getg() == nullptr) {
-    osyield();
-    return;
-  }
   entry();
-  m* mp = acquirem();
+  g* gp = getg();
+  if (gp == nullptr) return osyield();
+  m* mp = gp->m;
+  if (gp == mp->g0 || gp == mp->gsignal) return;
+  // As acquirem and releasem do, without their calls.
+  mp->locks++;
+  __atomic_signal_fence(__ATOMIC_SEQ_CST);
   p* pp = mp->p;
   bool alone = pp != nullptr && bumpschedtick(pp) % fairTick != 0 && !worth_yielding(pp);
-  releasem(mp);
+  __atomic_signal_fence(__ATOMIC_SEQ_CST);
+  if (--mp->locks == 0 && load_relaxed(gp->preempt) != 0) store_relaxed(gp->stackguard0, stackPreempt);
   if (!alone) switch_to_g0(gosched_m);
 }
 
-void gopreempt() { switch_to_g0(gosched_m); }
+void gopreempt() { switch_to_g0(gopreempt_m); }
 
 // Runs gp on this M, for ever as far as the caller is concerned. inheritTime: within the current time slice.
 void execute(g* gp, bool inheritTime) {
@@ -239,7 +262,7 @@ void execute(g* gp, bool inheritTime) {
   store_relaxed(gp->stackguard0, gp->stack.lo + stackGuard);
   store_relaxed(mp->curg, gp);
   if (!inheritTime) bumpschedtick(mp->p);
-  load_thread_state(gp);
+  load_thread_state(mp, gp);
   san_leave(gp);
   gogo(&gp->sched);
   __builtin_unreachable();

@@ -2,6 +2,11 @@
 #pragma once
 #include "runtime.h"
 
+extern "C" {
+__attribute__((weak)) void __sanitizer_start_switch_fiber(void** fake_stack_save, const void* bottom, size_t size);
+__attribute__((weak)) void __tsan_switch_to_fiber(void* fiber, unsigned flags);
+}
+
 namespace vitrine::rt {
 
 // asm_amd64.S
@@ -49,6 +54,7 @@ void startlockedm(g* gp);
 [[noreturn]] void mexit();
 
 // proc_find.cc
+void threadstate(m* mp);         // notes where this thread keeps its errno and exception state
 constexpr uint32 fairTick = 61;  // every so many time slices a P looks at what it could neglect
 g* findrunnable(bool* inheritTime);
 void resetspinning();
@@ -112,8 +118,17 @@ uint64 guardsize(const g* gp);  // bytes below stack.lo that fault; 0 for a cana
 
 // sanitize.cc: telling ASan, TSan and Valgrind about stacks. san_leave just before this thread moves to `to`'s stack,
 // san_arrived first thing on it.
-void san_leave(g* to);
-void san_arrived(g* self);
+inline __attribute__((always_inline)) bool sanitized() {
+  return __sanitizer_start_switch_fiber != nullptr || __tsan_switch_to_fiber != nullptr;
+}
+void san_leave_slow(g* to);
+void san_arrived_slow(g* self);
+inline __attribute__((always_inline)) void san_leave(g* to) {
+  if (__builtin_expect(sanitized(), 0)) san_leave_slow(to);
+}
+inline __attribute__((always_inline)) void san_arrived(g* self) {
+  if (__builtin_expect(sanitized(), 0)) san_arrived_slow(self);
+}
 void san_leave_dying(g* to);  // as san_leave, from a goroutine that will not come back
 void san_newg(g* gp);
 void san_deadg(g* gp);
@@ -121,7 +136,14 @@ void san_m0(g* g0p);  // g0p is this thread's g0
 void san_exit();      // run() is over
 bool san_has_background_thread();
 // mcall with the announcements around it.
-void switch_to_g0(void (*fn)(g*));
+void switch_to_g0_slow(void (*fn)(g*));
+// Inline: each return address that a goroutine comes back through after a switch is one that the CPU predicts wrongly.
+inline __attribute__((always_inline)) void switch_to_g0(void (*fn)(g*)) {
+  if (__builtin_expect(!sanitized(), 1))
+    mcall(fn);
+  else
+    switch_to_g0_slow(fn);
+}
 
 // proc_dead.cc
 constexpr int64 exitGrace = 100'000'000;  // ns that a goroutine in user code may delay run()'s return
@@ -165,13 +187,13 @@ struct debugvars {
   int32 traceback_crash;   // != 0: a fatal end is an abort(), for a core
 };
 void parsedebugvars();
-void schedtrace(bool detailed);  // schedtrace.cc: the SCHED lines of GODEBUG=schedtrace, on fd 2
+void schedtrace(bool detailed);        // schedtrace.cc: the SCHED lines of GODEBUG=schedtrace, on fd 2
 void setTraceback(const char* level);  // as GOTRACEBACK
-
-// cgroup.cc
-int32 cgroupprocs(const char* root);  // by the CPU quota of this process's group, at least 2; 0: none. root: of the files
-int32 defaultprocs();                 // GOMAXPROCS when nobody says; ncpu is known
 extern debugvars debug;
 extern bool mainStarted;
+
+// cgroup.cc
+int32 cgroupprocs(const char* root);  // what the CPU quota allows, at least 2; 0: no limit. root: of /proc and /sys
+int32 defaultprocs();                 // GOMAXPROCS when nobody says; ncpu is known
 
 }  // namespace vitrine::rt

@@ -167,7 +167,9 @@ static bool pollsleep(int64 until, gList* l) {
     noteclear(&sched.pollnote);
   }
   sched.pollUntil.store(0);
-  sched.lastpoll.store(nanotime());
+  now = nanotime();
+  sched.lastnow.store(now, __ATOMIC_RELAXED);
+  sched.lastpoll.store(now);
   return true;
 }
 

@@ -119,6 +119,7 @@ void minit(m* mp) {
   asm volatile("movq %%fs:0, %0" : "=r"(fsbase));
   mp->tls[0] = fsbase;
   mp->tls[1] = uintptr(&vitrine_tls_g);
+  threadstate(mp);
   san_m0(mp->g0);
   minitsignals(mp);
 }
@@ -278,6 +279,7 @@ static void mpark(bool sure) {
   }
   acquirep(mp->nextp);
   mp->nextp = nullptr;
+  sched.lastnow.store(nanotime(), __ATOMIC_RELAXED);
 }
 
 // Puts this M to sleep until startm hands it a P.

@@ -53,7 +53,7 @@ void reentersyscall(uintptr pc, uintptr sp, uintptr bp) {
   gp->syscallpc = pc;
   gp->syscallsp = sp;
   gp->syscallbp = bp;
-  gp->waitsince = coarsetime();
+  gp->waitsince = sched.lastnow.load(__ATOMIC_RELAXED);
   casgstatus(gp, Grunning, Gsyscall);
   p* pp = mp->p;
   if (pp != nullptr) {

@@ -119,10 +119,13 @@ void casgstatus(g* gp, uint32 oldval, uint32 newval);
 // waitobject: what a debugger shows as waited on. On a thread that is no M: parks the thread, as its proxy g (parkable,
 // waitq.h, returns the g to queue).
 void gopark(bool (*unlockf)(g*, void*), void* lock, waitReason reason, void* waitobject);
-void goparkunlock(mutex* l, waitReason reason, void* waitobject);
+bool parkunlock(g*, void* lock);  // unlocks it; true
+inline __attribute__((always_inline)) void goparkunlock(mutex* l, waitReason reason, void* waitobject) {
+  gopark(parkunlock, l, reason, waitobject);
+}
 // Makes a parked goroutine runnable. From any thread; from a foreign one it goes to the global queue.
 void goready(g* gp);
-void gosched();  // yield
+void gosched();  // what yield() is: lets others run
 uint64 newproc(void (*fn)(void*), void* arg, uintptr startpc, uintptr callerpc, const char* name, uint64 namelen,
                uint64 stacksize);
 sudog* acquireSudog();  // zeroed

@@ -167,7 +167,7 @@ struct g {
   uint8 insyscall_unused;
   note foreignnote;           // where the thread of a proxy sleeps
   int64 foreigntid;           // its kernel thread id
-  atomic<uint32> selectDone;  // 1: a case of the select that it is parked in has been won
+  atomic<uint32> selectDone;  // bit 0: the select that it is parked in has been won; the rest: that one's number
   uint32 nlabels_unused;
   rt::gls* gls;         // its gls<T> values; owner only
   uint8 reserved[144];  // room for later fields: sizeof(g) is part of the layout note
@@ -213,7 +213,9 @@ struct m {
   atomic<uint32> freeWait;       // freeMStack…: whether the thread still uses this structure; on sched.freem
   atomic<uint32> signalPending;  // a preemption signal is on its way to the thread
   uint64 npreempt;               // Ps that its signal handler gave away
-  uint8 reserved[72];
+  rt::ehglobals* ehp;            // the thread's own exception state
+  int32* errnoaddr;              // the thread's &errno
+  uint8 reserved[56];
 };
 
 constexpr uint32 runqsize_ = 256;
@@ -362,6 +364,17 @@ struct schedFree {
 };
 
 struct schedt {
+  // Read at every call of the runtime, hardly ever written.
+  atomic<uint32> gcwaiting;  // the world is to stop, or stopped
+  atomic<uint32> exiting;    // run() is returning: every M stops at its next runtime entry; 2: the child of a fork
+  int32 exitcode;
+  int32 maxmcount;
+  int64 starttime;  // nanotime at schedinit
+  int64 startwall;  // CLOCK_REALTIME at schedinit
+  uint8 pad0[32];
+  // Written every now and then, read at every park.
+  atomic<int64> lastnow;  // CLOCK_MONOTONIC ns, by sysmon and by Ms that were idle: the time of parks, a core's "now"
+  uint8 pad1[56];
   atomic<uint64> goidgen;
   atomic<int64> lastpoll;   // time of the last poll; 0 while an M sleeps as the poller
   atomic<int64> pollUntil;  // when that M wakes up by itself
@@ -372,7 +385,6 @@ struct schedt {
   int32 nmidle;        // guarded by lock
   int32 nmidlelocked;  // guarded by lock
   int64 mnext;         // number of Ms made; next id; guarded by lock
-  int32 maxmcount;
   int32 nmsys;
   int64 nmfreed;
   atomic<int32> ngsys;  // system goroutines
@@ -383,19 +395,13 @@ struct schedt {
   gQueue runq;  // global run queue; guarded by lock
   atomic<int32> runqsize;
   schedFree gFree;
-  atomic<uint32> gcwaiting;
   int32 stopwait;
   note stopnote;
   atomic<uint32> sysmonwait;
   note sysmonnote;
-  atomic<int64> lastnow;   // stored at parks and by idle Ms: a core's idea of "now" (CLOCK_MONOTONIC ns)
-  atomic<uint32> exiting;  // run() is returning: every M stops at its next runtime entry
-  int32 exitcode;
   atomic<uint64> nsteal;
   int64 procresizetime;
   int64 totaltime;
-  int64 starttime;               // nanotime at schedinit
-  int64 startwall;               // CLOCK_REALTIME at schedinit
   int64 gomaxprocschanged;       // times that gomaxprocs(n) changed something
   atomic<int32> nforeignparked;  // proxies of threads that are parked
   uint32 unused;
@@ -422,7 +428,7 @@ struct stackslab {
 
 // Hidden: the layout note refers to them by distance, also in a shared object.
 #pragma GCC visibility push(hidden)
-extern schedt sched;
+alignas(64) extern schedt sched;
 extern slice<g*> allgs;      // append-only: the slot is written, then len is release-stored
 extern rt::mutex allglock;   // guards appends to allgs
 extern slice<gslab> gslabs;  // append-only, guarded by allglock

@@ -10,14 +10,12 @@
 #include "proc.h"
 
 extern "C" {
-__attribute__((weak)) void __sanitizer_start_switch_fiber(void** fake_stack_save, const void* bottom, size_t size);
 __attribute__((weak)) void __sanitizer_finish_switch_fiber(void* fake_stack, const void** bottom_old, size_t* size_old);
 __attribute__((weak)) void __asan_unpoison_memory_region(const volatile void* addr, size_t size);
 __attribute__((weak)) void __lsan_register_root_region(const void* begin, size_t size);
 __attribute__((weak)) void* __tsan_get_current_fiber(void);
 __attribute__((weak)) void* __tsan_create_fiber(unsigned flags);
 __attribute__((weak)) void __tsan_destroy_fiber(void* fiber);
-__attribute__((weak)) void __tsan_switch_to_fiber(void* fiber, unsigned flags);
 }
 
 namespace vitrine::rt {
@@ -32,16 +30,14 @@ __attribute__((no_sanitize("thread", "address"))) static void leave_for(g* self,
   if (tsan()) __tsan_switch_to_fiber(to->tsanfiber, 0);
 }
 
-__attribute__((no_sanitize("thread", "address"))) void san_leave(g* to) {
-  if (asan() || tsan()) leave_for(getg(), to);
-}
+__attribute__((no_sanitize("thread", "address"))) void san_leave_slow(g* to) { leave_for(getg(), to); }
 
 // The goroutine will not come back: ASan may free its fake stack.
 __attribute__((no_sanitize("thread", "address"))) void san_leave_dying(g* to) {
   if (asan() || tsan()) leave_for(nullptr, to);
 }
 
-__attribute__((no_sanitize("thread", "address"))) void san_arrived(g* self) {
+__attribute__((no_sanitize("thread", "address"))) void san_arrived_slow(g* self) {
   if (asan()) __sanitizer_finish_switch_fiber(self->fakestack, nullptr, nullptr);
 }
 
@@ -82,11 +78,7 @@ void san_exit() {
 
 bool san_has_background_thread() { return tsan(); }
 
-__attribute__((no_sanitize("thread"))) void switch_to_g0(void (*fn)(g*)) {
-  if (__builtin_expect(!asan() && !tsan(), 1)) {
-    mcall(fn);
-    return;
-  }
+__attribute__((no_sanitize("thread"))) void switch_to_g0_slow(void (*fn)(g*)) {
   leave_for(getg(), getg()->m->g0);
   mcall(fn);
   san_arrived(getg());

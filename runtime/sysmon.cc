@@ -128,6 +128,7 @@ void sysmon() {
       if (sched.exiting.load() != 0) stopforexit();
     }
     int64 now = nanotime();
+    sched.lastnow.store(now, __ATOMIC_RELAXED);
     pollifnobodydoes(now);
     int64 timer = timeSleepUntil();
     if (timer != 0 && timer < now) {

@@ -30,11 +30,6 @@ static g* curgoroutine() {
   return gp == nullptr || gp == gp->m->g0 || gp == gp->m->gsignal ? nullptr : gp;
 }
 
-void yield() {
-  entry();
-  if (curgoroutine() != nullptr) gosched();
-}
-
 void checkpoint() { entry(); }
 
 uint64 goid() {

@@ -45,9 +45,9 @@ requires(!std::same_as<std::remove_cvref_t<F>, go_options>)
   rt::keepframe();
 }
 
-// Lets other goroutines run. On a thread that is no goroutine: does nothing.
+// Lets other goroutines run. On a thread that is no goroutine: as std::this_thread::yield.
 inline void yield() {
-  rt::yield();
+  rt::gosched();
   rt::keepframe();
 }
 

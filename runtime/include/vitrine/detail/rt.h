@@ -21,7 +21,7 @@ int rt0_run(int procs, std::size_t main_stack, int (*fn)(void*), void* arg, uint
 // kept. stacksize == 0: the default.
 uint64 startgoroutine(void (*fn)(void*), void* arg, uintptr startpc, const char* name, uint64 namelen,
                       uint64 stacksize);
-void yield();
+void gosched();
 void checkpoint();
 uint64 goid();
 void setname(const char* name, uint64 namelen);
@@ -64,6 +64,22 @@ bool closechan(hchan* c);  // false: it was closed already
 bool chanclosed(const hchan* c);
 uint64 chanlen(const hchan* c);
 uint64 chancap(const hchan* c);
+
+// ---- select.cc
+
+struct scase {
+  hchan* c;
+  void* elem;    // as chansend's or chanrecv's
+  int32 issend;  // else a receive
+};
+struct selected {
+  int32 index;  // of the case that was carried out; -1: none was
+  bool ok;      // false: its channel is closed
+};
+// Carries out one of the n cases; ns: for how long to wait until one can proceed (< 0: for ever; 0: not at all).
+// lockorder: room for n pointers.
+selected selectgo(scase* cases, hchan** lockorder, int32 n, int64 ns);
+selected selectone(const scase& k, int64 ns);
 
 // ---- sync.cc
 
