@@ -12,6 +12,7 @@
 #include "goroutine_rows.h"
 #include "listing.h"
 #include "model.h"
+#include "objects.h"
 #include "render.h"
 #include "stacks.h"
 
@@ -70,7 +71,7 @@ std::uint32_t find_goroutine(Session& session, const Model& model, std::string_v
     address = true;
   }
   if (!number) {
-    fail(sink, fmt::format("'{}' is no goroutine: give its number, 0xADDRESS of its g, off, stacks or apply", word));
+    fail(sink, fmt::format("'{}' is no goroutine: give its number, 0xADDRESS of its g, off, stacks, graph or apply", word));
     return kNone;
   }
   std::uint32_t index = address ? model.find_addr(*number) : model.find_goid(*number);
@@ -94,7 +95,7 @@ std::uint32_t find_goroutine(Session& session, const Model& model, std::string_v
   return kNone;
 }
 
-void print_choice(const Scheduler& view, std::uint32_t index, std::string_view verb, Sink& sink) {
+void print_choice(Session& session, const Scheduler& view, std::uint32_t index, std::string_view verb, Sink& sink) {
   Model& model = *view.model;
   const Goroutine& g = model.goroutines()[index];
   sink.out(fmt::format("[{} {}]\n", verb, title(model, index)));
@@ -104,6 +105,14 @@ void print_choice(const Scheduler& view, std::uint32_t index, std::string_view v
     std::string place = by.function.empty() ? fmt::format("{:#x}", by.pc) : std::string(by.function);
     if (!by.file.empty() && by.line) place += fmt::format(" ({}:{})", basename_of(by.file), by.line);
     sink.out(fmt::format("created {}at {}\n", parent ? fmt::format("by goroutine {} ", *parent) : "", place));
+  }
+  Objects objects(session, model);
+  if (Waits waits = objects.waits_of(g); waits.select) {
+    sink.out(fmt::format("waits in a select for any of {}:\n", plural(waits.on.size(), "case")));
+    for (const Wait& w : waits.on) {
+      sink.out(fmt::format("  {} {} chan {:#x}\n", side_text(w.side), w.side == Side::send ? "to" : "from", w.object));
+    }
+    for (const std::string& e : waits.errors) sink.out(fmt::format("  damaged: {}\n", e));
   }
   if (context_of(model, g).thread_on_g0) {
     sink.out(fmt::format("thread {} of M{} stands on its scheduling stack; this is the goroutine's saved context\n",
@@ -189,7 +198,7 @@ Outcome run_goroutine(Session& session, const Line& line, std::size_t first, Sin
   }
   if (!problem.empty()) {
     if (command.empty() && !model.goroutines()[index].is(Goroutine::unreadable)) {
-      print_choice(*view, index, "Goroutine not selected:", sink);
+      print_choice(session, *view, index, "Goroutine not selected:", sink);
     }
     return fail(sink, problem);
   }
@@ -207,7 +216,7 @@ Outcome run_goroutine(Session& session, const Line& line, std::size_t first, Sin
     print_backtrace(session, model, index, *count, sink);
     return Outcome::ok;
   }
-  print_choice(*view, index, session.host_has_frames ? "Switching to" : "Looking at", sink);
+  print_choice(session, *view, index, session.host_has_frames ? "Switching to" : "Looking at", sink);
   if (session.host_has_frames) {
     Action show;
     show.kind = Action::Kind::show_frame;

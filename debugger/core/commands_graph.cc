@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <unordered_map>
 #include <unordered_set>
 
 #include "choose.h"
@@ -228,7 +229,15 @@ class Printer {
     damaged = true;
   }
 
+  // The same for all who wait on one side of an object, so it is made once: a queue may hold a million.
   std::string waits_on(const Wait& w, bool select) {
+    std::uint64_t key = w.object * 128 + static_cast<std::uint64_t>(w.kind) * 8 + static_cast<std::uint64_t>(w.side);
+    auto [it, fresh] = texts_.try_emplace(key);
+    if (fresh) it->second = describe_wait(w);
+    return select ? "select: " + it->second : it->second;
+  }
+
+  std::string describe_wait(const Wait& w) {
     auto object = objects_.read(w.kind, w.object, w.kind == ObjectKind::chan);
     if (!object) {
       damaged = true;
@@ -240,7 +249,6 @@ class Printer {
       text = fmt::format("{}{} chan {:#x}", side_text(w.side), w.side == Side::send ? " to" : " from", w.object);
       text += fmt::format(" ({}, {})", object->type.empty() ? "type unknown" : printable(object->type),
                           objects_.state_text(*object));
-      if (select) text = "select: " + text;
       Side other = w.side == Side::send ? Side::receive : Side::send;
       std::size_t n = object->on(other), shown = 0;
       text += n ? "; on its other side: " : ", holder unknown: nobody is parked on its other side";
@@ -265,6 +273,7 @@ class Printer {
   Stacks& stacks_;
   Objects& objects_;
   const Graph& graph_;
+  std::unordered_map<std::uint64_t, std::string> texts_;
 };
 
 Outcome write_dot(Session& session, Printer& printer, const std::vector<const Blocked*>& rows, const std::string& file,
@@ -426,6 +435,9 @@ Outcome run_graph(Session& session, const Line& line, std::size_t first, Sink& s
     out.add(fmt::format("{} of {} deadlocks shown (-limit 0 for all)\n", deadlocks, graph.cycles()));
   }
   if (deadlocks && !rows.empty()) out.add("\n");
+  std::vector<std::uint32_t> shown;
+  for (const Blocked* b : rows) shown.push_back(b->goroutine);
+  if (!view->stacks->ensure(shown)) return cancelled();
   std::size_t n = 0;
   for (const Blocked* b : rows) {
     printer.entry(*b, out);

@@ -100,7 +100,9 @@ Outcome show(Session& session, Sink& sink, const Scheduler& view, Objects& objec
   std::vector<std::string> warnings = all_warnings(session, *view.model);
   ObjectRows rows(session, objects, *view.stacks, {{place->kind, place->addr}}, place->kind, true);
   Outcome outcome = *mode ? run_listing(session, sink, rows, options, warnings) : rows.print(0, *limit, sink);
-  if (!*mode) warn(sink, warnings);
+  for (const std::string& w : warnings) {
+    if (!*mode) sink.out("warning: " + w + "\n");
+  }
   session.incomplete = session.incomplete || rows.damaged();
   return outcome;
 }

@@ -311,7 +311,10 @@ Result<ObjectPlace> of_type(Session& session, const Layout& layout, std::string_
       }
       return ObjectPlace{kind_of_type(user->type), at, whole};
     }
-    if (!type) type = session.program().type(name);
+    if (!type && (type = session.program().type(name))) {  // perhaps by another name, which a typedef gave it
+      name = type->name;
+      continue;
+    }
     if (!type || type->kind != Type::Kind::structure || type->fields.size() != 1 || !type->fields[0].type) break;
     addr += type->fields[0].offset;
     type = type->fields[0].type;

@@ -225,6 +225,9 @@ Result<SyncObject> Objects::read(ObjectKind kind, std::uint64_t addr, bool queue
           object.type.clear();
           object.errors.push_back(fmt::format("the name of the element type: {}", ok.error().message));
         }
+        for (std::size_t at; (at = object.type.find("{anonymous}")) != object.type.npos;) {  // gcc's word for it
+          object.type.replace(at, 11, "(anonymous namespace)");
+        }
         if ((*t)[F::chantype_size] != object.elemsize) {
           object.errors.push_back(fmt::format("its elements have {} bytes, those of its type at {:#x} {}",
                                               object.elemsize, type, (*t)[F::chantype_size]));

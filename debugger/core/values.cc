@@ -207,9 +207,7 @@ std::string Values::of_type(const Type& type, std::uint64_t addr, int depth, boo
 std::string Values::text(std::uint64_t addr, std::string_view type, std::uint64_t size, bool& bad) {
   std::uint64_t its_size = 0;
   if (Known k = known(type, its_size); k != Known::no && its_size == size) return simple(k, addr, size, bad);
-  std::string name(type);
-  for (std::size_t at; (at = name.find("{anonymous}")) != name.npos;) name.replace(at, 11, "(anonymous namespace)");
-  const Type* described = name.empty() ? nullptr : program_.type(name);
+  const Type* described = type.empty() ? nullptr : program_.type(type);
   if (described && described->size == size) return of_type(*described, addr, kMaxDepth, bad);
   return bytes(addr, size, bad);
 }

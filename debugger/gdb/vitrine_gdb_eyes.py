@@ -69,13 +69,19 @@ class Eyes(vi.Host):
         return out
 
     def evaluate(self, expression):
-        language = gdb.parameter("language")
+        """As C++, without calling anything in the program; typedefs are resolved in the type that is told."""
+        language, calls = gdb.parameter("language"), gdb.parameter("may-call-functions")
         gdb.execute("set language c++", to_string=True)
+        gdb.execute("set may-call-functions off", to_string=True)
         try:
             v = gdb.parse_and_eval(expression)
-            pointer = v.type.strip_typedefs().code == gdb.TYPE_CODE_PTR
-            return int(v.address if v.address is not None and not pointer else v), str(v.type)
+            kind, stars = v.type.strip_typedefs(), ""
+            while kind.code == gdb.TYPE_CODE_PTR:
+                kind, stars = kind.target().strip_typedefs(), stars + "*"
+            value = v if stars or v.address is None else v.address
+            return int(value), str(kind.unqualified()) + stars
         finally:
+            gdb.execute("set may-call-functions " + ("on" if calls else "off"), to_string=True)
             gdb.execute("set language " + language, to_string=True)
 
     def progress(self, message):

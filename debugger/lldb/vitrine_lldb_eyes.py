@@ -70,11 +70,17 @@ class Eyes(vi.Host):
         options.SetLanguage(lldb.eLanguageTypeC_plus_plus_14)
         options.SetAllowJIT(False)
         frame = self.process.GetSelectedThread().GetSelectedFrame()
-        v = (frame if frame.IsValid() else self.target).EvaluateExpression(expression, options)
+        where = frame if frame.IsValid() else self.target
+        v = where.EvaluateExpression(expression, options)
         if not v.GetError().Success():
             raise vi.Failed(v.GetError().GetCString() or "no value")
-        address = lldb.LLDB_INVALID_ADDRESS if v.GetType().IsPointerType() else v.GetLoadAddress()
-        return v.GetValueAsUnsigned() if address == lldb.LLDB_INVALID_ADDRESS else address, v.GetTypeName() or ""
+        kind = v.GetType().GetCanonicalType()
+        if kind.IsReferenceType():
+            kind = kind.GetDereferencedType()
+        if not kind.IsPointerType():  # what GetLoadAddress says of a result may be where LLDB keeps its copy
+            at = where.EvaluateExpression("&(%s)" % expression, options)
+            v = at if at.GetError().Success() else v
+        return v.GetValueAsUnsigned(), kind.GetName() or ""
 
     def cancelled(self):
         return self.debugger.GetCommandInterpreter().WasInterrupted()

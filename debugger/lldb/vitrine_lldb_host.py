@@ -212,6 +212,8 @@ def load(debugger, module):
     def say(word):
         print("vitrine: `%s' is defined by another script and stays so; ours is `vitrine %s'" % (word, word))
 
+    if not host.ours:  # a scheduler's preemptions are no stops of the user's (gdb lets this signal pass by itself)
+        do("process handle SIGURG -n false -p true -s false")
     table = {words: (summary, text) for words, summary, text, flags in host.library.commands() if not flags & vi.HIDDEN}
     table.setdefault("vitrine", ("All commands of Vitrine", "vitrine WORDS… runs any of them.\n"))
     refused = set()

@@ -338,7 +338,7 @@ TEST(BadInput, NoSuchGoroutineSaysWhatThereIs) {
   EXPECT_EQ(run(*session, "goroutine 0x10").err,
             "there is no goroutine whose g is at 0x10: 4 goroutines exist, the newest is 4\n");
   EXPECT_EQ(run(*session, "goroutine x").err,
-            "'x' is no goroutine: give its number, 0xADDRESS of its g, off, stacks or apply\n");
+            "'x' is no goroutine: give its number, 0xADDRESS of its g, off, stacks, graph or apply\n");
   EXPECT_EQ(run(*session, "goroutine 99999999999999999999").outcome, Outcome::error);
 }
 

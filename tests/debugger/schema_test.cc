@@ -9,7 +9,7 @@
 #include <set>
 
 #include "commands.h"
-#include "fake_runtime.h"
+#include "fake_objects.h"
 
 namespace vitrine::inspect {
 namespace {
@@ -154,6 +154,40 @@ TEST(Schema, TheRowOfAParkedGoroutineIsComplete) {
     "where":{"pc":"0x6130","function":"reader","file":"/src/app.cc","line":32},
     "start":{"pc":"0x6300","function":"entry","file":"/src/app.cc","line":70},
     "created_by":{"goid":1,"pc":"0x6221","function":"main_loop","file":"/src/app.cc","line":52},"errors":[]})"));
+}
+
+TEST(Schema, ObjectRowsAreAsDescribedAlsoWhenTheyAreBroken) {
+  using O = FakeObjects;
+  FakeObjects o;
+  o.waits(6, O::rSend, O::kChan);
+  o.poke(O::kElems, std::int32_t{77});
+  o.enqueue(O::kChan + O::chanSendq, 1, 6, O::kElems);
+  o.poke(O::sudog(1) + 8, std::uint64_t{0xdead0000});
+  o.lock(0, 9);
+  o.wait_for(0, 8);
+  o.lock(1, 8);
+  o.wait_for(1, 9);
+  o.waits(10, O::rMutex, 0xdead0000);
+  o.lock(2, 4711);
+  o.wait_for(2, 11);
+  auto session = o.session();
+  for (const char* command :
+       {"chan -json", "chan -json=full", "chan 0x4000000 -json", "chan 0x4000000 -json=full", "mutex -json",
+        "mutex 0x4000800 -json", "mutex 0x4000850 -json", "sync -json", "sync semaphore 0x4000c00 -json"}) {
+    EXPECT_EQ(schema("objects").check(run(*session, command)), "") << command;
+  }
+  for (const char* command : {"goroutine graph -json", "goroutine graph -json=full", "goroutine graph 8 -json",
+                              "goroutine graph -json -limit 1"}) {
+    EXPECT_EQ(schema("graph").check(run(*session, command)), "") << command;
+  }
+  json chan = run(*session, "chan 0x4000000 -json")[0];
+  EXPECT_EQ(chan["values"], json::parse(R"(["11","12","-13"])"));
+  EXPECT_EQ(chan["waiters"][0]["value"], "77");
+  EXPECT_EQ(chan["errors"].size(), 1u);
+  json graph = run(*session, "goroutine graph -json");
+  EXPECT_EQ(graph[0]["goid"], 8);
+  EXPECT_EQ(graph[0]["deadlock"], 1);
+  EXPECT_EQ(graph[0]["waits_on"][0]["holder_goid"], 9);
 }
 
 TEST(Schema, KeysKeepTheirOrder) {
