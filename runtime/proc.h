@@ -47,6 +47,7 @@ void mask_clear(atomic<uint32>* mask, int32 id);
 bool acquireidlep();
 m* midleget();  // sched.lock held
 void newm(void (*fn)(), p* pp, int64 id);
+void startTemplateThread();
 void handoffp(p* pp);
 void busysysmon(bool on);
 void stoplockedm();

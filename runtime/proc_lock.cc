@@ -41,6 +41,7 @@ void LockOSThread() {
   entry();
   g* gp = curgoroutine();
   if (gp == nullptr) return;  // a thread that is no M has itself
+  startTemplateThread();      // while this thread is still as the others
   if (++gp->m->lockedExt <= 0) fatal("os_thread_lock: nested too deeply");
   dolockOSThread(gp);
 }

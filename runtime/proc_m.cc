@@ -212,9 +212,8 @@ static m* allocm(void (*fn)(), int64 id) {
   return mp;
 }
 
-void newm(void (*fn)(), p* pp, int64 id) {
-  m* mp = allocm(fn, id);
-  mp->nextp = pp;
+// Starts the thread of mp.
+static void newm1(m* mp) {
   pthread_attr_t attr;
   pthread_attr_init(&attr);
   pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
@@ -232,6 +231,61 @@ void newm(void (*fn)(), p* pp, int64 id) {
     print("runtime: cannot create a thread for an M: errno ", int32(err), "\n");
     throw_("newm: pthread_create failed");
   }
+}
+
+// A thread inherits of its creator what the kernel keeps per thread: CPU affinity, scheduling policy, namespaces. A
+// goroutine that is locked to its thread may have changed those, so such an M has its new threads made by the template
+// thread, an M that runs nothing and was started when the first lock was taken.
+static struct {
+  mutex lock;
+  m* newm;  // waiting to be started, by schedlink; guarded by lock
+  uint8 waiting;
+  note wake;
+  atomic<uint32> have;
+} newmHandoff;
+
+static void templateThread() {
+  lock(&sched.lock);
+  sched.nmsys++;
+  checkdead();
+  unlock(&sched.lock);
+  for (;;) {
+    lock(&newmHandoff.lock);
+    while (m* mp = newmHandoff.newm) {
+      newmHandoff.newm = nullptr;
+      unlock(&newmHandoff.lock);
+      while (mp != nullptr) {
+        m* next = mp->schedlink;
+        mp->schedlink = nullptr;
+        newm1(mp);
+        mp = next;
+      }
+      lock(&newmHandoff.lock);
+    }
+    newmHandoff.waiting = 1;
+    noteclear(&newmHandoff.wake);
+    unlock(&newmHandoff.lock);
+    notesleep(&newmHandoff.wake);
+  }
+}
+
+void startTemplateThread() {
+  if (newmHandoff.have.load(__ATOMIC_RELAXED) == 0 && newmHandoff.have.xchg(1) == 0) newm(templateThread, nullptr, -1);
+}
+
+void newm(void (*fn)(), p* pp, int64 id) {
+  m* mp = allocm(fn, id);
+  mp->nextp = pp;
+  g* gp = getg();
+  if (gp == nullptr || gp->m->lockedExt == 0 || fn == templateThread) return newm1(mp);
+  lock(&newmHandoff.lock);
+  mp->schedlink = newmHandoff.newm;
+  newmHandoff.newm = mp;
+  if (newmHandoff.waiting) {
+    newmHandoff.waiting = 0;
+    notewakeup(&newmHandoff.wake);
+  }
+  unlock(&newmHandoff.lock);
 }
 
 // Starts an M on pp, or on an idle P when pp is null (none: nothing to do). spinning: the caller has counted the new M

@@ -1,4 +1,5 @@
 // Goroutines that block their thread, or that are locked to it; and what fork leaves.
+#include <sched.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -224,6 +225,52 @@ TEST_F(ThreadLock, GoroutineThatEndsLockedTakesItsThreadAlong) {
   for (rt::m* mp = rt::allm; mp != nullptr; mp = mp->alllink) n++;
   EXPECT_LE(n - (rt::sched.mnext - rt::sched.nmfreed), 1);
   rt::unlock(&rt::sched.lock);
+}
+
+cpu_set_t affinityof(std::int64_t tid) {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  sched_getaffinity(pid_t(tid), sizeof set, &set);
+  return set;
+}
+
+TEST_F(ThreadLock, WhatItDoesToItsThreadIsNotInherited) {
+  cpu_set_t before = affinityof(0);
+  if (CPU_COUNT(&before) < 2) GTEST_SKIP() << "one CPU";
+  std::atomic<std::int64_t> restricted{0};
+  vitrine::wait_group wg;
+  pipepair block;
+  wg.go([&] {
+    vitrine::os_thread_lock lock;
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    for (int c = 0; c < CPU_SETSIZE && CPU_COUNT(&one) == 0; c++)
+      if (CPU_ISSET(c, &before)) CPU_SET(c, &one);
+    ASSERT_EQ(sched_setaffinity(0, sizeof one, &one), 0);
+    restricted = rt::gettid_();
+    // More blocked threads than there can be Ms so far, each woken by somebody on this thread.
+    std::int64_t had = rt::sched.mnext;
+    vitrine::wait_group blocked;
+    std::atomic<int> in{0};
+    const int n = int(had) + 4;
+    for (int i = 0; i < n; i++)
+      blocked.go([&] {
+        vitrine::blocking_scope scope;
+        in++;
+        block.read1();
+      });
+    EXPECT_TRUE(eventually([&] { return in == n; }));
+    EXPECT_GT(rt::sched.mnext, had);
+    for (rt::m* mp = rt::allm; mp != nullptr; mp = mp->alllink) {
+      if (mp->procid == 0 || mp->procid == restricted) continue;
+      cpu_set_t now = affinityof(mp->procid);
+      EXPECT_TRUE(CPU_EQUAL(&now, &before)) << "m " << mp->id;
+    }
+    for (int i = 0; i < n; i++) block.write1();
+    blocked.wait();
+    sched_setaffinity(0, sizeof before, &before);
+  });
+  wg.wait();
 }
 
 TEST_F(Fork, ChildMayExec) {
