@@ -50,35 +50,45 @@ static void onlargestack(void (*fn)(void*), void* arg) {
   _exit(2);
 }
 
-// What is wrong, the current goroutine, and the others if they are asked for.
-static void report(const char* what, int32 level) {
-  bool mine = dumpbegin(true, level);
-  print("fatal error: ", what, "\n");
-  if (!mine) return;
-  tracecurrent();
-  if (debug.traceback_all != 0) traceothers(user());
-  tracehint();
+struct problem {
+  const char* what;
+  int32 level;     // of the traceback, at least
+  bool core;       // it is the runtime's
+  bool inhandler;  // of a signal: allocate nothing
+};
+
+// On a stack that is neither the goroutine's nor g0's.
+static bool inhandler() {
+  g* gp = getg();
+  if (gp == nullptr || gp->m == nullptr || gp == gp->m->g0) return false;
+  uintptr sp = uintptr(__builtin_frame_address(0));
+  return sp < gp->stack.lo || sp >= gp->stack.hi;
 }
 
-static void dothrow(void* what) {
-  // The runtime's own frames are what matters here.
-  report(static_cast<const char*>(what), debug.traceback_level == 0 ? 0 : 2);
-  finish(true);
+// What is wrong, the current goroutine, and the others if they are asked for.
+static void report(void* arg) {
+  auto* p = static_cast<problem*>(arg);
+  bool mine = dumpbegin(!p->inhandler, p->level);
+  print("fatal error: ", p->what, "\n");
+  if (mine) {
+    tracecurrent();
+    if (debug.traceback_all != 0) traceothers(user());
+    tracehint();
+  }
+  finish(p->core);
 }
 
 void throw_(const char* what) {
   if (g* gp = getg(); gp != nullptr && gp->m != nullptr) gp->m->throwing++;
-  onlargestack(dothrow, const_cast<char*>(what));
+  // The runtime's own frames are what matters here.
+  problem p{what, debug.traceback_level == 0 ? 0 : 2, true, inhandler()};
+  onlargestack(report, &p);
   abort();
 }
 
-static void dofatal(void* what) {
-  report(static_cast<const char*>(what), 0);
-  finish(false);
-}
-
 void fatal(const char* what) {
-  onlargestack(dofatal, const_cast<char*>(what));
+  problem p{what, 0, false, inhandler()};
+  onlargestack(report, &p);
   _exit(2);
 }
 

@@ -222,6 +222,8 @@ void printsymname(const char* name) {
   print(name);
 }
 
+bool demangled() { return state.maymalloc; }
+
 const char* programpath() { return state.exe; }
 
 void symbegin(bool maymalloc) {

@@ -328,7 +328,8 @@ void traceothers(g* but) {
 
 void tracehint() {
   if (level == 0 || programpath()[0] == 0) return;
-  print("\nSource lines: addr2line -Cfpie ", programpath(), " 0x...   (the numbers after \"program+\")\n");
+  print("\nSource lines: addr2line -Cfpie ", programpath(), " 0x...   (the numbers after \"program+\")",
+        demangled() ? "\n" : "; names: c++filt\n");
 }
 
 static void dodump(void* fd) {

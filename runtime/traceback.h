@@ -16,6 +16,7 @@ struct symbol {
 };
 symbol findsym(uintptr pc);
 void printsymname(const char* name);
+bool demangled();
 const char* programpath();
 
 // ---- traceback.cc

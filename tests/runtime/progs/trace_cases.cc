@@ -74,9 +74,10 @@ NAMED int recurses(int n) {
   return n == 0 ? 0 : recurses(n - 1) + frame[0];
 }
 
+chan<int> never;
+
 NAMED void waits_in_a_handler(int) {
-  static chan<int> c;
-  c.recv();
+  never.recv();
   asm volatile("");
 }
 NAMED void gets_a_signal() {
@@ -180,7 +181,6 @@ int deadlock() {
 }
 
 // Every kind of goroutine, and then what the argument says.
-chan<int> never;
 int everything(void (*then)()) {
   static std::atomic<bool> on{false};
   return run({.procs = 2}, [then] {
