@@ -65,6 +65,8 @@ inline constexpr chantype chantypeof = {sizeof(T), std::is_trivially_copyable_v<
                                         std::is_trivially_destructible_v<T> ? nullptr : &destroyelem<T>,
                                         nameoftype<T>(), alignof(T)};
 
+struct chanaccess;
+
 // Raw storage that a receive fills.
 template <class T>
 union slot {
@@ -179,7 +181,26 @@ class chan {
   std::default_sentinel_t end() const { return {}; }
 
  private:
+  friend struct rt::chanaccess;
+  explicit chan(rt::hchan* c) noexcept : c_(c) {}
+
   rt::hchan* c_;
 };
 
+namespace rt {
+
+// For the other headers of the library.
+struct chanaccess {
+  template <class T>
+  static hchan* of(const chan<T>& c) {
+    return c.c_;
+  }
+  // Takes over a reference.
+  template <class T>
+  static chan<T> handle(hchan* c) {
+    return chan<T>(c);
+  }
+};
+
+}  // namespace rt
 }  // namespace vitrine

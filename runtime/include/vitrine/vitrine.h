@@ -4,6 +4,7 @@
 #include "go.h"
 #include "run.h"
 #include "runtime.h"
+#include "select.h"
 #include "sync.h"
 #include "task.h"
 #include "thread.h"
