@@ -1,5 +1,6 @@
-// sanitize.cc: tells AddressSanitizer and ThreadSanitizer which stack a thread stands on. The hooks are weak symbols: a
-// program built with a sanitizer brings them, any other leaves them null and pays one test per switch.
+// sanitize.cc: tells AddressSanitizer, ThreadSanitizer and Valgrind which stack a thread stands on. The sanitizers'
+// hooks are weak symbols: a program built with a sanitizer brings them, any other leaves them null and pays one test
+// per switch. Valgrind watches the stack pointer, so it is told of stacks, not of switches, and only if it is there.
 //
 // Order on a switch, all on the leaving thread: san_leave(to) on the old stack, the switch, san_arrived(self) first
 // thing on the new one. ASan keeps the left stack's fake frames in g->fakestack. TSan's fibers are g->tsanfiber; every
@@ -7,7 +8,22 @@
 //
 // Runtime files are built without TSan's function entry and exit calls (runtime/CMakeLists.txt): functions that leave
 // by gogo never return, and TSan's shadow call stack of g0 would overflow.
+//
+// Valgrind's memcheck takes a far jump of the stack pointer for a switch if both ends lie in stacks that it knows
+// (those of threads it knows by itself); else it warns and takes what is between them for popped. A goroutine's stack
+// is known from its creation to its death. What a dead goroutine popped is "not addressable" to memcheck, and newproc
+// writes there before the next one runs: so a death makes the whole stack addressable again, with undefined contents
+// (except the canary's word, which is read later). Memory of goroutines that run() abandons is found by the leak check:
+// their stacks are anonymous memory, which memcheck searches. Without <valgrind/valgrind.h> at build time none of this
+// is there, and valgrind is not supported.
 #include "proc.h"
+
+#if __has_include(<valgrind/memcheck.h>)
+#include <valgrind/memcheck.h>
+#define VITRINE_VALGRIND 1
+#else
+#define VITRINE_VALGRIND 0
+#endif
 
 extern "C" {
 __attribute__((weak)) void __sanitizer_finish_switch_fiber(void* fake_stack, const void** bottom_old, size_t* size_old);
@@ -41,7 +57,29 @@ __attribute__((no_sanitize("thread", "address"))) void san_arrived_slow(g* self)
   if (asan()) __sanitizer_finish_switch_fiber(self->fakestack, nullptr, nullptr);
 }
 
+#if VITRINE_VALGRIND
+static bool runsonvalgrind() { return RUNNING_ON_VALGRIND != 0; }
+
+VITRINE_NOINLINE static void vg_newg(g* gp) {
+  gp->valgrindStackID = VALGRIND_STACK_REGISTER(gp->stack.lo, gp->stack.hi);
+}
+
+VITRINE_NOINLINE static void vg_deadg(g* gp) {
+  VALGRIND_STACK_DEREGISTER(gp->valgrindStackID);
+  gp->valgrindStackID = 0;
+  uintptr lo = gp->stack.lo + (gp->stackcanary != 0 ? sizeof(uint64) : 0);
+  VALGRIND_MAKE_MEM_UNDEFINED(lo, gp->stack.hi - lo);
+}
+#else
+static bool runsonvalgrind() { return false; }
+static void vg_newg(g*) {}
+static void vg_deadg(g*) {}
+#endif
+
+static const bool onvalgrind = runsonvalgrind();  // before main(), so before any goroutine
+
 void san_newg(g* gp) {
+  if (__builtin_expect(onvalgrind, 0)) vg_newg(gp);
   gp->fakestack = nullptr;
   if (asan() && __asan_unpoison_memory_region != nullptr)
     __asan_unpoison_memory_region(reinterpret_cast<void*>(gp->stack.lo), gp->stack.hi - gp->stack.lo);
@@ -49,6 +87,7 @@ void san_newg(g* gp) {
 }
 
 void san_deadg(g* gp) {
+  if (__builtin_expect(onvalgrind, 0)) vg_deadg(gp);
   if (tsan() && gp->tsanfiber != nullptr) {
     __tsan_destroy_fiber(gp->tsanfiber);
     gp->tsanfiber = nullptr;
