@@ -84,9 +84,57 @@ TEST_F(Sched, YieldLetsEveryOtherGoroutineRun) {
   wg.wait();
 }
 
+// What a foreign thread starts comes by the global queue; runs while `others` keep all Ps busy.
+bool ranfromtheglobalqueue() {
+  std::atomic<bool> ran{false};
+  std::thread([&] { go([&] { ran = true; }); }).join();
+  return eventually([&] { return ran.load(); });
+}
+
+// With several Ps an idle one always comes by the global queue; with one, only fairness gets to it.
+struct OnlyP {
+  int before = vitrine::gomaxprocs(1);
+  ~OnlyP() { vitrine::gomaxprocs(before); }
+};
+
+TEST_F(Sched, GlobalQueueIsNotStarvedByGoroutinesThatYield) {
+  OnlyP one;
+  std::atomic<bool> stop{false};
+  vitrine::wait_group wg;
+  for (int i = 0; i < 3; i++)
+    wg.go([&] {
+      while (!stop) vitrine::yield();
+    });
+  for (int i = 0; i < 10; i++) EXPECT_TRUE(ranfromtheglobalqueue());
+  stop = true;
+  wg.wait();
+}
+
+TEST_F(Sched, NeitherIsTheRingByAPairThatReadiesEachOther) {
+  // The pair hands a token back and forth through runnext, all in one time slice: sysmon has to end it.
+  OnlyP one;
+  vitrine::chan<int> ping, pong;
+  std::atomic<bool> stop{false}, ran{false};
+  vitrine::wait_group wg;
+  wg.go([=, &stop] {
+    while (!stop) {
+      ping.send(1);
+      pong.recv();
+    }
+    ping.close();
+  });
+  wg.go([=] {
+    for (int v : ping) pong.send(v);
+  });
+  vitrine::yield();
+  go([&] { ran = true; });
+  EXPECT_TRUE(eventually([&] { return ran.load(); }));
+  stop = true;
+  wg.wait();
+}
+
 TEST_F(Sched, GlobalQueueIsNotStarvedByAPairThatReadiesEachOther) {
-  // On every P a pair that hands a token back and forth through runnext; a foreign thread's go() comes by the global
-  // queue.
+  // On every P a pair that hands a token back and forth through runnext.
   vitrine::chan<int> stop;
   vitrine::wait_group wg;
   for (int i = 0; i < vitrine::gomaxprocs(); i++) {
@@ -102,9 +150,7 @@ TEST_F(Sched, GlobalQueueIsNotStarvedByAPairThatReadiesEachOther) {
       for (int v : ping) pong.send(v);
     });
   }
-  std::atomic<bool> ran{false};
-  std::thread([&] { go([&] { ran = true; }); }).join();
-  EXPECT_TRUE(eventually([&] { return ran.load(); }));
+  EXPECT_TRUE(ranfromtheglobalqueue());
   stop.close();
   wg.wait();
 }
