@@ -35,13 +35,35 @@ static void tracecurrent() {
   tracethread();
 }
 
+// On a stack that is neither the goroutine's nor g0's.
+static bool inhandler() {
+  g* gp = getg();
+  if (gp == nullptr || gp->m == nullptr || gp == gp->m->g0) return false;
+  uintptr sp = uintptr(__builtin_frame_address(0));
+  return sp < gp->stack.lo || sp >= gp->stack.hi;
+}
+
+struct bounced {
+  void (*fn)(void*);
+  void* arg;
+  g* gp;
+};
+
+static void ong0(void* arg) {
+  auto* b = static_cast<bounced*>(arg);
+  san_arrived(getg());
+  b->fn(b->arg);
+  san_leave(b->gp);
+}
+
 // Calls fn(arg) on g0's stack, or where we are when that is no goroutine's.
 static void onlargestack(void (*fn)(void*), void* arg) {
   g* gp = getg();
-  if (gp != nullptr && gp->m != nullptr && gp == gp->m->curg)
-    systemstack(fn, arg);
-  else
-    fn(arg);
+  if (gp == nullptr || gp->m == nullptr || gp != gp->m->curg || inhandler()) return fn(arg);
+  bounced b{fn, arg, gp};
+  san_leave(gp->m->g0);
+  systemstack(ong0, &b);
+  san_arrived(gp);
 }
 
 [[noreturn]] static void finish(bool core) {
@@ -56,14 +78,6 @@ struct problem {
   bool core;       // it is the runtime's
   bool inhandler;  // of a signal: allocate nothing
 };
-
-// On a stack that is neither the goroutine's nor g0's.
-static bool inhandler() {
-  g* gp = getg();
-  if (gp == nullptr || gp->m == nullptr || gp == gp->m->g0) return false;
-  uintptr sp = uintptr(__builtin_frame_address(0));
-  return sp < gp->stack.lo || sp >= gp->stack.hi;
-}
 
 // What is wrong, the current goroutine, and the others if they are asked for.
 static void report(void* arg) {

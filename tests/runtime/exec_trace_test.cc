@@ -150,6 +150,9 @@ void everygoroutine(const std::string& text, bool demangled) {
 }
 
 TEST_P(Traceback, SigquitShowsEveryGoroutineAndExits2) {
+#if defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "ThreadSanitizer holds a signal back until the thread's next call that it intercepts";
+#endif
   ended e = runcase("quit", {}, SIGQUIT);
   EXPECT_EQ(e.status, 2);
   EXPECT_TRUE(says(e, "SIGQUIT: quit\nPC=0x"));
@@ -158,6 +161,9 @@ TEST_P(Traceback, SigquitShowsEveryGoroutineAndExits2) {
 }
 
 TEST_P(Traceback, SigquitIsTheProgramsIfItWantsIt) {
+#if defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "ThreadSanitizer holds a signal back until the thread's next call that it intercepts";
+#endif
   ended e = runcase("ownquit", {}, SIGQUIT);
   EXPECT_EQ(e.status, 77) << e.err;
   e = runcase("ignoredquit", {}, SIGQUIT);
@@ -231,6 +237,7 @@ std::string shapeof(const std::string& word) {
   std::string key = word.substr(0, eq == std::string::npos ? 0 : eq + 1), value = word.substr(key.size());
   if (value == "true" || value == "false") return key + "BOOL";
   if (value == "nil") return key + "N";
+  if (value.size() > 1 && value[0] == '-' && value[1] != '-') value.erase(0, 1);  // of a number
   std::string shape = key;
   for (size_t i = 0; i < value.size(); i++) {
     bool digit = std::isdigit(static_cast<unsigned char>(value[i]));
@@ -245,7 +252,7 @@ std::string shapeof(const std::string& word) {
 // The kinds of lines in the text, with the values taken out. Of a list of numbers one is left.
 std::set<std::string> shapes(const std::string& text) {
   std::set<std::string> kinds;
-  std::istringstream lines(text);
+  std::istringstream lines(text.substr(0, text.rfind('\n') + 1));  // the program may have ended within a line
   for (std::string line; std::getline(lines, line);) {
     blank(line, "(", ") m=", "(WHY) m=");
     blank(line, "preemptoff=", " locks", "preemptoff= locks");
