@@ -71,7 +71,8 @@ std::uint32_t find_goroutine(Session& session, const Model& model, std::string_v
     address = true;
   }
   if (!number) {
-    fail(sink, fmt::format("'{}' is no goroutine: give its number, 0xADDRESS of its g, off, stacks, graph or apply", word));
+    fail(sink,
+         fmt::format("'{}' is no goroutine: give its number, 0xADDRESS of its g, off, stacks, graph or apply", word));
     return kNone;
   }
   std::uint32_t index = address ? model.find_addr(*number) : model.find_goid(*number);
@@ -251,9 +252,11 @@ constexpr CommandSpec kCommands[] = {
      "  STACK  bytes used/total\n"
      "  WHERE  the first frame of your own code, past the runtime and the C++ library; else the entry function\n"
      "The first 100 rows are shown unless -limit says otherwise. The runtime's own goroutines need -all or\n"
-     "-where system; -json lists them too.\n\n"
+     "-where system; -json lists them too. A thread that is none of the runtime's and waits for a channel or a lock\n"
+     "is a row as well, named \"thread TID\".\n\n"
      "-where takes one word, so quote it. Columns: goid status wait age m p stack where name current addr thread\n"
-     "system function file line used total guard depth waiting_on parent created start scan errors.\n"
+     "system function file line used total guard depth waiting_on parent created start scan foreign noproc locked\n"
+     "errors.\n"
      "Operators: = != < <= > >= ~ !~ (regular expressions), and or not ( ). Durations 10s 5ms 2m, sizes 64KiB.\n"
      "`stack ~ RE` looks at the functions of all frames. A row for which the expression is unknown (the age of a\n"
      "running goroutine) is not shown, but counted.\n\n"

@@ -96,7 +96,7 @@ void print_page(SchedState& state, const Page& page, Buffered& out) {
   std::string poller;
   if (page.poller != kNone) {
     poller = state.short_machine(page.poller) + " sleeps in it";
-    if (page.poll_until) poller += ", until " + due_text(*page.poll_until, model.age_at_least());
+    if (page.poll_until) poller += ", " + due_text(*page.poll_until, model.age_at_least());
   } else {
     poller = "nobody sleeps in it";
     if (page.polled) poller += fmt::format(", last polled {}{} ago", format_duration(*page.polled), plus);

@@ -36,6 +36,9 @@ enum Column : int {
   kCreated,
   kStart,
   kScan,
+  kForeign,
+  kNoproc,
+  kLocked,
   kErrors,
 };
 
@@ -66,6 +69,9 @@ constexpr ColumnSpec kColumns[] = {
     {"created", "CREATED", ColumnType::text, false, false, "where it was created"},
     {"start", "START", ColumnType::text, false, false, "its entry function"},
     {"scan", "SCAN", ColumnType::flag, false, false, "someone inspects its stack"},
+    {"foreign", "FOREIGN", ColumnType::flag, false, false, "it stands for a thread that is none of the runtime's"},
+    {"noproc", "NOPROC", ColumnType::flag, false, false, "it runs on although its P was taken: it did not yield"},
+    {"locked", "LOCKED", ColumnType::number, true, false, "the M that it is locked to"},
     {"errors", "ERRORS", ColumnType::number, true, false, "how many things are wrong with it"},
 };
 
@@ -93,6 +99,12 @@ GoroutineRows::GoroutineRows(Session& session, Model& model, Stacks& stacks) : m
 std::span<const ColumnSpec> goroutine_columns() { return kColumns; }
 std::span<const ColumnSpec> GoroutineRows::columns() const { return kColumns; }
 int GoroutineRows::hidden_column() const { return kSystem; }
+
+// A thread that waits is the program's, although the g that stands for it is the runtime's.
+bool GoroutineRows::hidden(std::uint32_t row) const {
+  const Goroutine& g = at(row);
+  return g.is(Goroutine::system) && !(g.is(Goroutine::foreign) && model_.waiting(g));
+}
 
 std::vector<int> GoroutineRows::default_columns() const {
   return {kMark, kGoid, kStatus, kWait, kAge, kM, kP, kStack, kWhere, kName};
@@ -167,6 +179,13 @@ Value GoroutineRows::value(std::uint32_t row, int column) {
       return number(g.is(Goroutine::system));
     case kScan:
       return number(g.is(Goroutine::scan));
+    case kForeign:
+      return number(g.is(Goroutine::foreign));
+    case kNoproc:
+      return number(g.is(Goroutine::noproc));
+    case kLocked:
+      if (const Machine* m = model_.locked_machine(g)) return number(m->id);
+      return {};
     case kWaitingOn:
       if (auto on = model_.waiting_on(g)) return number(*on);
       return {};
@@ -306,6 +325,8 @@ void GoroutineRows::json(std::uint32_t row, Json& json) {
   } else {
     json.null();
   }
+  json.key("foreign").value(g.is(Goroutine::foreign)).key("noproc").value(g.is(Goroutine::noproc));
+  number("locked_m", kLocked);
   json.key("name").text_or_null(model_.name(g));
   json.key("stack");
   if (readable && g.stack_lo) {

@@ -26,7 +26,7 @@ class GoroutineRows : public Rows {
   std::string cell(std::uint32_t row, int column) override;
   void json(std::uint32_t row, Json& json) override;
   std::string short_text(std::uint32_t row) override;
-  bool hidden(std::uint32_t row) const override { return model_.goroutines()[row].is(Goroutine::system); }
+  bool hidden(std::uint32_t row) const override;
   std::string_view hidden_noun() const override { return "system goroutine"; }
   int hidden_column() const override;
   bool emphasis(std::uint32_t row) const override { return row == marked_; }

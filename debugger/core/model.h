@@ -107,6 +107,7 @@ class Model {
   std::optional<std::int64_t> foreign_tid(const Goroutine& g) const;  // of a foreign one: its thread
   std::string guard(const Goroutine& g) const;                        // "" unknown
   const Machine* machine(const Goroutine& g) const;
+  const Machine* locked_machine(const Goroutine& g) const;  // null: locked to none, or to one that is not in allm
   const Processor* processor(const Machine& m) const;
   const Thread* thread(const Goroutine& g) const;
   Standing standing(const Goroutine& g) const;

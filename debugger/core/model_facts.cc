@@ -69,6 +69,12 @@ std::string Model::guard(const Goroutine& g) const {
 
 const Machine* Model::machine(const Goroutine& g) const { return g.machine == kNone ? nullptr : &machines_[g.machine]; }
 
+const Machine* Model::locked_machine(const Goroutine& g) const {
+  auto m = locked_to(g);
+  auto it = machine_at_.find(m.value_or(0));
+  return it == machine_at_.end() ? nullptr : &machines_[it->second];
+}
+
 const Processor* Model::processor(const Machine& m) const {
   for (const Processor& p : processors_) {
     if (m.p && p.addr == m.p) return &p;

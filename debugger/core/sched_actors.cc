@@ -1,6 +1,9 @@
 // sched_actors.cc: what the target's threads do inside the runtime, from their stacks; and the one word that says what
 // an M is about. The part of sched_state.h that needs functions' names.
 //
+// Only what lies inside of the user's innermost function counts: below that are the goroutine's entry and whoever
+// called it, and no function of the runtime calls the user's code in the middle of a change.
+//
 // A thread that sleeps in the runtime's own note, or in its poller, holds nothing that others could miss: whatever it
 // moved, it moved before. Those are `asleep` and excuse nothing. All others may stand between two steps of a change.
 #include <algorithm>
@@ -13,6 +16,8 @@ namespace {
 
 constexpr std::size_t kDepth = 96;  // frames; the runtime's are the innermost, or the outermost few of a short stack
 constexpr std::string_view kSleep[] = {"notetsleep", "notesleep", "netpoll"};
+// Where a thread sleeps says less than what made it sleep.
+constexpr std::string_view kDull[] = {"futexsleep", "usleep_", "notetsleep", "notesleep", "mpark"};
 constexpr std::string_view kStart[] = {"mstart_thread", "mstart", "mstart1",   "minit",   "minitsignals", "san_m0",
                                        "acquirep",      "wirep",  "mspinning", "gettid_", "sigaltstack"};
 constexpr std::string_view kPoll[] = {"pollsleep", "netpoll"};
@@ -36,6 +41,11 @@ const std::vector<Actor>& SchedState::actors() {
   for (std::size_t m = 0; m < model_.machines().size(); ++m) {
     if (std::uint32_t t = model_.machines()[m].thread; t != kNone) machine_of[t] = static_cast<std::uint32_t>(m);
   }
+  auto in_library = [&](std::uint64_t pc) {
+    const auto& modules = session_.target().modules();
+    return std::any_of(modules.begin(), modules.end(),
+                       [&](const Module& m) { return pc >= m.lo && pc < m.hi && plumbing_module(m.path); });
+  };
   actor_of_.assign(model_.machines().size(), kNone);
   const Dialect& dialect = layout_.dialect();
   for (std::size_t t = 0; t < threads.size(); ++t) {
@@ -49,12 +59,15 @@ const std::vector<Actor>& SchedState::actors() {
       for (const Frame& f : walk.frames) {
         for (const Location& l : session_.program().locate(f.lookup_pc())) {
           std::string_view own = dialect.runtime_function(l.function);
-          if (!own.empty()) {
+          const bool users = a.user_code || (!l.function.empty() && !dialect.plumbing(l.function) && !in_library(f.pc));
+          a.user_code = users;
+          if (!own.empty() && !users) {
             a.functions.push_back(own);
             a.qualified.push_back(l.function);
           }
+          const bool dull = std::find(std::begin(kDull), std::end(kDull), own) != std::end(kDull);
           SourceFrame here{f.pc, l.function, l.file, l.line, l.inlined};
-          if (!innermost.valid() && !own.empty()) innermost = here;
+          if (!own.empty() && !dull && !innermost.valid()) innermost = here;
           if (!a.where.valid() && !l.function.empty() && !l.file.empty() && !dialect.plumbing(l.function))
             a.where = here;
         }

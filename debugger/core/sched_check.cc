@@ -32,6 +32,7 @@ SchedCheck::SchedCheck(Session& session, SchedState& state)
   dead_ = g("dead");
   p_idle_ = p("idle");
   p_running_ = p("running");
+  p_running_known_ = p_running_ != kNoStatus;
   p_syscall_ = p("syscall");
   p_gcstop_ = p("gcstop");
   p_dead_ = p("dead");

@@ -80,7 +80,7 @@ class SchedCheck {
   std::unordered_map<std::uint64_t, Queued> queued_;
   std::uint32_t runnable_, running_, syscall_, waiting_, dead_;
   std::uint32_t p_idle_, p_running_, p_syscall_, p_gcstop_, p_dead_;
-  bool names_known_ = false, exiting_ = false, stopping_ = false;
+  bool names_known_ = false, exiting_ = false, stopping_ = false, p_running_known_ = false;
 };
 
 }  // namespace vitrine::inspect

@@ -33,7 +33,7 @@ void SchedCheck::machine_links() {
       } else if (const Processor& pp = model_.processors()[p]; pp.m != m.addr) {
         say("link", fmt::format("{} has {}, whose m is {:#x}", name, state_.processor_name(p), pp.m),
             {m.addr, m.p, pp.m}, mover(movers::kProcessor, i));
-      } else if (pp.status != p_running_ && !(stopping_ && pp.status == p_gcstop_)) {
+      } else if (p_running_known_ && pp.status != p_running_ && !(stopping_ && pp.status == p_gcstop_)) {
         say("link", fmt::format("{} has {}, which is {}", name, state_.processor_name(p), layout_.p_status(pp.status)),
             {m.addr, m.p}, mover(movers::kProcessor, i));
       }

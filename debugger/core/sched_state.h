@@ -67,6 +67,7 @@ struct Actor {
       functions;  // the runtime's own on its stack, innermost first, as the dialect names them
   std::vector<std::string_view> qualified;  // the same in full
   SourceFrame where;                        // of the user's code, else the innermost of the runtime
+  bool user_code = false;                   // the program's own code is on its stack
   bool asleep = false;                      // waits to be woken: moves nothing
   bool starting = false;                    // a new M that has not come to the scheduler yet
   bool in(std::span<const std::string_view> names) const { return first_of(names) != nullptr; }
@@ -107,8 +108,8 @@ class SchedState {
   std::string processor_name(std::uint32_t p);  // "P 1 (p at 0x…)"
   std::string goid_text(std::uint64_t g);       // "17", "0x…" when it is none of ours
 
-  // One word for what an M is doing: running syscall noproc spinning idle polling sysmon locked starting blocked
-  // scheduling, exited.
+  // One word for what an M is doing: running syscall noproc spinning idle waking polling sysmon locked starting blocked
+  // scheduling exited.
   std::string machine_state(std::uint32_t m);
   const std::vector<std::string>& warnings() const { return warnings_; }
 

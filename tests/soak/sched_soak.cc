@@ -1,0 +1,159 @@
+// sched_soak.cc: sched_soak SECONDS PROGRAM [ARGS…]: starts PROGRAM, stops all its threads at random moments, and takes
+// `info sched -check` each time. Ends with `stops S, in transit T, violations V`; status 1 if there was a violation, if
+// an answer could not be had, or if the program died. A violation is printed with what every thread is doing.
+//
+// How it is fast enough to matter: one session for all stops. The target behind it is opened anew each time (ptrace
+// seizes and interrupts every thread, its destructor lets them go), while the program's files stay read.
+#include <fmt/format.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <random>
+#include <thread>
+
+#include "commands.h"
+#include "sched_check.h"
+#include "session.h"
+#include "target.h"
+
+using namespace vitrine::inspect;
+using Clock = std::chrono::steady_clock;
+
+namespace {
+
+class Stops : public Target {
+ public:
+  explicit Stops(int pid) : pid_(pid) {}
+  bool stop() {
+    auto opened = open_process(pid_, true);
+    if (!opened) return false;
+    inner_ = std::move(*opened);
+    ++id_;
+    return true;
+  }
+  void go() { inner_.reset(); }
+  Kind kind() const override { return Kind::live; }
+  std::string describe() const override { return inner_->describe(); }
+  std::size_t read(std::uint64_t addr, std::span<std::byte> out, Space space) override {
+    return inner_->read(addr, out, space);
+  }
+  const std::vector<Thread>& threads() override { return inner_->threads(); }
+  const std::vector<Module>& modules() override { return inner_->modules(); }
+  std::uint64_t stop_id() override { return id_; }
+  std::vector<std::string> warnings() override { return inner_->warnings(); }
+
+ private:
+  int pid_;
+  std::uint64_t id_ = 0;
+  std::unique_ptr<Target> inner_;
+};
+
+class Printed : public Sink {
+ public:
+  void out(std::string_view text) override { std::fwrite(text.data(), 1, text.size(), stdout); }
+  void err(std::string_view message) override {
+    fmt::print("error: {}\n", message);
+    failed = true;
+  }
+  bool failed = false;
+};
+
+void print_threads(SchedState& state) {
+  for (const Actor& a : state.actors()) {
+    fmt::print("  {}{}:", state.actor_name(a), a.asleep ? " asleep" : "");
+    for (std::string_view f : a.functions) fmt::print(" {}", f);
+    fmt::print("{}\n", a.functions.empty() ? " in code that is not the runtime's" : "");
+  }
+}
+
+struct Tally {
+  std::uint64_t stops = 0, transit = 0, violations = 0, failures = 0;
+};
+
+void look(Session& session, Tally& tally) {
+  auto model = session.model();
+  if (!model) {
+    fmt::print("stop {}: {}\n", tally.stops, model.error().message);
+    ++tally.failures;
+    return;
+  }
+  SchedState state(session, **model);
+  SchedChecked checked = SchedCheck(session, state).run();
+  std::size_t bad = checked.violations();
+  tally.violations += bad;
+  tally.transit += checked.findings.size() - bad;
+  for (const std::string& w : (*model)->warnings()) {
+    fmt::print("stop {}: warning: {}\n", tally.stops, w);
+    ++tally.failures;
+  }
+  if (!bad) return;
+  fmt::print("stop {}:\n", tally.stops);
+  for (const SchedFinding& f : checked.findings)
+    fmt::print("  {}: {}{}{}\n", f.transit.empty() ? "violation" : "in transit", f.text, f.transit.empty() ? "" : ": ",
+               f.transit);
+  print_threads(state);
+  Printed page;
+  run_command(session, split("info sched"), page);
+  std::fflush(stdout);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc < 3) {
+    fmt::print(stderr, "usage: sched_soak SECONDS PROGRAM [ARGS…]\n");
+    return 2;
+  }
+  const auto end = Clock::now() + std::chrono::seconds(std::atoi(argv[1]));
+  const char* seed_text = std::getenv("VITRINE_SOAK_SEED");
+  const std::uint64_t seed = seed_text ? std::strtoull(seed_text, nullptr, 0) : std::random_device()();
+  fmt::print("seed {} (VITRINE_SOAK_SEED)\n", seed);
+  std::fflush(stdout);
+  std::mt19937_64 random(seed);
+  int pid = fork();
+  if (pid == 0) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    execv(argv[2], argv + 2);
+    _exit(127);
+  }
+  std::this_thread::sleep_for(std::chrono::milliseconds(200));
+  Session session;
+  auto owned = std::make_unique<Stops>(pid);
+  Stops& stops = *owned;
+  session.local_pid = pid;
+  Tally tally;
+  if (!stops.stop()) {
+    fmt::print("the program cannot be stopped\n");
+    kill(pid, SIGKILL);
+    return 1;
+  }
+  session.set_target(std::move(owned), stops.stop_id());
+  bool died = false;
+  while (Clock::now() < end && tally.failures < 10 && tally.violations < 50) {
+    ++tally.stops;
+    session.set_stop(stops.stop_id());
+    look(session, tally);
+    stops.go();
+    if (waitpid(pid, nullptr, WNOHANG) == pid) {
+      died = true;
+      break;
+    }
+    std::this_thread::sleep_for(std::chrono::microseconds(random() % 20000));
+    if (!stops.stop()) {
+      died = waitpid(pid, nullptr, WNOHANG) == pid;
+      ++tally.failures;
+      break;
+    }
+  }
+  if (!died) kill(pid, SIGKILL);
+  stops.go();
+  if (!died) waitpid(pid, nullptr, 0);
+  if (died) fmt::print("the program died\n");
+  fmt::print("stops {}, in transit {}, violations {}\n", tally.stops, tally.transit, tally.violations);
+  return tally.violations || tally.failures || died || tally.stops < 2;
+}
