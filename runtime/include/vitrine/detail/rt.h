@@ -46,6 +46,19 @@ void dumpstacks(int32 fd);
 
 void timeSleep(int64 ns);
 
+// ---- timer.cc
+
+struct usertimer;
+struct timerfunc;
+// Start a timer that is due in ns. They take over c's reference, or fn, and the result is the caller's to release.
+usertimer* newchantimer(int64 ns, int64 period, hchan* c);
+usertimer* newfunctimer(int64 ns, timerfunc* fn);
+hchan* timerchannel(usertimer* t);  // with a reference; throws std::logic_error if it has none
+bool timerstop(usertimer* t);
+bool timerreset(usertimer* t, int64 ns, int64 period);
+void timerrelease(usertimer* t);  // leaves it running
+[[noreturn]] void panicticker();  // throws std::logic_error
+
 // ---- chan.cc
 
 enum chanresult : int32 {
@@ -81,13 +94,37 @@ struct selected {
 selected selectgo(scase* cases, hchan** lockorder, int32 n, int64 ns);
 selected selectone(const scase& k, int64 ns);
 
-// ---- sync.cc
+// ---- sync*.cc, gls.cc. ns: how long to wait at most; the results of those that take it: false when that was over.
 
 void mutexlock(syncMutex* mu);
 bool mutextrylock(syncMutex* mu);
+bool mutextimedlock(syncMutex* mu, int64 ns);
 void mutexunlock(syncMutex* mu);
 void wgadd(syncWaitGroup* wg, int64 delta);
 void wgwait(syncWaitGroup* wg);
+void rwlock(syncRWMutex* rw);
+bool rwtrylock(syncRWMutex* rw);
+void rwunlock(syncRWMutex* rw);
+void rwrlock(syncRWMutex* rw);
+bool rwtryrlock(syncRWMutex* rw);
+void rwrunlock(syncRWMutex* rw);
+void condwait(syncCond* c, syncMutex* mu);  // mu null: the caller's lock is not held, which is fatal
+bool condtimedwait(syncCond* c, syncMutex* mu, int64 ns);
+void condsignal(syncCond* c);
+void condbroadcast(syncCond* c);
+bool oncebegin(syncOnce* o);  // true: the caller runs the function, and then calls onceend
+void onceend(syncOnce* o, bool done);
+void semacquire(syncSema* s, int64 n);
+bool semtryacquire(syncSema* s, int64 n);
+bool semtimedacquire(syncSema* s, int64 n, int64 ns);
+void semrelease(syncSema* s, int64 n);
+int64 semfree(const syncSema* s);
+void semcheck(int64 n);  // fatal if no semaphore could have n permits
+
+// The current goroutine's value (or thread's, outside of goroutines) of the gls that *key is in, or null.
+void* glsget(atomic<uint64>* key);
+// Gives it one. When it ends, destroy(value) is called on it.
+void glsput(atomic<uint64>* key, void* value, void (*destroy)(void* value));
 
 // After a call that may park: keeps it from becoming a jump, so that the function that waits stays on its own stack,
 // where a debugger looks for it.
