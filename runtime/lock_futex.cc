@@ -39,6 +39,10 @@ void unlock(mutex* l) {
   }
 }
 
+void assertLockHeld(mutex* l) {
+  if (l->key.load(__ATOMIC_RELAXED) == 0) throw_("a lock that must be held is not");
+}
+
 void noteclear(note* n) { n->key.store(0, __ATOMIC_RELEASE); }
 
 void notewakeup(note* n) {

@@ -168,10 +168,13 @@ void initterminate();
 void initsig();
 void minitsignals(m* mp);
 void unminitsignals(m* mp);
-void signalM(m* mp);               // sends it the preemption signal
-extern uint64 initialsigmask;      // of the thread that booted: what a new M starts with
+void signalM(m* mp);  // sends it the preemption signal
+void msigsave(m* mp);
 constexpr uint32 forkedchild = 2;  // sched.exiting in a child that fork() made
 [[noreturn]] void badfork();
+
+// gls.cc
+void glsdestroy(g* gp);  // on gp, which is about to end
 
 // proc_dwarf.cc
 void forcedwarf();

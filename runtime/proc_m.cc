@@ -54,6 +54,7 @@ p* releasep() {
 }
 
 void pidleput(p* pp) {
+  assertLockHeld(&sched.lock);
   if (!runqempty(pp)) throw_("pidleput: the P has a non-empty run queue");
   if (pp->timers.len.load() == 0) {
     // Somebody without a P may add a timer to any P: it stores len, then sets the bit. We clear the bit, then look at
@@ -68,6 +69,7 @@ void pidleput(p* pp) {
 }
 
 p* pidleget() {
+  assertLockHeld(&sched.lock);
   p* pp = sched.pidle;
   if (pp == nullptr) return nullptr;
   // It may get timers as soon as it runs; the bit is set before, so that nobody misses them.
@@ -125,6 +127,7 @@ void minit(m* mp) {
 }
 
 static m* mget() {
+  assertLockHeld(&sched.lock);
   m* mp = sched.midle;
   if (mp != nullptr) {
     sched.midle = mp->schedlink;
@@ -223,7 +226,7 @@ static void newm1(m* mp) {
   sigset_t all, old;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &old);
-  mp->sigmask = initialsigmask;
+  mp->sigmask = m0.sigmask;
   int err = pthread_create(&thread, &attr, mstart_thread, mp);
   pthread_sigmask(SIG_SETMASK, &old, nullptr);
   pthread_attr_destroy(&attr);

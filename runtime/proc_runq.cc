@@ -119,6 +119,7 @@ g* runqsteal(p* pp, p* victim, bool stealRunNext) {
 }
 
 void globrunqput(g* gp) {
+  assertLockHeld(&sched.lock);
   gp->schedlink = nullptr;
   if (sched.runq.tail != nullptr)
     sched.runq.tail->schedlink = gp;
@@ -139,6 +140,7 @@ static g* globrunqpop() {
 
 // Takes a fair share of the global queue, at most max (0: no such limit): one to run, the rest into pp's ring.
 g* globrunqget(p* pp, int32 max) {
+  assertLockHeld(&sched.lock);
   int32 size = sched.runqsize.load(__ATOMIC_RELAXED);
   if (size == 0) return nullptr;
   int32 n = size / load_relaxed(gomaxprocs) + 1;

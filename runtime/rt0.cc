@@ -56,6 +56,7 @@ static void schedinit(int32 procs) {
   parsedebugvars();  // Unlike Go: before stackinit, which it can direct
   stackinit();
   mcommoninit(&m0, -1);
+  msigsave(&m0);
   initsig();
   initsigquit();
   initterminate();
@@ -69,7 +70,9 @@ static void schedinit(int32 procs) {
     if (!ok || procs <= 0) procs = defaultprocs();
   }
   if (procs > MaxGomaxprocs) procs = MaxGomaxprocs;
+  lock(&sched.lock);
   if (procresize(procs) != nullptr) throw_("schedinit: unknown runnable goroutine during bootstrap");
+  unlock(&sched.lock);
 }
 
 // Goroutine 1. The user's main is its only callee, so an exception that escapes finds no handler here.

@@ -86,6 +86,7 @@ inline __attribute__((always_inline)) g* getg() {
 // ---- lock_futex.cc -------------------------------------------------------------------------------------------------
 void lock(mutex* l);  // any thread; counts m.locks on an M
 void unlock(mutex* l);
+void assertLockHeld(mutex* l);  // by whomever: that the caller holds it cannot be told
 void noteclear(note* n);
 void notewakeup(note* n);
 void notesleep(note* n);             // on g0, or a foreign thread

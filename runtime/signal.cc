@@ -21,7 +21,6 @@
 namespace vitrine::rt {
 
 static struct sigaction oldsegv, oldbus, oldurg;
-uint64 initialsigmask;
 constexpr uint64 gsignalBytes = 64 << 10;
 
 // A frame name that explains itself in a backtrace of the core.
@@ -90,10 +89,14 @@ void badfork() {
   _exit(2);
 }
 
-void initsig() {
+// The signal mask of the thread that boots, which every new M starts with, whatever its creator has blocked since.
+void msigsave(m* mp) {
   sigset_t mask;
   pthread_sigmask(SIG_SETMASK, nullptr, &mask);
-  memcpy(&initialsigmask, &mask, sizeof initialsigmask);
+  memcpy(&mp->sigmask, &mask, sizeof mp->sigmask);
+}
+
+void initsig() {
   pthread_atfork(nullptr, nullptr, infork);
   struct sigaction sa;
   memset(&sa, 0, sizeof sa);
