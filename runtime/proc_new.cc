@@ -265,6 +265,7 @@ static void goexit0(g* gp) {
 
 void goexit1() {
   g* gp = getg();
+  if (gp->gls != nullptr) glsdestroy(gp);
   san_leave_dying(gp->m->g0);
   mcall(goexit0);
   __builtin_unreachable();

@@ -218,7 +218,11 @@ struct m {
   uint8 reserved[56];
 };
 
+#ifdef VITRINE_SYSTEMATIC
+constexpr uint32 runqsize_ = 4;  // tests/systematic: a ring that is full, and wraps, at once
+#else
 constexpr uint32 runqsize_ = 256;
+#endif
 constexpr uint64 GoidCacheBatch = 16;
 
 struct gList {
@@ -235,6 +239,7 @@ enum timerKind : uint32 {
   timerFunc = 2,      // arg belongs to a vitrine::timer with a function
   timerChan = 3,      // arg is the hchan that a vitrine::timer or ticker sends to
   timerDeadline = 4,  // arg is the pollDesc whose read or write deadline it is
+  timerWait = 5,      // arg is the g whose wait for a mutex, cond or semaphore has a timeout
 };
 
 // A timer in a P's 4-ary heap. Guarded by timers.lock of the P that `pp` names.

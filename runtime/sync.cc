@@ -1,6 +1,6 @@
-// sync.cc: the mutex and the wait group. Follows Go's sync.Mutex (normal and starving operation) and sync.WaitGroup;
-// the queue of waiters is in the object itself, first come first served, instead of in a table of semaphores, so that a
-// debugger finds all who wait in one place.
+// sync.cc: the mutex. Follows Go's sync.Mutex (normal and starving operation); the queue of waiters is in the object
+// itself, first come first served, instead of in a table of semaphores, so that a debugger finds all who wait in one
+// place.
 //
 // Mutex. state is three bits: Locked, Woken, Waiters.
 //   * Free of waiters it is a word: lock is a CAS 0 → Locked (acquire), unlock one Locked → 0 (release).
@@ -23,27 +23,22 @@
 //   last: an unlock that found waiters ends its use of mu with unlock(mu->lock), and until then Woken or Locked is set,
 //   so that nobody gets past the slow paths, which take mu->lock.
 //
-// Wait group. state is counter << 32 | waiters. add is a CAS. Only the step to counter 0 with waiters takes the lock,
-// under which waiters are added too; so the queue it takes is exactly who waited for that zero, and the group can be
-// used again at once, by anybody. Unlike Go: that makes "reused before previous Wait has returned" impossible.
+// A lock with a timeout waits on the same queue. If its time is over it is off the queue (sync_timed.cc) and nobody
+// counts on it; if it was woken instead, it tries once more whatever the time, and clears Woken if it must give up.
+//
+// rw_mutex has a syncMutex inside for its writers: mutexlockas lets their waits be shown as what the user wrote.
 #include "include/vitrine/detail/rt.h"
-#include "waitq.h"
+#include "syncwait.h"
 
 namespace vitrine::rt {
 
 constexpr int64 starvationThresholdNs = 1000000;
 
-static void own(syncMutex* mu) {
-  g* gp = getg();
-  mu->owner = gp == nullptr ? 0 : gp->goid;
-}
-
-bool mutextrylock(syncMutex* mu) {
-  entry();
+static bool trylock(syncMutex* mu) {
   uint32 old = mu->state.load(__ATOMIC_RELAXED);
   while ((old & mutexLocked) == 0) {
     if (mu->state.cas(old, old | mutexLocked, __ATOMIC_ACQUIRE)) {
-      own(mu);
+      mu->owner = ownerid();
       return true;
     }
     old = mu->state.load(__ATOMIC_RELAXED);
@@ -51,12 +46,18 @@ bool mutextrylock(syncMutex* mu) {
   return false;
 }
 
-// Takes the mutex if it is free; else announces a waiter. Clears Woken either way when it is ours. mu->lock is held.
-static bool takeorwait(syncMutex* mu, bool woken) {
+bool mutextrylock(syncMutex* mu) {
+  entry();
+  return trylock(mu);
+}
+
+// Takes the mutex if it is free; else, with `announce`, sets Waiters. Clears Woken either way when it is ours. mu->lock
+// is held.
+static bool takeorwait(syncMutex* mu, bool woken, bool announce) {
   for (;;) {
     uint32 old = mu->state.load(__ATOMIC_RELAXED);
     bool taken = (old & mutexLocked) != 0;
-    uint32 now = taken ? old | mutexWaiters : old | mutexLocked;
+    uint32 now = !taken ? old | mutexLocked : announce ? old | mutexWaiters : old;
     if (woken) now &= ~uint32(mutexWoken);
     if (mu->state.cas(old, now, __ATOMIC_ACQUIRE)) return !taken;
   }
@@ -66,44 +67,9 @@ static bool spinlock(syncMutex* mu) {
   if (ncpu < 2 || load_relaxed(gomaxprocs) < 2) return false;
   for (int i = 0; i < 4; i++) {
     procyield(30);
-    if ((mu->state.load(__ATOMIC_RELAXED) & mutexLocked) == 0 && mutextrylock(mu)) return true;
+    if ((mu->state.load(__ATOMIC_RELAXED) & mutexLocked) == 0 && trylock(mu)) return true;
   }
   return false;
-}
-
-VITRINE_NOINLINE static void mutexlockslow(syncMutex* mu) {
-  if (spinlock(mu)) return;
-  sudog* sg = nullptr;
-  for (;;) {
-    lock(&mu->lock);
-    if (takeorwait(mu, sg != nullptr)) {
-      unlock(&mu->lock);
-      own(mu);
-      break;
-    }
-    g* gp = parkable("sync.Mutex.Lock");
-    if (sg == nullptr) {
-      sg = acquireSudog();
-      sg->g = gp;
-      sg->acquiretime = nanotime();
-      waitq_enqueue(&mu->waitq, sg);
-    } else {
-      waitq_pushfront(&mu->waitq, sg);
-    }
-    gp->waiting = sg;
-    goparkunlock(&mu->lock, waitReasonSyncMutexLock, mu);
-    gp->waiting = nullptr;
-    if (sg->success != 0) break;  // handed over: locked, and owner is set
-  }
-  if (sg != nullptr) releaseSudog(sg);
-}
-
-void mutexlock(syncMutex* mu) {
-  entry();
-  if (mu->state.cas(0, mutexLocked, __ATOMIC_ACQUIRE))
-    own(mu);
-  else
-    mutexlockslow(mu);
 }
 
 // Adds and removes bits; mu->lock is held, so only Locked may change meanwhile (by a try_lock).
@@ -111,6 +77,85 @@ static void changestate(syncMutex* mu, uint32 set, uint32 clear) {
   uint32 old;
   do old = mu->state.load(__ATOMIC_RELAXED);
   while (!mu->state.cas(old, (old | set) & ~clear, __ATOMIC_RELEASE));
+}
+
+// A waiter that gave up left the queue; mu->lock is held. Waiters is changed under it only.
+static void dropped(void* object) {
+  auto* mu = static_cast<syncMutex*>(object);
+  if (mu->waitq.first == nullptr) changestate(mu, 0, mutexWaiters);
+}
+
+// Parks, queued; mu->lock is held. False: it is `deadline`, and sg is off the queue.
+static bool park(syncMutex* mu, sudog* sg, waitReason reason, void* object, int64 deadline) {
+  if (deadline == 0) {
+    sg->g->waiting = sg;
+    goparkunlock(&mu->lock, reason, object);
+    sg->g->waiting = nullptr;
+    return true;
+  }
+  timedwait tw{};
+  tw.t.when = deadline;
+  tw.lock = &mu->lock;
+  tw.q = &mu->waitq;
+  tw.sg = sg;
+  tw.dropped = dropped;
+  tw.object = mu;
+  return parktimed(&tw, reason);
+}
+
+// deadline: nanotime, 0 for none. object: what a debugger shows as waited on; mu if there is a deadline.
+VITRINE_NOINLINE static bool mutexlockslow(syncMutex* mu, waitReason reason, void* object, int64 deadline) {
+  if (spinlock(mu)) return true;
+  sudog* sg = nullptr;
+  bool got = true;
+  for (;;) {
+    bool late = sg != nullptr && deadline != 0 && nanotime() >= deadline;
+    lock(&mu->lock);
+    if (takeorwait(mu, sg != nullptr, !late)) {
+      unlock(&mu->lock);
+      mu->owner = ownerid();
+      break;
+    }
+    if (late) {
+      unlock(&mu->lock);
+      got = false;
+      break;
+    }
+    if (sg == nullptr) {
+      g* gp = parkable("sync.Mutex.Lock");
+      sg = acquireSudog();
+      sg->g = gp;
+      sg->acquiretime = nanotime();
+      waitq_enqueue(&mu->waitq, sg);
+    } else {
+      sg->success = 0;
+      waitq_pushfront(&mu->waitq, sg);
+    }
+    if (!park(mu, sg, reason, object, deadline)) {
+      got = false;
+      break;
+    }
+    if (sg->ticket != 0) break;  // handed over: locked, and owner is set
+  }
+  if (sg != nullptr) releaseSudog(sg);
+  return got;
+}
+
+void mutexlockas(syncMutex* mu, waitReason reason, void* object) {
+  if (mu->state.cas(0, mutexLocked, __ATOMIC_ACQUIRE))
+    mu->owner = ownerid();
+  else
+    mutexlockslow(mu, reason, object, 0);
+}
+
+void mutexlock(syncMutex* mu) {
+  entry();
+  mutexlockas(mu, waitReasonSyncMutexLock, mu);
+}
+
+bool mutextimedlock(syncMutex* mu, int64 ns) {
+  entry();
+  return trylock(mu) || (ns > 0 && mutexlockslow(mu, waitReasonSyncMutexLock, mu, timeafter(ns)));
 }
 
 VITRINE_NOINLINE static void mutexunlockslow(syncMutex* mu) {
@@ -127,81 +172,28 @@ VITRINE_NOINLINE static void mutexunlockslow(syncMutex* mu) {
     return;
   }
   waitq_dequeue(&mu->waitq);
+  sg->success = 1;
   uint32 clear = mu->waitq.first == nullptr ? uint32(mutexWaiters) : 0;
   g* gp = sg->g;
   if (nanotime() - sg->acquiretime < starvationThresholdNs) {
     changestate(mu, mutexWoken, clear | mutexLocked);
   } else {
     mu->owner = gp->goid;
-    sg->success = 1;
+    sg->ticket = 1;
     if (clear != 0) changestate(mu, 0, clear);
   }
   unlock(&mu->lock);
   goready(gp);
 }
 
-void mutexunlock(syncMutex* mu) {
-  entry();
+void mutexunlock1(syncMutex* mu) {
   mu->owner = 0;
   if (!mu->state.cas(mutexLocked, 0, __ATOMIC_RELEASE)) mutexunlockslow(mu);
 }
 
-// ---- wait group
-
-static int32 wgcounter(uint64 state) { return int32(uint32(state >> 32)); }
-static uint32 wgwaiters(uint64 state) { return uint32(state); }
-
-// The last step to zero with goroutines waiting, and any step that became another one meanwhile.
-VITRINE_NOINLINE static void wgaddslow(syncWaitGroup* wg, int64 delta) {
-  lock(&wg->lock);
-  sudog* all = nullptr;
-  for (;;) {
-    uint64 old = wg->state.load(__ATOMIC_RELAXED);
-    int64 counter = wgcounter(old) + delta;
-    if (counter < 0) fatal("sync: negative WaitGroup counter");
-    uint64 now = counter == 0 ? 0 : uint64(counter) << 32 | wgwaiters(old);
-    if (!wg->state.cas(old, now, __ATOMIC_ACQ_REL)) continue;
-    if (counter == 0) all = waitq_takeall(&wg->waitq);
-    break;
-  }
-  unlock(&wg->lock);
-  waitq_readyall(all);
-}
-
-void wgadd(syncWaitGroup* wg, int64 delta) {
+void mutexunlock(syncMutex* mu) {
   entry();
-  for (;;) {
-    uint64 old = wg->state.load(__ATOMIC_RELAXED);
-    int64 counter = wgcounter(old) + delta;
-    if (counter < 0) fatal("sync: negative WaitGroup counter");
-    if (counter > INT32_MAX) fatal("sync: WaitGroup counter too large");
-    if (counter == 0 && wgwaiters(old) != 0) return wgaddslow(wg, delta);
-    // Release: what was done before done() is seen after wait(); acquire: so is what other calls of done() released.
-    if (wg->state.cas(old, uint64(counter) << 32 | wgwaiters(old), __ATOMIC_ACQ_REL)) return;
-  }
-}
-
-void wgwait(syncWaitGroup* wg) {
-  entry();
-  if (wgcounter(wg->state.load(__ATOMIC_ACQUIRE)) == 0) return;
-  g* gp = parkable("sync.WaitGroup.Wait");
-  sudog* sg = acquireSudog();
-  sg->g = gp;
-  lock(&wg->lock);
-  for (;;) {
-    uint64 old = wg->state.load(__ATOMIC_ACQUIRE);
-    if (wgcounter(old) == 0) {
-      unlock(&wg->lock);
-      releaseSudog(sg);
-      return;
-    }
-    if (wg->state.cas(old, old + 1, __ATOMIC_ACQUIRE)) break;
-  }
-  waitq_enqueue(&wg->waitq, sg);
-  gp->waiting = sg;
-  goparkunlock(&wg->lock, waitReasonSyncWaitGroupWait, wg);
-  gp->waiting = nullptr;
-  releaseSudog(sg);
+  mutexunlock1(mu);
 }
 
 }  // namespace vitrine::rt

@@ -56,6 +56,20 @@ inline sudog* waitq_dequeue(waitq* q) {
   return sg;
 }
 
+// Takes a sudog that is on the queue off it, wherever it stands.
+inline void waitq_remove(waitq* q, sudog* sg) {
+  if (sg->prev == nullptr)
+    waitq_setfirst(q, sg->next);
+  else
+    sg->prev->next = sg->next;
+  if (sg->next == nullptr)
+    q->last = sg->prev;
+  else
+    sg->next->prev = sg->prev;
+  sg->next = nullptr;
+  sg->prev = nullptr;
+}
+
 // Takes the whole queue off; returns its first, linked through next.
 inline sudog* waitq_takeall(waitq* q) {
   sudog* all = q->first;

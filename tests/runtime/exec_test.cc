@@ -161,6 +161,19 @@ TEST(Guard, AHundredThousandStacksFitUnderEachPolicy) {
 }
 #endif
 
+TEST(Exec, BadUseOfAPrimitiveNamesItAndTheGoroutine) {
+  for (auto [use, message] : {std::pair{"rwunlock", "sync: unlock of unlocked rw_mutex"},
+                              {"runlock", "sync: unlock_shared of an rw_mutex that nobody reads"},
+                              {"semaphore", "sync: semaphore overflow"},
+                              {"cond", "sync: cond wait with a mutex that the caller has not locked"},
+                              {"once", "sync: deadlock: once waits for itself"}}) {
+    ended e = runcase({"badsync", use});
+    EXPECT_EQ(e.status, 2) << use;
+    EXPECT_TRUE(says(e, message)) << use << ": " << e.err;
+    EXPECT_TRUE(says(e, "careless")) << use << ": " << e.err;
+  }
+}
+
 TEST(Misuse, OfAWaitGroupOrMutexIsFatal) {
   ended e = runcase({"negativewaitgroup"});
   EXPECT_EQ(e.status, 2);

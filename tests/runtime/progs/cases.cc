@@ -288,6 +288,29 @@ int negativewaitgroup() {
   });
 }
 
+// What each primitive says to bad use, by argument.
+int badsync() {
+  std::string what = argument;
+  return run([&] {
+    vitrine::set_name("careless");
+    vitrine::rw_mutex rw;
+    vitrine::semaphore sema(2147483647);
+    if (what == "rwunlock") rw.unlock();
+    if (what == "runlock") rw.unlock_shared();
+    if (what == "semaphore") sema.release();
+    if (what == "cond") {
+      vitrine::mutex m;
+      vitrine::cond c;
+      std::unique_lock lock(m, std::defer_lock);
+      c.wait(lock);
+    }
+    if (what == "once") {
+      vitrine::once o;
+      o.call([&] { o.call([] {}); });
+    }
+  });
+}
+
 int unlockunlocked() {
   return run([] {
     vitrine::mutex m;
@@ -347,6 +370,7 @@ constexpr struct {
     CASE(guards),
     CASE(many),
     CASE(unlockunlocked),
+    CASE(badsync),
     CASE(negativewaitgroup),
     CASE(stuckp),
 #undef CASE

@@ -72,7 +72,7 @@ struct syncMutex {
   atomic<uint32> state;  // syncMutexState
   rt::mutex lock;        // guards waitq, and every change of state but 0 → Locked and Locked → 0
   rt::waitq waitq;
-  uint64 owner;  // goid of the holder, for debuggers; 0: free, or held by a thread that is no goroutine
+  uint64 owner;  // goid of the holder (a thread's: its proxy's), for debuggers; 0: free, or locked before run()
 };
 
 // vitrine::wait_group.
@@ -83,13 +83,23 @@ struct syncWaitGroup {
   rt::waitq waitq;
 };
 
-// vitrine::rw_mutex.
+// The low half of syncRWMutex.state; the high half (state >> 32) is the number of readers that hold it, to which one that
+// is just arriving may add itself for a moment.
+enum syncRWMutexState : uint64 {
+  rwWriter = 1,  // a writer holds it (owner), or waits as writeq.first for the readers to leave: no new readers
+  rwQueued = 2,  // readq is not empty
+  rwReader = uint64(1) << 32,
+};
+
+// vitrine::rw_mutex. Who waits: readq to read; to write, writeq (at most one: it has announced itself, and is next) and
+// then writers.waitq. The waitobject of each of them is the syncRWMutex.
 struct syncRWMutex {
-  atomic<uint64> state;  // see sync_rw.cc
-  rt::mutex lock;        // guards the queues
+  atomic<uint64> state;  // syncRWMutexState
+  rt::mutex lock;        // guards the two queues and the step at which rwWriter goes while there are readers
   rt::waitq readq;       // goroutines that wait to read
-  rt::waitq writeq;      // goroutines that wait to write
-  uint64 owner;          // goid of the writer, for debuggers; 0: none, or a thread that is no goroutine
+  rt::waitq writeq;      // the goroutine that waits for the readers to leave
+  uint64 owner;          // goid of the writer, for debuggers; 0: none, or it is not known
+  syncMutex writers;     // held by the writer and by the one in writeq; the others that want to write wait for it
 };
 
 // vitrine::cond.
@@ -101,17 +111,18 @@ struct syncCond {
 // vitrine::once.
 struct syncOnce {
   atomic<uint32> done;
-  rt::mutex lock;  // guards waitq and runner
+  rt::mutex lock;  // guards waitq, running and runner
   rt::waitq waitq;
-  uint32 running;
-  uint64 runner;  // goid of who runs the function
+  uint32 running;  // a call of the function is under way
+  uint64 runner;   // goid of who runs it
 };
 
 // vitrine::semaphore.
 struct syncSema {
-  atomic<int64> count;  // permits; never negative
-  rt::mutex lock;       // guards waitq
-  rt::waitq waitq;
+  atomic<int64> count;   // c >= 0: c permits are free and nobody waits. c < 0: somebody waits, and ~c are free, fewer
+                         // than the first on waitq wants
+  rt::mutex lock;        // guards waitq, and every change of count from or to a negative value
+  rt::waitq waitq;       // a waiter's sudog.ticket is how many permits it wants
   atomic<uint32> nwait;  // goroutines on waitq
 };
 
