@@ -10,6 +10,7 @@
 
 #include "commands.h"
 #include "fake_objects.h"
+#include "fake_sched.h"
 
 namespace vitrine::inspect {
 namespace {
@@ -144,12 +145,37 @@ TEST(Schema, StacksAreAsDescribedAlsoWhenTheyAreBroken) {
   }
 }
 
+TEST(Schema, TheSchedulersListsAreAsDescribedAlsoWhenTheyAreBroken) {
+  for (bool broken : {false, true}) {
+    FakeSched runtime;
+    if (broken) {
+      runtime.ring(7, 0x7f0000000000);
+      runtime.poke(FakeSched::kHeap, std::uint64_t{0x7f0000000000});
+      runtime.poke(FakeSched::kPoll, std::uint64_t{0x7f0000000000});
+      runtime.poke(FakeSched::kP + 8, std::uint64_t{5});
+      runtime.poke(FakeSched::kM + 16, std::uint64_t{5});
+    }
+    auto session = runtime.session();
+    for (const char* name : {"sched", "ps", "ms", "timers", "netpoll"}) {
+      for (const char* how : {" -json", " -json=full"}) {
+        json rows = run(*session, std::string("info ") + name + how);
+        EXPECT_EQ(schema(name).check(rows), "") << name << how;
+        EXPECT_FALSE(rows.empty()) << name;
+      }
+    }
+    json checked = run(*session, "info sched -check -json");
+    EXPECT_EQ(schema("sched").check(checked), "");
+    EXPECT_EQ(checked[0]["check"]["violations"] == 0, !broken);
+  }
+}
+
 TEST(Schema, TheRowOfAParkedGoroutineIsComplete) {
   FakeRuntime runtime;
   auto session = runtime.session();
   json row = run(*session, "info goroutines -json -where 'goid = 2'")[0];
   EXPECT_EQ(row, json::parse(R"({"goid":2,"addr":"0x100200","status":"waiting","wait_reason":"chan receive",
     "waiting_on":"0xc0de00","age_ns":12000000000,"m":null,"p":null,"thread":null,"current":false,"system":false,
+    "foreign":false,"noproc":false,"locked_m":null,
     "name":"reader","stack":{"lo":"0x1020000","hi":"0x1028000","used":368},
     "where":{"pc":"0x6130","function":"reader","file":"/src/app.cc","line":32},
     "start":{"pc":"0x6300","function":"entry","file":"/src/app.cc","line":70},
@@ -200,7 +226,8 @@ TEST(Schema, KeysKeepTheirOrder) {
   for (auto& [key, value] : row.items()) keys += key + " ";
   EXPECT_EQ(
       keys,
-      "goid addr status wait_reason waiting_on age_ns m p thread current system name stack where start created_by "
+      "goid addr status wait_reason waiting_on age_ns m p thread current system foreign noproc locked_m name stack "
+      "where start created_by "
       "errors ");
 }
 
