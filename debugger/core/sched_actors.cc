@@ -68,8 +68,7 @@ const std::vector<Actor>& SchedState::actors() {
           const bool dull = std::find(std::begin(kDull), std::end(kDull), own) != std::end(kDull);
           SourceFrame here{f.pc, l.function, l.file, l.line, l.inlined};
           if (!own.empty() && !dull && !innermost.valid()) innermost = here;
-          if (!a.where.valid() && !l.function.empty() && !l.file.empty() && !dialect.plumbing(l.function))
-            a.where = here;
+          if (!a.where.valid() && users && !l.file.empty()) a.where = here;
         }
       }
     }
