@@ -24,6 +24,7 @@ using clock_type = std::chrono::steady_clock;
 class Net : public Goroutines {
  protected:
   void TearDown() override {
+    EXPECT_TRUE(eventually([] { return rt::gcount() == 1; })) << rt::gcount() - 1 << " goroutines are left";
     EXPECT_EQ(rt::netpollWaiters.load(), 0);
     for (rt::pollDesc* pd = rt::allpolldescs; pd != nullptr; pd = pd->alllink)
       EXPECT_EQ(pd->open, 0) << "descriptor " << pd->fd << " is left";

@@ -17,7 +17,7 @@ namespace {
 class Netpoll : public Goroutines {
  protected:
   void TearDown() override {
-    EXPECT_EQ(rt::netpollWaiters.load(), 0);
+    EXPECT_TRUE(eventually([] { return rt::netpollWaiters.load() == 0; })) << rt::netpollWaiters.load();
     Goroutines::TearDown();
   }
 };
@@ -29,6 +29,9 @@ unsigned seed() {
   }();
   return s;
 }
+
+// Not SCOPED_TRACE: that is by thread, and this goroutine moves.
+std::string replay() { return "VITRINE_SEED=" + std::to_string(seed()) + " "; }
 
 // An eventfd and its pollDesc.
 struct event {
@@ -126,7 +129,6 @@ TEST_F(Netpoll, BreakEndsTheWaitOfThePoller) {
 
 // Ready, deadline and close race for one waiter: it must wake, with a result that one of them gave.
 TEST_F(Netpoll, OneOfReadyDeadlineAndCloseEndsEachWait) {
-  SCOPED_TRACE("VITRINE_SEED=" + std::to_string(seed()));
   std::mt19937 random(seed());
   const int rounds = underTsan || underAsan ? 1500 : 10000;
   for (int i = 0; i < rounds; i++) {
@@ -167,14 +169,14 @@ TEST_F(Netpoll, OneOfReadyDeadlineAndCloseEndsEachWait) {
         rt::pollUnblock(e.pd);
       });
     ASSERT_TRUE(eventually([&] { return result.load() >= 0; }))
-        << "round " << i << " what " << what << " mode " << mode;
+        << replay() << "round " << i << " what " << what << " mode " << mode;
     waiter.wait();
     wg.wait();
     int r = result;
     // An eventfd is writable from the start, so the kernel's own event may come first.
     EXPECT_TRUE((r == 0 && ((what & 1) || mode == rt::pollWrite)) || (r == ETIMEDOUT && (what & 2)) ||
                 (r == ECANCELED && closed))
-        << "round " << i << " result " << r << " what " << what;
+        << replay() << "round " << i << " result " << r << " what " << what;
     if (!closed) rt::pollUnblock(e.pd);
     e.finish();
   }
@@ -183,7 +185,6 @@ TEST_F(Netpoll, OneOfReadyDeadlineAndCloseEndsEachWait) {
 // Through the kernel, with all directions at once: readers and writers on socket pairs, deadlines that come and go,
 // closes at random. Everything that was written before the close and read is in order; nothing hangs.
 TEST_F(Netpoll, ConnectionsUnderDeadlinesAndClosesLoseNothing) {
-  SCOPED_TRACE("VITRINE_SEED=" + std::to_string(seed()));
   const int pairs = 8, rounds = underTsan || underAsan ? 6 : 30;
   for (int round = 0; round < rounds; round++) {
     vitrine::wait_group wg;
@@ -249,9 +250,9 @@ TEST_F(Netpoll, ConnectionsUnderDeadlinesAndClosesLoseNothing) {
         both.wait();
         hangs--;
       });
-    ASSERT_TRUE(eventually([&] { return hangs == 0; })) << "round " << round << ": " << hangs << " hang";
+    ASSERT_TRUE(eventually([&] { return hangs == 0; })) << replay() << "round " << round << ": " << hangs << " hang";
     wg.wait();
-    EXPECT_EQ(bad, 0) << "round " << round;
+    EXPECT_EQ(bad, 0) << replay() << "round " << round;
   }
 }
 
