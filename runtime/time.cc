@@ -216,6 +216,10 @@ void movetimers(p* to, p* from) {
   mask_set(timerpMask, to->id);
 }
 
+// Goroutines on the caller's queue with which checkTimers leaves it at that. A million timers that are due at once
+// would else make a million goroutines, with a stack each, before the first of them runs.
+constexpr uint32 enough = 64;
+
 // Runs the timers of pp that are due. now: a time just read, or 0 to have it read here if it is needed; returned either
 // way. *pollUntil: when the next one is due; 0: there is none. *ran: whether any was run.
 int64 checkTimers(p* pp, int64 now, int64* pollUntil, bool* ran) {
@@ -243,6 +247,9 @@ int64 checkTimers(p* pp, int64 now, int64* pollUntil, bool* ran) {
     f(arg, seq);
     *ran = true;
     lock(&ts->lock);
+    // The rest at the scheduler's next round, which runs one at least.
+    p* mine = getg()->m->p;
+    if (mine->runqtail.load(__ATOMIC_RELAXED) - mine->runqhead.load(__ATOMIC_RELAXED) >= enough) break;
   }
   *pollUntil = ts->heap.len == 0 ? 0 : ts->heap.array[0].when;
   unlock(&ts->lock);

@@ -104,10 +104,12 @@ static bool disarm(usertimer* ut) {
   bool was = ut->armed != 0;
   if (was) {
     ut->armed = 0;
-    if (deltimer(&ut->t))
+    if (deltimer(&ut->t)) {
       ut->refs.add(-1, __ATOMIC_RELAXED);  // the caller has one
-    else
+      if (ut->t.period == 0) return true;  // arm found the channel empty
+    } else {
       ut->stale++;
+    }
   }
   int64 untaken;
   return (ut->c != nullptr && chanrecv(ut->c, &untaken, false) == chanOk) || was;
