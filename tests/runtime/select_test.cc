@@ -215,6 +215,7 @@ TEST_F(Select, IsNoPartnerOfItself) {
 TEST_F(Select, WithoutCasesWaitsForEver) {
   // Its goroutine is one more for the rest of the process: count it as the system's.
   rt::g* gp = startedparked(rt::waitReasonSelectNoCases, [] { select(); });
+  EXPECT_EQ(gp->waiting, nullptr);
   gp->issystem = 1;
   rt::sched.ngsys.add(1);
 }
@@ -284,6 +285,7 @@ TEST_F(Select, PartnerMayDropTheOtherHandles) {
     if (i % 2 == 0) vitrine::sleep_for(50us);
     mine.send(1);
     p.reset();
+    EXPECT_EQ(mine.size(), 0u);
   }
 }
 

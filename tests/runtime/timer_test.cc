@@ -87,6 +87,26 @@ TEST_F(Timer, NoStaleTimeAfterStopOrReset) {
   EXPECT_GE(*t.channel().recv() - before, 1ms);
 }
 
+// The firing was chosen before the stop or reset, and comes after it.
+TEST_F(Timer, LateFiringDoesNothing) {
+  std::atomic<int> runs{0};
+  timer f(1h, [&] { runs++; }), c(2h);
+  rt::timer* raw[2];
+  for (std::int64_t k = 0; k < rt::allp.len; k++) {
+    rt::timers& ts = rt::allp.array[k]->timers;
+    for (std::int64_t i = 0; i < ts.heap.len; i++)
+      raw[ts.heap.array[i].timer->kind == rt::timerChan] = ts.heap.array[i].timer;
+  }
+  for (rt::timer* t : raw) EXPECT_TRUE(rt::deltimer(t));
+  EXPECT_TRUE(f.stop());
+  EXPECT_TRUE(c.reset(1h));
+  for (rt::timer* t : raw) t->f(t->arg, t->seq);
+  EXPECT_EQ(c.channel().size(), 0u);
+  EXPECT_FALSE(f.reset(1ms));
+  EXPECT_TRUE(eventually([&] { return runs == 1; }));
+  EXPECT_TRUE(c.stop());
+}
+
 TEST_F(Timer, ResetRunsTheFunctionAgain) {
   std::atomic<int> runs{0};
   timer t(0s, [&, state = std::make_unique<int>(5)] { runs += *state; });
