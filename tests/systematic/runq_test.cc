@@ -76,7 +76,7 @@ void drain() {
 constexpr sim::Options small{.runs = 3000, .batch = 500, .maxsteps = 50'000, .cpus = 1};
 
 TEST(Runq, EveryGoroutineIsTakenOnceByTheOwnerAndTwoThieves) {
-  sim::explore(small, [] {
+  sim::check(small, [] {
     reset();
     asM(0, [] {
       bool inherit;
@@ -104,7 +104,7 @@ TEST(Runq, TheOwnerAndOneThiefInAllSchedulesWithThreePreemptions) {
   sim::Options o = small;
   o.preemptions = 3;
   o.runs = 60'000;
-  sim::explore(o, [] {
+  sim::check(o, [] {
     reset();
     asM(0, [] {
       bool inherit;
@@ -123,7 +123,7 @@ TEST(Runq, TheOwnerAndOneThiefInAllSchedulesWithThreePreemptions) {
 }
 
 TEST(Runq, EmptyIsNotSaidWhileSomethingIsQueued) {
-  sim::explore(small, [] {
+  sim::check(small, [] {
     reset();
     runqput(&w.ps[0], &w.gs[0], true);
     asM(0, [] {
@@ -139,7 +139,7 @@ TEST(Runq, EmptyIsNotSaidWhileSomethingIsQueued) {
 }
 
 TEST(Lock, ExcludesThreeThreadsAndLosesNoWakeup) {
-  sim::explore(small, [] {
+  sim::check(small, [] {
     reset();
     static rt::mutex l;
     static int inside, sum;
@@ -164,7 +164,7 @@ TEST(Lock, TwoThreadsInAllSchedulesWithThreePreemptions) {
   sim::Options o = small;
   o.preemptions = 3;
   o.runs = 60'000;
-  sim::explore(o, [] {
+  sim::check(o, [] {
     reset();
     static rt::mutex l;
     static int inside;
@@ -187,7 +187,7 @@ TEST(Note, OneWakeupEndsOneSleepAndCarriesWhatWasWrittenBefore) {
   sim::Options o = small;
   o.preemptions = 4;
   o.runs = 60'000;
-  sim::explore(o, [] {
+  sim::check(o, [] {
     reset();
     static note n;
     static int payload;
@@ -216,7 +216,7 @@ TEST(Note, OneWakeupEndsOneSleepAndCarriesWhatWasWrittenBefore) {
 }
 
 TEST(Note, ATimedSleepIsWokenOrTimesOut) {
-  sim::explore(small, [] {
+  sim::check(small, [] {
     reset();
     static note n;
     n = {};

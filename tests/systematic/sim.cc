@@ -81,7 +81,8 @@ void require(bool holds, const char* what) {
 
 void record(Op op, const void* addr, std::uint64_t value, int size, std::uintptr_t pc) {
   engine.shared->trace[engine.steps % traceLength] = {
-      engine.now, std::uintptr_t(addr), pc, value, std::int16_t(engine.current->id), op, std::uint8_t(size)};
+      engine.steps, engine.now,        std::uintptr_t(addr), pc, value, std::int16_t(engine.current->id),
+      op,           std::uint8_t(size)};
 }
 
 // ---- threads
@@ -122,7 +123,6 @@ static void switchto(Thread* t) {
   if (t == from) return;
   leave(from);
   engine.current = t;
-  engine.alone = 0;
   arrive(t);
   vitrine_sim_switch(&from->sp, t->sp);
 }
@@ -315,9 +315,9 @@ static Thread* preempt(bool plain) {
   if (engine.pct) {
     for (std::int64_t at : engine.changes)
       if (at == engine.steps) me->priority = --engine.floor;
-    if (++engine.alone > 2000) {  // it waits in a loop for something that a lower one has to do
+    if (++me->awake > 2000) {  // it may wait in a loop for something that a lower one has to do
       me->priority = --engine.floor;
-      engine.alone = 0;
+      me->awake = 0;
     }
     candidates(&ready);
     return highest(ready);
@@ -358,6 +358,7 @@ void point(Op, const void*, std::uintptr_t, bool plain) {
 void block() {
   tick();
   flush(engine.current);
+  engine.current->awake = 0;
   if (engine.current->state != State::Ready) switchto(other());
   aftersignal();
 }
@@ -397,8 +398,10 @@ static void drawschedule(std::uint64_t seed) {
   engine.switchodds = switches[rnd() % 4];
   engine.jumpodds = rnd() % 2 == 0 ? 0 : 3000;
   engine.changes.clear();
-  std::int64_t length = engine.shared->longest != 0 ? engine.shared->longest : 1000;
+  constexpr std::int64_t lengths[] = {100, 500, 2000, 5000};
+  std::int64_t length = lengths[rnd() % 4];
   for (int d = int(rnd() % 6); d > 0; d--) engine.changes.push_back(std::int64_t(rnd() % std::uint64_t(length)));
+  if (engine.options.jumpodds >= 0) engine.jumpodds = std::uint32_t(engine.options.jumpodds);
   if (engine.exhaustive) engine.jumpodds = 0;
 }
 
@@ -408,7 +411,7 @@ void run(const std::function<void()>& body, std::uint64_t seed) {
   for (Thread* t : engine.threads) delete t;
   engine.threads.clear();
   engine.now = 1'000'000;
-  engine.steps = engine.alone = engine.floor = 0;
+  engine.steps = engine.floor = 0;
   engine.depth = 0;
   engine.left = engine.options.preemptions;
   drawschedule(seed);

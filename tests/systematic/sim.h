@@ -41,13 +41,14 @@ struct Options {
   std::int64_t maxsteps = 400'000;     // scheduling points
   std::int64_t maxtime = 500'000'000;  // virtual ns
   bool sysmon = true;                  // false: sysmon's thread never gets to run, so it rescues nothing
+  int jumpodds = -1;                   // 1 in so many points time jumps to the next timeout; 0: never; -1: drawn
   int cpus = 2;                        // that the runtime believes in; 1: it does not spin
 };
 
 // Runs `body` as the first simulated thread, under many schedules; a failure is a failure of the present test, with the
 // seed and the last steps. Environment: VITRINE_SEED=S runs that one; VITRINE_SYSTEMATIC_SEEDS=N so many, from 1;
 // VITRINE_TRACE=N prints so many of the last steps.
-void explore(const Options& options, const std::function<void()>& body);
+void check(const Options& options, const std::function<void()>& body);
 
 // ---- within a scenario
 

@@ -47,6 +47,7 @@ struct Thread {
   std::uint64_t events = 0;     // Polling: Engine.events when it began
   int joins = -1;               // Joining
   std::int64_t priority = 0;    // PCT
+  std::int64_t awake = 0;       // points since it last waited
   StoreBuffer buffer;
   bool signalled = false;  // a preemption signal is pending
   bool inhandler = false;
@@ -57,7 +58,7 @@ struct Thread {
 };
 
 struct Step {
-  std::int64_t time;
+  std::int64_t step, time;
   std::uintptr_t addr, pc;
   std::uint64_t value;
   std::int16_t thread;
@@ -96,7 +97,7 @@ struct Engine {
   Thread* current = nullptr;
   void* mainsp = nullptr;
   std::uint64_t random = 1;
-  std::int64_t now = 0, steps = 0, alone = 0, floor = 0;
+  std::int64_t now = 0, steps = 0, floor = 0;
   std::uint64_t events = 0;  // that a poller may wait for
   // The schedule of this run.
   bool pct = false;

@@ -23,7 +23,7 @@ void spinuntil(flag& f, rt::uint32 value = 1) {
 }
 
 TEST(World, BootsAndEnds) {
-  sim::explore(quiet(200), [] {
+  sim::check(quiet(200), [] {
     int n = 0;
     run({.procs = 2}, [&] {
       chan<int> c;
@@ -37,7 +37,7 @@ TEST(World, BootsAndEnds) {
 // Goroutine 1 gives its P to nobody, so what it starts runs only if an idle M is woken for each. The ring's goroutines
 // are put there without a locked instruction: wakep's fence is what orders the put and the look for idle Ps.
 TEST(World, WorkIsFoundByIdleMsWhileItsPComputes) {
-  sim::explore(quiet(1500), [] {
+  sim::check(quiet(1500), [] {
     flag ran{};
     run({.procs = 3}, [&] {
       for (int round = 1; round <= 3; round++) {
@@ -51,7 +51,7 @@ TEST(World, WorkIsFoundByIdleMsWhileItsPComputes) {
 
 // Both wait for each other without a park, so both must get a P, again and again, while Ms go idle.
 TEST(World, AGoroutineMadeWhileTheLastMGoesIdleGetsAP) {
-  sim::explore(quiet(1500), [] {
+  sim::check(quiet(1500), [] {
     flag turn{};
     run({.procs = 2}, [&] {
       for (rt::uint32 round = 0; round < 6; round += 2) {
@@ -63,6 +63,128 @@ TEST(World, AGoroutineMadeWhileTheLastMGoesIdleGetsAP) {
         spinuntil(turn, round + 2);
       }
     });
+  });
+}
+
+// ---- system calls
+
+// A blocking call of the thread, with the P given away.
+void call(rt::uint32 us) {
+  blocking_scope scope;
+  rt::usleep_(us);
+}
+
+TEST(Syscall, APIsTakenBackOrHandedOnButNeverUsedTwice) {
+  sim::check({.runs = 1000, .jumpodds = 400}, [] {
+    flag sum{};
+    run({.procs = 2}, [&] {
+      wait_group wg;
+      for (int i = 0; i < 3; i++)
+        wg.go([&, i] {
+          for (int k = 0; k < 3; k++) {
+            call(rt::uint32(10 * i + 15 * k));
+            sum.add(1);
+            yield();
+          }
+        });
+      wg.wait();
+    });
+    sim::require(sum.load() == 9, "a goroutine did not come back");
+  });
+}
+
+// Nobody but sysmon can give the P of the only system call to the goroutine that waits for it.
+TEST(Syscall, ThePOfALongCallServesOthers) {
+  sim::check({.runs = 300, .jumpodds = 100}, [] {
+    flag done{};
+    run({.procs = 1}, [&] {
+      go([&] { done.store(1); });
+      blocking_scope scope;
+      while (done.load() == 0) rt::usleep_(100);
+    });
+  });
+}
+
+// ---- stopping the world
+
+TEST(StopTheWorld, CountsEveryPWhileOthersEnterAndLeaveSystemCalls) {
+  sim::check({.runs = 1000, .maxtime = 20'000'000, .jumpodds = 400}, [] {
+    run({.procs = 3}, [&] {
+      wait_group wg;
+      for (int i = 0; i < 2; i++)
+        wg.go([&, i] {
+          for (int k = 0; k < 3; k++) {
+            call(rt::uint32(7 * i + 3));
+            yield();
+          }
+        });
+      for (int n : {2, 3, 1}) {
+        gomaxprocs(n);
+        sim::require(gomaxprocs() == n, "another number of Ps than was asked for");
+      }
+      wg.wait();
+    });
+  });
+}
+
+TEST(StopTheWorld, TwoStoppersTakeTurnsAndWorkGoesOn) {
+  sim::check(quiet(600), [] {
+    flag sum{};
+    run({.procs = 2}, [&] {
+      wait_group wg;
+      for (int i = 0; i < 2; i++)
+        wg.go([&, i] {
+          gomaxprocs(2 + i);
+          go([&] { sum.add(1); });
+          gomaxprocs(1 + i);
+          sum.add(1);
+        });
+      wg.wait();
+      while (sum.load() < 4) yield();
+    });
+  });
+}
+
+// ---- preemption and locked threads
+
+TEST(Preempt, AGoroutineThatComputesLosesItsP) {
+  sim::check({.runs = 200, .maxsteps = 2'000'000, .maxtime = 60'000'000'000, .jumpodds = 40}, [] {
+    flag stage{};
+    run({.procs = 1}, [&] {
+      go([&] {
+        stage.store(1);
+        spinuntil(stage, 2);
+        stage.store(3);
+      });
+      spinuntil(stage, 1);  // until the signal takes the P, nobody else runs
+      stage.store(2);
+      while (stage.load() != 3) yield();
+    });
+  });
+}
+
+TEST(Locked, GoroutinesAndTheirThreadsFindEachOther) {
+  sim::check(quiet(800), [] {
+    rt::int64 rounds = 0;
+    run({.procs = 2}, [&] {
+      chan<int> ping, pong;
+      wait_group wg;
+      wg.go([&] {
+        os_thread_lock here;
+        rt::m* mp = rt::getg()->m;
+        for (int i = 0; i < 3; i++) {
+          pong.send(ping.recv().value());
+          sim::require(rt::getg()->m == mp, "a locked goroutine changed its thread");
+        }
+      });
+      os_thread_lock here;
+      for (int i = 0; i < 3; i++) {
+        ping.send(i);
+        rounds += pong.recv().value() == i;
+      }
+      wg.wait();
+    });
+    sim::require(rounds == 3, "a message was lost");
   });
 }
 
