@@ -271,8 +271,14 @@ void goexit1() {
   __builtin_unreachable();
 }
 
-// First call on a new goroutine's stack.
-void gostarted() { san_arrived(getg()); }
+// First call on a new goroutine's stack. The floating-point control words are those of whatever ran last on this thread:
+// a goroutine starts with the default ones, as a program does (round to nearest, no traps).
+void gostarted() {
+  const uint32 mxcsr = 0x1f80;
+  const uint16 fpucontrol = 0x37f;
+  asm volatile("ldmxcsr %0\n\tfldcw %1" : : "m"(mxcsr), "m"(fpucontrol));
+  san_arrived(getg());
+}
 
 int32 gcount() {
   int64 n = __atomic_load_n(&allgs.len, __ATOMIC_ACQUIRE) - __atomic_load_n(&sched.gFree.n, __ATOMIC_RELAXED) -

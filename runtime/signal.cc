@@ -23,8 +23,9 @@ namespace vitrine::rt {
 static struct sigaction oldsegv, oldbus, oldurg;
 constexpr uint64 gsignalBytes = 64 << 10;
 
-// A frame name that explains itself in a backtrace of the core.
-VITRINE_NOINLINE static void goroutine_overflowed_its_stack(g* gp, uintptr addr, void* context) {
+// Reports, and dies of the same fault, so that the first frame of the core's backtrace explains itself: the signal's
+// address is still that in the guard, and the frame that overflowed is below the signal's.
+VITRINE_NOINLINE static void goroutine_overflowed_its_stack(g* gp, int sig, uintptr addr, void* context) {
   print("runtime: goroutine ", gp->goid);
   if (gp->name[0] != 0) {
     print(" ");
@@ -34,6 +35,8 @@ VITRINE_NOINLINE static void goroutine_overflowed_its_stack(g* gp, uintptr addr,
         hex{gp->stack.hi}, "), stack size ", (uint64(1) << gp->stackclass) / 1024,
         " KiB (go_options::stack_size sets it)\nfatal error: stack overflow\n");
   tracebackfault(gp, context);
+  signal(sig, SIG_DFL);
+  *reinterpret_cast<volatile char*>(addr) = 0;
 }
 
 static void chain(int sig, siginfo_t* info, void* context, const struct sigaction& old) {
@@ -56,8 +59,7 @@ static void sigfault(int sig, siginfo_t* info, void* context) {
   if (gp != nullptr && info->si_code > 0 && gp->stack.lo != 0 && gp != gp->m->g0) {
     uintptr lo = gp->stack.lo;
     if (addr < lo && addr >= lo - guardsize(gp)) {
-      goroutine_overflowed_its_stack(gp, addr, context);
-      signal(sig, SIG_DFL);
+      goroutine_overflowed_its_stack(gp, sig, addr, context);
       return;
     }
   }
