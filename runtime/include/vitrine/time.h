@@ -126,8 +126,7 @@ class ticker {
  public:
   // Throws std::logic_error when d is not positive.
   template <class Rep, class Period>
-  explicit ticker(const std::chrono::duration<Rep, Period>& d)
-      : t_(rt::newchantimer(period(d), period(d), rt::maketimechan())) {
+  explicit ticker(const std::chrono::duration<Rep, Period>& d) : t_(start(period(d))) {
     rt::keepframe();
   }
   ticker(ticker&& other) noexcept : t_(std::exchange(other.t_, nullptr)) {}
@@ -164,6 +163,7 @@ class ticker {
     if (ns <= 0) rt::panicticker();
     return ns;
   }
+  static rt::usertimer* start(rt::int64 ns) { return rt::newchantimer(ns, ns, rt::maketimechan()); }
 
   rt::usertimer* t_;
 };
