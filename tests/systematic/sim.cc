@@ -231,12 +231,12 @@ static void wakedue() {
   }
 }
 
-// To the earliest deadline; false: there is none.
-static bool jump() {
+// To the earliest deadline; false: there is none, or none before `limit`.
+static bool jump(std::int64_t limit = INT64_MAX) {
   std::int64_t first = -1;
   for (Thread* t : engine.threads)
     if (timed(t) && (first < 0 || t->deadline < first)) first = t->deadline;
-  if (first < 0) return false;
+  if (first < 0 || first > limit) return false;
   if (first > engine.now) engine.now = first;
   if (engine.now > engine.options.maxtime) fail("nothing happens but timeouts: a wakeup was lost");
   wakedue();
@@ -328,13 +328,15 @@ static Thread* preempt(bool plain) {
 }
 
 constexpr std::int64_t stepNs = 10;
+// A thread that could run is kept from it for so long at most.
+constexpr std::int64_t longestJump = 20'000'000;
 
 static void tick() {
   if (++engine.steps > engine.options.maxsteps)
     fail("no end after %ld steps and %ld us: a livelock, or a wakeup was lost", long(engine.steps),
          long(engine.now / 1000));
   engine.now += stepNs;
-  if (engine.jumpodds != 0 && chance(engine.jumpodds)) jump();
+  if (chance(engine.jumpodds)) jump(engine.now + longestJump);
   wakedue();
   if (!engine.exhaustive) agebuffers();
 }
