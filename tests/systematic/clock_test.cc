@@ -112,4 +112,32 @@ TEST(Netpoll, ADeadlineCloseOrAByteEndsTheWaitOnce) {
   });
 }
 
+// The deadline comes when the reader is anywhere between its look at the descriptor and its park.
+TEST(Netpoll, ADeadlineIsSeenByAReaderThatIsAboutToPark) {
+  sim::check(quiet(1500), [] {
+    run({.procs = 2}, [&] {
+      Pipe p;
+      poll::fd in(p.fds[0], poll::own);
+      wait_group wg;
+      wg.go([&] {
+        std::int64_t due = sim::now() + 500 + sim::draw(4000);
+        in.set_read_deadline(poll::deadline(std::chrono::nanoseconds(due)));
+        bool timedout = false;
+        char c;
+        try {
+          in.read(&c, 1);
+        } catch (const std::system_error& e) {
+          timedout = e.code() == std::errc::timed_out;
+        }
+        sim::require(timedout && sim::now() < due + late, "a deadline was slept past");
+      });
+      // Timers run where somebody looks for work.
+      for (int i = 0; i < 8; i++) sleep_for(microseconds(1));
+      sleep_for(microseconds(20'000));
+      in.close();
+      wg.wait();
+    });
+  });
+}
+
 }  // namespace

@@ -34,16 +34,53 @@ TEST(World, BootsAndEnds) {
   });
 }
 
-// Goroutine 1 gives its P to nobody, so what it starts runs only if an idle M is woken for each. The ring's goroutines
-// are put there without a locked instruction: wakep's fence is what orders the put and the look for idle Ps.
-TEST(World, WorkIsFoundByIdleMsWhileItsPComputes) {
-  sim::check(quiet(1500), [] {
+// Goroutine 1 gives its P to nobody and the others wait for each other without a park, so each needs an M of its own:
+// the first that is woken has to see to it that the next is.
+TEST(World, AnMThatFindsWorkWakesTheNext) {
+  sim::check(quiet(1000), [] {
     flag ran{};
     run({.procs = 3}, [&] {
-      for (int round = 1; round <= 3; round++) {
-        go([&] { ran.add(1); });
-        go([&] { ran.add(1); });
-        spinuntil(ran, rt::uint32(2 * round));
+      for (rt::uint32 round = 1; round <= 3; round++) {
+        for (int i = 0; i < 2; i++)
+          go([&, round] {
+            ran.add(1);
+            spinuntil(ran, 2 * round);
+          });
+        spinuntil(ran, 2 * round);
+      }
+    });
+  });
+}
+
+rt::g* parked;
+flag woken;
+
+// What a submitter does, by itself: status, ring, wakep. The put has no locked instruction, so it is wakep's fence that
+// orders it and the look for idle Ps.
+void submit() {
+  while (rt::readgstatus(parked) != rt::Gwaiting) {
+  }
+  rt::m* mp = rt::acquirem();
+  rt::casgstatus(parked, rt::Gwaiting, rt::Grunnable);
+  rt::runqput(rt::pinnedp(mp), parked, false);
+  rt::wakep();
+  rt::releasem(mp);
+}
+
+TEST(World, WhatIsPutIntoTheRingWhileAnMGoesIdleIsFound) {
+  sim::check(quiet(2500), [] {
+    run({.procs = 2}, [] {
+      go([] {
+        parked = rt::getg();
+        for (;;) {
+          woken.add(1);
+          rt::gopark(nullptr, nullptr, rt::waitReasonZero, nullptr);
+        }
+      });
+      spinuntil(woken);
+      for (rt::uint32 round = 2; round <= 4; round++) {
+        submit();
+        spinuntil(woken, round);
       }
     });
   });
