@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """run.py --build DIR [--quick] [--out FILE]: every benchmark, as one JSON document.
 
-{"machine": {...}, "runtime": [google-benchmark rows], "inspect": [rows of inspect_bench.py]}
+{"machine": {...}, "runtime": [google-benchmark rows], "inspect": [rows of inspect_bench.py],
+"net": [rows of net_bench.py]}
 --quick leaves out the million goroutines (whose core takes several GB of disk and memory).
 """
 import argparse
@@ -35,12 +36,15 @@ def main():
     counts = ["1000", "100000"] + ([] if options.quick else ["1000000"])
     inspect = json.loads(subprocess.run([sys.executable, "-B", os.path.join(HERE, "inspect_bench.py"), "--build", options.build,
                                          "--count", *counts], stdout=subprocess.PIPE, check=True).stdout)
+    network = json.loads(subprocess.run([sys.executable, "-B", os.path.join(HERE, "net_bench.py"), "--build", options.build],
+                                        stdout=subprocess.PIPE, check=True).stdout)
     document = json.dumps({
         "machine": {"cpu": cpu(), "cpus": os.cpu_count(), "kernel": platform.release(),
                     "gomaxprocs": os.environ.get("GOMAXPROCS", os.cpu_count())},
         "runtime": [{key: row[key] for key in ("name", "aggregate_name", "real_time", "cpu_time", "time_unit") if key in row}
                     for row in runtime],
         "inspect": inspect,
+        "net": network,
     }, indent=1)
     print(document)
     if options.out:

@@ -9,17 +9,16 @@
 #include <netinet/tcp.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <cstdio>
+#include <cstring>
 
 #include "net_addr.h"
 
 namespace vitrine::net {
 
 namespace {
-
-[[noreturn]] void raise(const char* operation, const std::string& what, int err) {
-  throw std::system_error(err, std::generic_category(), what.empty() ? operation : operation + (" " + what));
-}
 
 // A descriptor until somebody owns it.
 struct handle {
@@ -34,7 +33,7 @@ struct handle {
   }
 };
 
-rt::netFD* give(handle& h, const char* operation, const std::string& what) {
+rt::netFD* give(handle& h, const char* operation, const char* what) {
   rt::int32 err;
   rt::netFD* f = rt::fdnew(h.fd, true, true, &err);
   if (f == nullptr) raise(operation, what, err);
@@ -51,7 +50,7 @@ __attribute__((noinline)) int bindandlisten(int fd, const address& a) {
   return bind(fd, a.sa(), a.len) < 0 || listen(fd, SOMAXCONN) < 0 ? errno : 0;
 }
 
-int connectone(const address& a, deadline d, rt::netFD** out, const std::string& what) {
+int connectone(const address& a, deadline d, rt::netFD** out, const char* what) {
   handle h{handle::open(a.storage.ss_family)};
   if (h.fd < 0) return -h.fd;
   if (a.storage.ss_family != AF_UNIX) setflag(h.fd, IPPROTO_TCP, TCP_NODELAY, 1);
@@ -67,18 +66,13 @@ int connectone(const address& a, deadline d, rt::netFD** out, const std::string&
   return err;
 }
 
-std::string name(std::string_view host, std::uint16_t port) {
-  bool bare6 = host.find(':') != host.npos && host.front() != '[';
-  return (bare6 ? "[" + std::string(host) + "]" : std::string(host)) + ":" + std::to_string(port);
-}
-
 }  // namespace
 
 // ---- socket
 
 namespace detail {
 
-void socket::fail(const char* operation, int err) const { raise(operation, what_, err); }
+void socket::fail(const char* operation, int err) const { raise(operation, what_.c_str(), err); }
 
 rt::netFD* socket::checked(const char* operation) const {
   if (f_ == nullptr) fail(operation, EBADF);
@@ -99,7 +93,12 @@ socket::~socket() {
 }
 
 bool socket::close() { return f_ != nullptr && rt::fdclose(f_) == 0; }
-std::string socket::local_address() const { return text(localof(native_handle())); }
+void socket::describe(bool remote, char* s, std::size_t n) const {
+  int fd = native_handle();
+  nametext t = text(remote ? remoteof(fd) : localof(fd));
+  std::memcpy(s, t.s, std::min(n, sizeof t.s));
+  s[n - 1] = 0;
+}
 std::uint16_t socket::local_port() const { return portof(localof(native_handle())); }
 
 }  // namespace detail
@@ -142,35 +141,36 @@ void conn::shutdown_write() {
 }
 
 void conn::set_no_delay(bool on) { setflag(rt::fdnative(checked("set option")), IPPROTO_TCP, TCP_NODELAY, on); }
-std::string conn::remote_address() const { return text(remoteof(native_handle())); }
 std::uint16_t conn::remote_port() const { return portof(remoteof(native_handle())); }
 
 conn connect_tcp(std::string_view host, std::uint16_t port, deadline d) {
-  std::string what = name(host, port);
+  nametext what = hostport(host, port);
   int err = 0;
-  for (const address& a : resolve("connect", host, port, false)) {
+  addresses all("connect", host, port, false);
+  for (address a; all.next(&a);) {
     rt::netFD* f;
-    int now = connectone(a, d, &f, what);
-    if (now == 0) return conn(f, std::move(what));
+    int now = connectone(a, d, &f, what.s);
+    if (now == 0) return conn(f, what.s);
     if (err == 0) err = now;  // the first is the one that was meant
     if (now == ETIMEDOUT && d != no_deadline) break;
   }
-  raise("connect", what, err);
+  raise("connect", what.s, err != 0 ? err : EADDRNOTAVAIL);
 }
 
 conn connect_unix(std::string_view path, deadline d) {
   rt::netFD* f;
-  std::string what(path);
-  if (int err = connectone(unixaddress("connect", path), d, &f, what)) raise("connect", what, err);
-  return conn(f, std::move(what));
+  nametext what = copied(path);
+  if (int err = connectone(unixaddress("connect", path), d, &f, what.s)) raise("connect", what.s, err);
+  return conn(f, what.s);
 }
 
 conn adopt(int fd) {
   rt::int32 err;
-  std::string what = "descriptor " + std::to_string(fd);
+  char what[32];
+  std::snprintf(what, sizeof what, "descriptor %d", fd);
   rt::netFD* f = rt::fdnew(fd, true, true, &err);
   if (f == nullptr) raise("adopt", what, err);
-  return conn(f, std::move(what));
+  return conn(f, what);
 }
 
 // ---- listener
@@ -197,37 +197,39 @@ conn listener::accept() {
   handle h{-1};
   if (int err = rt::fdaccept(checked("accept"), &h.fd)) fail("accept", err);
   if (path_.empty()) setflag(h.fd, IPPROTO_TCP, TCP_NODELAY, 1);  // has no effect on an abstract Unix socket
-  rt::netFD* f = give(h, "accept", what_);
-  return conn(f, what_);
+  rt::netFD* f = give(h, "accept", what_.c_str());
+  return conn(f, what_.c_str());
 }
 
 void listener::set_deadline(deadline d) {
   if (int err = setdeadline(checked("set deadline"), d, rt::fdRead)) fail("set deadline", err);
 }
 
-static rt::netFD* listening(const address& a, const std::string& what, int* err) {
+static rt::netFD* listening(const address& a, const char* what, int* err) {
   handle h{handle::open(a.storage.ss_family)};
   *err = h.fd < 0 ? -h.fd : bindandlisten(h.fd, a);
   return *err != 0 ? nullptr : give(h, "listen", what);
 }
 
 listener listen_tcp(std::string_view host, std::uint16_t port) {
-  std::string what = name(host, port);
+  nametext what = hostport(host, port);
   int first = 0;
-  for (const address& a : resolve("listen", host, port, true)) {
+  addresses all("listen", host, port, true);
+  for (address a; all.next(&a);) {
     int err;
-    if (rt::netFD* f = listening(a, what, &err); f != nullptr) return listener(f, text(localof(rt::fdnative(f))), "");
+    if (rt::netFD* f = listening(a, what.s, &err); f != nullptr)
+      return listener(f, text(localof(rt::fdnative(f))).s, "");
     if (first == 0) first = err;
   }
-  raise("listen", what, first);
+  raise("listen", what.s, first != 0 ? first : EADDRNOTAVAIL);
 }
 
 listener listen_unix(std::string_view path) {
-  std::string what(path);
+  nametext what = copied(path);
   int err;
-  rt::netFD* f = listening(unixaddress("listen", path), what, &err);
-  if (f == nullptr) raise("listen", what, err);
-  return listener(f, what, path.front() == '@' ? "" : what);
+  rt::netFD* f = listening(unixaddress("listen", path), what.s, &err);
+  if (f == nullptr) raise("listen", what.s, err);
+  return listener(f, what.s, path.front() == '@' ? "" : what.s);
 }
 
 }  // namespace vitrine::net

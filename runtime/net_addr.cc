@@ -3,14 +3,14 @@
 #include "net_addr.h"
 
 #include <arpa/inet.h>
-#include <netdb.h>
 #include <netinet/in.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstddef>
+#include <cstdio>
 #include <cstring>
-#include <system_error>
 
 #include "include/vitrine/net.h"
 #include "include/vitrine/thread.h"
@@ -18,12 +18,6 @@
 namespace vitrine::net {
 
 namespace {
-
-class resolver_category : public std::error_category {
- public:
-  const char* name() const noexcept override { return "getaddrinfo"; }
-  std::string message(int code) const override { return gai_strerror(code); }
-};
 
 address v4(in_addr a, std::uint16_t port) {
   address out{};
@@ -47,53 +41,91 @@ address v6(in6_addr a, std::uint16_t port) {
 
 }  // namespace
 
+const char* detail::resolver_category::text(int code) { return gai_strerror(code); }
+
 const std::error_category& resolve_category() noexcept {
-  static const resolver_category category;
+  static const detail::resolver_category category;
   return category;
 }
 
-std::vector<address> resolve(const char* operation, std::string_view host, std::uint16_t port, bool passive) {
+void raise(const char* operation, const char* what, int err, const std::error_category& category) {
+  char text[sizeof(nametext) + 64];
+  std::snprintf(text, sizeof text, "%s%s%s", operation, *what != 0 ? " " : "", what);
+  throw std::system_error(err, category, text);
+}
+
+nametext copied(std::string_view s) {
+  nametext out{};
+  std::memcpy(out.s, s.data(), std::min(s.size(), sizeof out.s - 1));
+  return out;
+}
+
+nametext hostport(std::string_view host, std::uint16_t port) {
+  bool bare6 = host.find(':') != host.npos && host.front() != '[';
+  nametext out{};
+  std::snprintf(out.s, sizeof out.s, bare6 ? "[%.*s]:%u" : "%.*s:%u", int(std::min(host.size(), std::size_t(260))),
+                host.data(), unsigned(port));
+  return out;
+}
+
+addresses::addresses(const char* operation, std::string_view host, std::uint16_t port, bool passive) : port_(port) {
+  if (host.empty()) {
+    in_addr any4{htonl(passive ? INADDR_ANY : INADDR_LOOPBACK)};
+    address all[] = {v6(passive ? in6addr_any : in6addr_loopback, port), v4(any4, port)};
+    fixed_[0] = all[passive ? 0 : 1];
+    fixed_[1] = all[passive ? 1 : 0];
+    nfixed_ = 2;
+    return;
+  }
+  if (host.size() > 1 && host.front() == '[' && host.back() == ']') host = host.substr(1, host.size() - 2);
+  nametext name = copied(host);
+  if (host.size() >= sizeof name.s || host.find('\0') != host.npos) raise(operation, name.s, EINVAL);
   in_addr a4{};
   in6_addr a6{};
-  if (host.empty()) {
-    if (passive) return {v6(in6addr_any, port), v4({htonl(INADDR_ANY)}, port)};
-    return {v4({htonl(INADDR_LOOPBACK)}, port), v6(in6addr_loopback, port)};
+  if (inet_pton(AF_INET, name.s, &a4) == 1) {
+    fixed_[nfixed_++] = v4(a4, port);
+    return;
   }
-  std::string name(host.size() > 1 && host.front() == '[' && host.back() == ']' ? host.substr(1, host.size() - 2)
-                                                                                : host);
-  if (inet_pton(AF_INET, name.c_str(), &a4) == 1) return {v4(a4, port)};
-  if (inet_pton(AF_INET6, name.c_str(), &a6) == 1) return {v6(a6, port)};
+  if (inet_pton(AF_INET6, name.s, &a6) == 1) {
+    fixed_[nfixed_++] = v6(a6, port);
+    return;
+  }
   addrinfo hints{};
   hints.ai_socktype = SOCK_STREAM;
   hints.ai_flags = passive ? AI_PASSIVE : 0;
-  addrinfo* found = nullptr;
   int err, system;
   {
     blocking_scope scope;
-    err = getaddrinfo(name.c_str(), nullptr, &hints, &found);
+    err = getaddrinfo(name.s, nullptr, &hints, &found_);
     system = errno;
   }
-  if (err != 0) {
-    std::string what = std::string(operation) + " " + name + ": lookup";
-    if (err == EAI_SYSTEM) throw std::system_error(system, std::generic_category(), what);
-    throw std::system_error(err, resolve_category(), what);
+  if (err == EAI_SYSTEM) raise(operation, name.s, system);
+  if (err != 0) raise(operation, name.s, err, resolve_category());
+  rest_ = found_;
+}
+
+addresses::~addresses() {
+  if (found_ != nullptr) freeaddrinfo(found_);
+}
+
+bool addresses::next(address* a) {
+  if (at_ < nfixed_) {
+    *a = fixed_[at_++];
+    return true;
   }
-  std::vector<address> all;
-  for (addrinfo* at = found; at != nullptr; at = at->ai_next) {
-    if (at->ai_family == AF_INET) {
-      sockaddr_in in;
-      std::memcpy(&in, at->ai_addr, sizeof in);
-      all.push_back(v4(in.sin_addr, port));
-    } else if (at->ai_family == AF_INET6) {
-      address a{};
-      std::memcpy(&a.storage, at->ai_addr, a.len = sizeof(sockaddr_in6));  // with the scope of a link-local one
-      reinterpret_cast<sockaddr_in6*>(&a.storage)->sin6_port = htons(port);
-      all.push_back(a);
-    }
+  while (rest_ != nullptr) {
+    addrinfo* at = rest_;
+    rest_ = at->ai_next;
+    if (at->ai_family != AF_INET && at->ai_family != AF_INET6) continue;
+    *a = {};
+    std::memcpy(&a->storage, at->ai_addr, a->len = at->ai_addrlen);  // with the scope of a link-local one
+    if (at->ai_family == AF_INET)
+      reinterpret_cast<sockaddr_in*>(&a->storage)->sin_port = htons(port_);
+    else
+      reinterpret_cast<sockaddr_in6*>(&a->storage)->sin6_port = htons(port_);
+    return true;
   }
-  freeaddrinfo(found);
-  if (all.empty()) throw std::system_error(EAI_NONAME, resolve_category(), std::string(operation) + " " + name);
-  return all;
+  return false;
 }
 
 address unixaddress(const char* operation, std::string_view path) {
@@ -101,12 +133,8 @@ address unixaddress(const char* operation, std::string_view path) {
   un.sun_family = AF_UNIX;
   // A path needs its NUL; an abstract name does not, and is as long as the address says.
   bool abstract = !path.empty() && path.front() == '@';
-  if (path.empty() || path.size() + (abstract ? 0 : 1) > sizeof un.sun_path ||
-      (!abstract && path.find('\0') != path.npos))
-    throw std::system_error(path.empty()                   ? EINVAL
-                            : path.find('\0') != path.npos ? EINVAL
-                                                           : ENAMETOOLONG,
-                            std::generic_category(), std::string(operation) + " " + std::string(path));
+  if (path.empty() || (!abstract && path.find('\0') != path.npos)) raise(operation, copied(path).s, EINVAL);
+  if (path.size() + (abstract ? 0 : 1) > sizeof un.sun_path) raise(operation, copied(path).s, ENAMETOOLONG);
   std::memcpy(un.sun_path, path.data(), path.size());
   if (abstract) un.sun_path[0] = 0;
   address out{};
@@ -122,22 +150,22 @@ std::uint16_t portof(const address& a) {
   return 0;
 }
 
-std::string text(const address& a) {
-  char buffer[INET6_ADDRSTRLEN];
-  if (a.len == 0) return "";
+nametext text(const address& a) {
+  nametext out{};
+  char ip[INET6_ADDRSTRLEN];
+  if (a.len == 0) return out;
   if (a.storage.ss_family == AF_INET) {
-    inet_ntop(AF_INET, &reinterpret_cast<const sockaddr_in*>(&a.storage)->sin_addr, buffer, sizeof buffer);
-    return std::string(buffer) + ":" + std::to_string(portof(a));
+    inet_ntop(AF_INET, &reinterpret_cast<const sockaddr_in*>(&a.storage)->sin_addr, ip, sizeof ip);
+    std::snprintf(out.s, sizeof out.s, "%s:%u", ip, unsigned(portof(a)));
+  } else if (a.storage.ss_family == AF_INET6) {
+    inet_ntop(AF_INET6, &reinterpret_cast<const sockaddr_in6*>(&a.storage)->sin6_addr, ip, sizeof ip);
+    std::snprintf(out.s, sizeof out.s, "[%s]:%u", ip, unsigned(portof(a)));
+  } else if (a.storage.ss_family == AF_UNIX && a.len > offsetof(sockaddr_un, sun_path)) {
+    const char* path = reinterpret_cast<const sockaddr_un*>(&a.storage)->sun_path;
+    std::memcpy(out.s, path, a.len - offsetof(sockaddr_un, sun_path));
+    if (path[0] == 0) out.s[0] = '@';
   }
-  if (a.storage.ss_family == AF_INET6) {
-    inet_ntop(AF_INET6, &reinterpret_cast<const sockaddr_in6*>(&a.storage)->sin6_addr, buffer, sizeof buffer);
-    return "[" + std::string(buffer) + "]:" + std::to_string(portof(a));
-  }
-  if (a.storage.ss_family != AF_UNIX || a.len <= offsetof(sockaddr_un, sun_path)) return "";
-  const char* path = reinterpret_cast<const sockaddr_un*>(&a.storage)->sun_path;
-  std::size_t n = a.len - offsetof(sockaddr_un, sun_path);
-  if (path[0] == 0) return "@" + std::string(path + 1, n - 1);
-  return std::string(path, strnlen(path, n));
+  return out;
 }
 
 address localof(int fd) {

@@ -10,6 +10,8 @@
 // at everything after it. An M that polls without waiting leaves the eventfd as it is: the break is for the one who
 // waits, and the eventfd is registered level-triggered, so that one sees it still.
 //
+// Unlike Go: a wait goes on after events that ready nobody (each edge of a connection whose goroutine is running is
+// one: it will read before it waits), instead of sending the M, with a P, to look for work.
 // Unlike Go: waits of less than a millisecond are exact (epoll_pwait2), where the kernel has that (5.11); otherwise
 // they are rounded up to milliseconds.
 #include <sys/epoll.h>
@@ -85,34 +87,43 @@ static int wait(epoll_event* events, int n, int64 delay) {
   return epoll_wait(epfd, events, n, ms);
 }
 
-gList netpoll(int64 delay) {
-  readyList ready{};
-  if (!netpollinited()) return ready.list;
-  epoll_event events[128];
-  int n;
-  while ((n = wait(events, 128, delay)) < 0) {
-    if (errno != EINTR) {
-      print("runtime: epoll_wait failed: errno ", int32(errno), "\n");
-      throw_("netpoll failed");
-    }
-    if (delay >= 0) return ready.list;  // the caller looks at the clock and comes again
-  }
+// Hands what came to netpollready; true: there was a break.
+static bool deliver(readyList* ready, const epoll_event* events, int n, bool waited) {
+  bool broken = false;
   for (int i = 0; i < n; i++) {
     uint32 what = events[i].events;
     if (events[i].data.u64 == 0) {
-      if (delay == 0) continue;
+      if (!waited) continue;
       uint64 count;
       if (read(breakfd, &count, sizeof count) < 0 && errno != EAGAIN && errno != EINTR) throw_("netpoll: bad eventfd");
       breaking.store(0);
+      broken = true;
       continue;
     }
     // A hang-up or an error ends the waits of both sides: their system calls will say what it is.
     int32 modes = 0;
     if ((what & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) modes |= pollRead;
     if ((what & (EPOLLOUT | EPOLLHUP | EPOLLERR)) != 0) modes |= pollWrite;
-    if (pollDesc* pd = netpolluntag(events[i].data.u64); pd != nullptr && modes != 0) netpollready(&ready, pd, modes);
+    if (pollDesc* pd = netpolluntag(events[i].data.u64); pd != nullptr && modes != 0) netpollready(ready, pd, modes);
   }
-  return ready.list;
+  return broken;
+}
+
+gList netpoll(int64 delay) {
+  readyList ready{};
+  if (!netpollinited()) return ready.list;
+  int64 until = delay > 0 ? timeafter(delay) : 0;
+  for (;;) {
+    epoll_event events[128];
+    int n = wait(events, 128, delay);
+    if (n < 0 && errno != EINTR) {
+      print("runtime: epoll_wait failed: errno ", int32(errno), "\n");
+      throw_("netpoll failed");
+    }
+    bool broken = n > 0 && deliver(&ready, events, n, delay != 0);
+    if (ready.list.head != nullptr || broken || delay == 0 || n == 0) return ready.list;
+    if (delay > 0 && (delay = until - nanotime()) <= 0) return ready.list;
+  }
 }
 
 }  // namespace vitrine::rt

@@ -2,7 +2,7 @@
 #include "include/vitrine/poll.h"
 
 #include <cerrno>
-#include <string>
+#include <cstdio>
 
 #include "runtime.h"
 
@@ -20,7 +20,9 @@ int64 fddeadline(std::chrono::steady_clock::time_point d) {
 namespace vitrine::poll {
 
 [[noreturn]] static void fail(const char* operation, rt::int32 err) {
-  throw std::system_error(err, std::generic_category(), std::string("vitrine::poll::fd: ") + operation);
+  char text[64];
+  std::snprintf(text, sizeof text, "vitrine::poll::fd: %s", operation);
+  throw std::system_error(err, std::generic_category(), text);
 }
 
 static rt::netFD* checked(rt::netFD* f, const char* operation) {

@@ -38,11 +38,18 @@ const std::error_category& resolve_category() noexcept;
 
 namespace detail {
 
+class resolver_category : public std::error_category {
+ public:
+  const char* name() const noexcept override { return "getaddrinfo"; }
+  std::string message(int code) const override { return text(code); }
+  static const char* text(int code);
+};
+
 // What listener and conn have in common.
 class socket {
  public:
   socket() = default;
-  explicit socket(rt::netFD* f, std::string what) : f_(f), what_(std::move(what)) {}
+  socket(rt::netFD* f, const char* what) : f_(f), what_(what) {}
   socket(socket&& other) noexcept : f_(std::exchange(other.f_, nullptr)), what_(std::move(other.what_)) {}
   socket& operator=(socket&& other) noexcept;
   ~socket();
@@ -52,12 +59,18 @@ class socket {
   explicit operator bool() const { return native_handle() >= 0; }
   int native_handle() const { return f_ == nullptr ? -1 : rt::fdnative(f_); }  // -1: closed or empty
   // "127.0.0.1:80", "[::1]:80", "/run/x.sock", "@abstract"; "" for the unnamed end of a Unix connection, or closed.
-  std::string local_address() const;
+  std::string local_address() const { return addresstext(false); }
   std::uint16_t local_port() const;  // 0: not TCP, or closed
 
  protected:
   [[noreturn]] void fail(const char* operation, int err) const;
   rt::netFD* checked(const char* operation) const;
+  void describe(bool remote, char* s, std::size_t n) const;
+  std::string addresstext(bool remote) const {
+    char s[160];
+    describe(remote, s, sizeof s);
+    return s;
+  }
   rt::netFD* f_ = nullptr;
   std::string what_;  // the addresses, for the texts of errors
 };
@@ -107,7 +120,7 @@ class conn : public detail::socket {
   void set_write_deadline(deadline d);
   void shutdown_write();       // the other side reads the end; reading goes on
   void set_no_delay(bool on);  // TCP_NODELAY, on by default; nothing on a Unix socket
-  std::string remote_address() const;
+  std::string remote_address() const { return addresstext(true); }
   std::uint16_t remote_port() const;
 
  private:
@@ -131,7 +144,7 @@ class listener : public detail::socket {
  private:
   friend listener listen_tcp(std::string_view, std::uint16_t);
   friend listener listen_unix(std::string_view);
-  listener(rt::netFD* f, std::string what, std::string path) : socket(f, std::move(what)), path_(std::move(path)) {}
+  listener(rt::netFD* f, const char* what, const char* path) : socket(f, what), path_(path) {}
   std::string path_;
 };
 
