@@ -444,10 +444,11 @@ void mexit() {
   checkdead();
   unlock(&sched.lock);
   if (mp == &m0) {
+    // The look comes first: the wakeup at run()'s end may have been one with the wakeup that brought the goroutine.
     for (;;) {
+      if (sched.exiting.load()) stopforexit();
       notesleep(&mp->park);
       noteclear(&mp->park);
-      if (sched.exiting.load()) stopforexit();
     }
   }
   mp->g0->sched.ret = 1;

@@ -65,7 +65,7 @@ struct Step {
   Op op;
   std::uint8_t size;
 };
-constexpr int traceLength = 1024;
+constexpr int traceLength = 16384;
 
 // Shared between the child that runs and the parent that reports.
 struct Shared {

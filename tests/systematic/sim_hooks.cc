@@ -2,9 +2,11 @@
 // operation. See sim.h: scheduling points, and the store buffers.
 #include <cstring>
 
+#include "runtime.h"
 #include "sim_engine.h"
 
 using namespace vitrine::sim;
+using vitrine::rt::vitrine_tls_g;
 
 namespace {
 
@@ -20,10 +22,17 @@ bool buffered(Thread* t, uptr addr, int size) {
   return false;
 }
 
-// On the stack of the thread or goroutine that runs: nobody else's business.
+// Near the top of the stack of the thread or goroutine that runs: nobody else's business. Exact about the end of the
+// stack: what lies beyond depends on where the kernel put things, and a run must not.
 bool onstack(const void* addr) {
   uptr sp = uptr(__builtin_frame_address(0));
-  return uptr(addr) - sp + 1024 < (8 << 10);
+  uptr lo = uptr(engine.current->stack), hi = lo + stackBytes;
+  if (sp < lo || sp >= hi) {
+    vitrine::rt::g* gp = vitrine_tls_g;
+    if (gp == nullptr || sp < gp->stack.lo || sp >= gp->stack.hi) return false;
+    hi = gp->stack.hi;
+  }
+  return uptr(addr) < hi && uptr(addr) - sp + 1024 < (8 << 10);
 }
 
 // A plain access: its thread has to see its own stores, which is all that a buffer must not hide.

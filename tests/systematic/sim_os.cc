@@ -131,6 +131,11 @@ REAL(void, _ZN7vitrine2rt8deadlockEv) {
   __real__ZN7vitrine2rt8deadlockEv();
 }
 
+REAL(void, _ZN7vitrine2rt11exitprocessEi, int code) {
+  if (engine.active) fail("the runtime gives up on m0 and calls exit(%d)", code);
+  __real__ZN7vitrine2rt11exitprocessEi(code);
+}
+
 // ---- what looks at memory and is not instrumented: the thread sees its own stores
 
 #define SEES(result, symbol, parameters, arguments) \
