@@ -11,6 +11,7 @@ install(TARGETS vitrine EXPORT vitrineTargets
   LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}
   INCLUDES DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 install(DIRECTORY ${CMAKE_CURRENT_SOURCE_DIR}/runtime/include/vitrine DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+install(FILES ${CMAKE_CURRENT_SOURCE_DIR}/runtime/valgrind.supp DESTINATION ${CMAKE_INSTALL_DATADIR}/vitrine)
 install(EXPORT vitrineTargets NAMESPACE vitrine:: DESTINATION ${vitrine_package_dir})
 configure_package_config_file(${CMAKE_CURRENT_LIST_DIR}/vitrineConfig.cmake.in
   ${CMAKE_CURRENT_BINARY_DIR}/vitrineConfig.cmake INSTALL_DESTINATION ${vitrine_package_dir})
