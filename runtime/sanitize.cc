@@ -28,6 +28,7 @@
 extern "C" {
 __attribute__((weak)) void __sanitizer_finish_switch_fiber(void* fake_stack, const void** bottom_old, size_t* size_old);
 __attribute__((weak)) void __asan_unpoison_memory_region(const volatile void* addr, size_t size);
+__attribute__((weak)) void* __asan_addr_is_in_fake_stack(void* fake_stack, void* addr, void** beg, void** end);
 __attribute__((weak)) void __lsan_register_root_region(const void* begin, size_t size);
 __attribute__((weak)) void* __tsan_get_current_fiber(void);
 __attribute__((weak)) void* __tsan_create_fiber(unsigned flags);
@@ -103,6 +104,20 @@ void san_root(void* p, uint64 size) {
   if (__lsan_register_root_region != nullptr) __lsan_register_root_region(p, size);
 }
 
+// The locals of an abandoned goroutine may be in frames of its fake stack, which a leak checker knows of threads only.
+// Each function keeps the address of its frame there on the stack proper.
+__attribute__((no_sanitize("address", "thread"))) static void fakeframes(g* gp, uintptr sp) {
+  if (gp->fakestack == nullptr || __asan_addr_is_in_fake_stack == nullptr) return;
+  void* last = nullptr;
+  for (uintptr at = sp & ~uintptr(7); at < gp->stack.hi; at += 8) {
+    void *lo, *hi;
+    if (__asan_addr_is_in_fake_stack(gp->fakestack, *reinterpret_cast<void**>(at), &lo, &hi) == nullptr || lo == last)
+      continue;
+    san_root(lo, uintptr(hi) - uintptr(lo));
+    last = lo;
+  }
+}
+
 // run() is over: what the abandoned goroutines have on their stacks is not leaked.
 void san_exit() {
   if (__lsan_register_root_region == nullptr) return;
@@ -110,7 +125,9 @@ void san_exit() {
     g* gp = allgs.array[i];
     uint32 status = readgstatus(gp) & ~uint32(Gscan);
     if (status == Gdead || status == Gidle || gp->stack.lo == 0) continue;
-    uintptr lo = status == Gwaiting || status == Grunnable ? gp->sched.sp : gp->stack.lo;
+    bool parked = status == Gwaiting || status == Grunnable;
+    uintptr lo = parked ? gp->sched.sp : gp->stack.lo;
+    if (parked) fakeframes(gp, lo);
     san_root(reinterpret_cast<void*>(lo), gp->stack.hi - lo);
   }
 }
