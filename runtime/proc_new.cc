@@ -271,8 +271,8 @@ void goexit1() {
   __builtin_unreachable();
 }
 
-// First call on a new goroutine's stack. The floating-point control words are those of whatever ran last on this thread:
-// a goroutine starts with the default ones, as a program does (round to nearest, no traps).
+// First call on a new goroutine's stack. The floating-point control words are those of whatever ran last on this
+// thread: a goroutine starts with the default ones, as a program does (round to nearest, no traps).
 void gostarted() {
   const uint32 mxcsr = 0x1f80;
   const uint16 fpucontrol = 0x37f;
