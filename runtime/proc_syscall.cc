@@ -128,6 +128,7 @@ void exitsyscall() {
   if (gp == nullptr || readgstatus(gp) != Gsyscall) return;  // entry() ended it before
   m* mp = acquirem();
   if (takeback(mp)) {
+    store_relaxed(gp->noproc, 0);  // the signal may have come between entersyscall's entry() and its pin
     casgstatus(gp, Gsyscall, Grunning);
     resetguard(gp);
     releasem(mp);

@@ -184,9 +184,9 @@ TEST(Lock, TwoThreadsInAllSchedulesWithThreePreemptions) {
   });
 }
 
-TEST(Note, OneWakeupEndsOneSleepAndCarriesWhatWasWrittenBefore) {
+TEST(Note, OneWakeupEndsOneSleepInAllSchedulesWithThreePreemptions) {
   sim::Options o = small;
-  o.preemptions = 4;
+  o.preemptions = 3;
   o.runs = 60'000;
   sim::check(o, [] {
     reset();

@@ -80,9 +80,15 @@ void require(bool holds, const char* what) {
 }
 
 void record(Op op, const void* addr, std::uint64_t value, int size, std::uintptr_t pc) {
-  engine.shared->trace[engine.steps % traceLength] = {
-      engine.steps, engine.now,        std::uintptr_t(addr), pc, value, std::int16_t(engine.current->id),
-      op,           std::uint8_t(size)};
+  engine.shared->trace[engine.steps % traceLength] = Step{engine.shared->seed,
+                                                          engine.steps,
+                                                          engine.now,
+                                                          std::uintptr_t(addr),
+                                                          pc,
+                                                          value,
+                                                          std::int16_t(engine.current->id),
+                                                          op,
+                                                          std::uint8_t(size)};
 }
 
 // ---- threads

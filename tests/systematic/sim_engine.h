@@ -58,6 +58,7 @@ struct Thread {
 };
 
 struct Step {
+  std::uint64_t seed;
   std::int64_t step, time;
   std::uintptr_t addr, pc;
   std::uint64_t value;

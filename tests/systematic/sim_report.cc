@@ -156,7 +156,7 @@ std::string traceof(const Shared& s) {
   std::string out;
   for (std::int64_t i = std::max<std::int64_t>(1, s.steps - n + 1); i <= s.steps; i++) {
     const Step& step = s.trace[i % traceLength];
-    if (step.step != i) continue;  // a plain access, or nothing
+    if (step.step != i || step.seed != s.seed) continue;  // a plain access, or nothing
     const Symbol* fn = symbolat(step.pc);
     char line[300];
     snprintf(line, sizeof line, "  %10.3f us  %2d %-8s %-5s %-28s %-18lx %s\n", double(step.time) / 1000, step.thread,
@@ -176,7 +176,7 @@ std::string verdict(const Shared& s, int status) {
 }
 
 [[noreturn]] void child(const Options& o, const std::function<void()>& body, std::uint64_t seed, int n) {
-  alarm(100);
+  if (o.preemptions < 0) alarm(100);
   if (o.preemptions >= 0) {
     engine.exhaustive = true;
     long most = fromenv("VITRINE_SYSTEMATIC_SEEDS");

@@ -142,6 +142,23 @@ TEST(Syscall, ThePOfALongCallServesOthers) {
   });
 }
 
+// With nothing to watch sysmon sleeps for a minute, unless it is woken.
+TEST(Syscall, SysmonWakesUpWithTheFirstPThatRuns) {
+  sim::check({.runs = 300, .maxtime = 5'000'000'000, .jumpodds = 300}, [] {
+    flag done{};
+    run({.procs = 1}, [&] {
+      for (rt::uint32 round = 1; round <= 2; round++) {
+        sleep_for(std::chrono::milliseconds(1500));
+        go([&] { done.add(1); });
+        std::int64_t begin = sim::now();
+        blocking_scope scope;
+        while (done.load() < round) rt::usleep_(200);
+        sim::require(sim::now() - begin < 300'000'000, "a P stayed with its system call");
+      }
+    });
+  });
+}
+
 // ---- stopping the world
 
 TEST(StopTheWorld, CountsEveryPWhileOthersEnterAndLeaveSystemCalls) {
