@@ -316,7 +316,7 @@ void startm(p* pp, bool spinning) {
   if (mp->spinning) throw_("startm: an idle M is spinning");
   if (mp->nextp != nullptr) throw_("startm: an idle M has a P");
   mp->spinning = spinning;
-  mp->nextp = pp;
+  __atomic_store_n(&mp->nextp, pp, __ATOMIC_RELEASE);
   notewakeup(&mp->park);  // release: pairs with notesleep's acquire in mpark, after which nextp is read
 }
 
@@ -331,7 +331,8 @@ static void mpark(bool sure) {
       continue;
     }
     noteclear(&mp->park);
-    if (mp->nextp != nullptr) break;
+    // Acquire: the wakeup may have been run()'s end, so the note does not order us after who filled nextp.
+    if (__atomic_load_n(&mp->nextp, __ATOMIC_ACQUIRE) != nullptr) break;
     if (sched.exiting.load()) stopforexit();
   }
   acquirep(mp->nextp);
@@ -418,7 +419,7 @@ void startlockedm(g* gp) {
   if (mp == getg()->m) throw_("startlockedm: locked to me");
   if (mp->nextp != nullptr) throw_("startlockedm: the M has a P");
   p* pp = releasep();
-  mp->nextp = pp;
+  __atomic_store_n(&mp->nextp, pp, __ATOMIC_RELEASE);
   incidlelocked(-1);
   notewakeup(&mp->park);
   stopm();

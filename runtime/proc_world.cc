@@ -106,7 +106,7 @@ static void startTheWorldWithSema(void*) {
     if (m* mp = pp->m; mp != nullptr) {
       store_relaxed(pp->m, nullptr);
       if (mp->nextp != nullptr) throw_("startTheWorld: the M has a P");
-      mp->nextp = pp;
+      __atomic_store_n(&mp->nextp, pp, __ATOMIC_RELEASE);
       notewakeup(&mp->park);
     } else {
       newm(nullptr, pp, -1);
