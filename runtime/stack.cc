@@ -153,7 +153,7 @@ bool stackalloc(g* gp, uint64 size) {
   gp->stackclass = log2;
   gp->stack.hi = base + (1ull << log2);
   gp->stack.lo = base + (guardsize(gp) != 0 ? guardBytes : 0);
-  gp->stackguard0 = gp->stack.lo + 1024;
+  store_relaxed(gp->stackguard0, gp->stack.lo + stackGuard);  // sysmon may still ask the g that it was
   gp->stackcanary = 0;
   if (guard == gguardCanary) {
     gp->stackcanary = gp->stack.lo;
