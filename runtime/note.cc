@@ -48,6 +48,8 @@ void layoutnote() {
   ROOT("m0", "_ZN7vitrine2rt2m0E");
   ROOT("gomaxprocs", "_ZN7vitrine2rt10gomaxprocsE");
   ROOT("idlepMask", "_ZN7vitrine2rt9idlepMaskE");
+  ROOT("allpolldescs", "_ZN7vitrine2rt12allpolldescsE");
+  ROOT("netpollWaiters", "_ZN7vitrine2rt14netpollWaitersE");
   asm volatile(IN_NOTE(".Lvitrine_fields:\n"));
   TYPE(g, g);
   ENTRY("g.stack.lo", offsetof(g, stack.lo), sizeof(static_cast<g*>(nullptr)->stack.lo));

@@ -28,8 +28,9 @@ static bool needed(p* pp, int64 now) {
   return sched.runqsize.load() != 0 || !runqempty(pp) || (due != 0 && due <= now);
 }
 
-// Looks at every P; returns how many it took from system calls.
-static uint32 retake(int64 now) {
+// Looks at every P; returns how many it took from system calls. watched: the clock by which slices are measured, which
+// stands still while sysmon does not run: a debugger that stops the process for a minute has made nobody compute.
+static uint32 retake(int64 now, int64 watched) {
   uint32 n = 0;
   for (int64 i = 0; i < nallp(); i++) {
     p* pp = allp.array[i];
@@ -40,13 +41,13 @@ static uint32 retake(int64 now) {
       uint32 tick = load_relaxed(pp->schedtick);
       if (pd->schedtick != tick) {
         pd->schedtick = tick;
-        pd->schedwhen = now;
-        pd->signalwhen = now + forcePreemptNs;
-      } else if (pd->schedwhen + forcePreemptNs <= now) {
+        pd->schedwhen = watched;
+        pd->signalwhen = watched + forcePreemptNs;
+      } else if (pd->schedwhen + forcePreemptNs <= watched) {
         preemptone(pp);
         sysretake = true;
-        if (status == Prunning && pd->signalwhen + forcePreemptNs <= now && needed(pp, now)) {
-          pd->signalwhen = now;
+        if (status == Prunning && pd->signalwhen + forcePreemptNs <= watched && needed(pp, now)) {
+          pd->signalwhen = watched;
           preemptsignal(pp);
         }
       }
@@ -55,11 +56,12 @@ static uint32 retake(int64 now) {
     uint32 tick = load_relaxed(pp->syscalltick);
     if (!sysretake && pd->syscalltick != tick) {
       pd->syscalltick = tick;
-      pd->syscallwhen = now;
+      pd->syscallwhen = watched;
       continue;
     }
     // With nothing to do for it, and others looking for work, the P may stay for a while with the M that is away.
-    if (runqempty(pp) && sched.nmspinning.load() + sched.npidle.load() > 0 && pd->syscallwhen + forcePreemptNs > now)
+    if (runqempty(pp) && sched.nmspinning.load() + sched.npidle.load() > 0 &&
+        pd->syscallwhen + forcePreemptNs > watched)
       continue;
     busysysmon(true);
     uint32 syscall = Psyscall;
@@ -113,7 +115,7 @@ void sysmon() {
   checkdead();
   unlock(&sched.lock);
   uint32 idle = 0, delay = minDelayUs;
-  int64 lasttrace = 0;
+  int64 lasttrace = 0, last = nanotime(), watched = last;
   for (;;) {
     if (idle == 0)
       delay = minDelayUs;
@@ -137,7 +139,10 @@ void sysmon() {
       startm(nullptr, false);
       busysysmon(false);
     }
-    idle = retake(now) != 0 ? 0 : idle + 1;
+    constexpr int64 mostPerRound = 15'000'000;
+    watched += now - last < mostPerRound ? now - last : mostPerRound;
+    last = now;
+    idle = retake(now, watched) != 0 ? 0 : idle + 1;
     if (debug.schedtrace > 0 && lasttrace + int64(debug.schedtrace) * 1'000'000 <= now) {
       lasttrace = now;
       schedtrace(debug.scheddetail != 0);

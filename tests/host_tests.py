@@ -550,7 +550,7 @@ def through_the_debugger_alone_the_answer_is_the_same(kind):
                 if setup:
                     debugger.must(setup)
                 # Without the process's own clock an age is "at least".
-                answers.append([re.sub(r" +", " ", re.sub(r"\d+ms\+?", "AGE", debugger.must(command)["core"]))
+                answers.append([re.sub(r" +", " ", re.sub(r"\d+[num]?s\+?", "AGE", debugger.must(command)["core"]))
                                 for command in ("info goroutines", "goroutine stacks", "goroutine 2")])
                 check(any("leaf" in n for n in frames(debugger)), "frames")
                 ended_well(debugger)

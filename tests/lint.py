@@ -231,6 +231,12 @@ def check_skips_have_reasons(_):
         yield f"{where}: {match[0]}"
 
 
+def check_goroutines_keep_no_thread_state(_):
+    """The runtime's tests run on goroutines, which wake up on other threads; GoogleTest keeps SCOPED_TRACE per thread."""
+    for where, match in find(r"^\s*SCOPED_TRACE\(", files(["tests/runtime/"], (".cc", ".h")), re.M):
+        yield f"{where}: {match[0].strip()}"
+
+
 def check_scripts_are_executable(_):
     """./dev and .ci/run can be run."""
     for name in ("dev", ".ci/run"):

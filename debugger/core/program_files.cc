@@ -123,7 +123,7 @@ Elf* ModuleFiles::elf() {
   if (image_tried_) return image_.elf;
   image_tried_ = true;
   elf_version(EV_CURRENT);
-  if (module_.path.empty() || module_.path[0] == '[') {  // [vdso]
+  if (module_.path.find("/") == module_.path.npos) {  // [vdso]
     const std::uint64_t size = module_.hi - module_.lo;
     if (module_.hi <= module_.lo || size > kMaxVdso) return nullptr;
     memory_image_.resize((size + 4095) & ~4095ull);  // section headers lie behind the last segment
