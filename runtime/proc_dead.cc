@@ -11,7 +11,7 @@ namespace vitrine::rt {
 
 static bool isM(int64 tid) {
   for (m* mp = __atomic_load_n(&allm, __ATOMIC_ACQUIRE); mp != nullptr; mp = mp->alllink)
-    if (mp->procid == tid) return true;
+    if (load_relaxed(mp->procid) == tid) return true;
   return false;
 }
 

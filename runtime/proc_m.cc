@@ -115,7 +115,7 @@ void mcommoninit(m* mp, int64 id) {
 }
 
 void minit(m* mp) {
-  mp->procid = gettid_();
+  store_relaxed(mp->procid, gettid_());
   mp->thread = pthread_self();
   uintptr fsbase;
   asm volatile("movq %%fs:0, %0" : "=r"(fsbase));

@@ -82,7 +82,7 @@ static void sigurg(int sig, siginfo_t* info, void* context) {
   errno = saved;
 }
 
-void signalM(m* mp) { syscall(SYS_tgkill, getpid(), pid_t(mp->procid), SIGURG); }
+void signalM(m* mp) { syscall(SYS_tgkill, getpid(), pid_t(load_relaxed(mp->procid)), SIGURG); }
 
 static void infork() { sched.exiting.store(forkedchild); }
 

@@ -26,11 +26,6 @@ def register(i):
 class OperatingSystemPlugIn:
     def __init__(self, process):
         self.process = process
-        # The scheduler's preemption signal is no stop of the user's. LLDB 14 takes `process handle` of a process only.
-        signals = process.GetUnixSignals()
-        number = signals.GetSignalNumberFromName("SIGURG")
-        signals.SetShouldStop(number, False)
-        signals.SetShouldNotify(number, False)
 
     def shown(self):
         state = sys.modules.get("vitrine_threads")

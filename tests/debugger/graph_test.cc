@@ -58,8 +58,7 @@ TEST(Graph, ACycleIsADeadlockWithItsChain) {
   EXPECT_TRUE(
       contains(out, "\ngoroutine 9 (waiting: sync.Mutex.Lock, 12.0s+) in reader at app.cc:32 [behind deadlock 1]\n"));
   EXPECT_TRUE(contains(out, "\n  mutex 0x4000878, held by goroutine 1 (running, in main_loop at app.cc:51)\n"));
-  EXPECT_TRUE(out.ends_with("\n5 blocked goroutines, 1 deadlock\n"))
-      << out;
+  EXPECT_TRUE(out.ends_with("\n5 blocked goroutines, 1 deadlock\n")) << out;
 }
 
 TEST(Graph, OneThatWaitsForItselfIsADeadlockUnlessItHasBeenServed) {

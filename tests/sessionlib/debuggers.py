@@ -32,6 +32,9 @@ class Debugger:
         environment = {**os.environ, "VITRINE_HOME": build, "VITRINE_SESSION_FD": str(theirs.fileno()),
                        "HOME": tempfile.gettempdir(), "LC_ALL": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1", **dict(env)}
         environment.pop("DEBUGINFOD_URLS", None)
+        if kind == "lldb14" or kind == "lldb" and not load:
+            # Without our scripts, and always before LLDB 15, LLDB stops at a preemption signal (README).
+            environment["GODEBUG"] = "asyncpreemptoff=1"
         self.process = subprocess.Popen(self.arguments(program, core, options), env=environment,
                                         pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=self.log,
                                         stderr=subprocess.STDOUT, start_new_session=True)

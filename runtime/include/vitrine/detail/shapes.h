@@ -83,8 +83,8 @@ struct syncWaitGroup {
   rt::waitq waitq;
 };
 
-// The low half of syncRWMutex.state; the high half (state >> 32) is the number of readers that hold it, to which one that
-// is just arriving may add itself for a moment.
+// The low half of syncRWMutex.state; the high half (state >> 32) is the number of readers that hold it, to which one
+// that is just arriving may add itself for a moment.
 enum syncRWMutexState : uint64 {
   rwWriter = 1,  // a writer holds it (owner), or waits as writeq.first for the readers to leave: no new readers
   rwQueued = 2,  // readq is not empty
