@@ -84,6 +84,7 @@ static void main(void*) {
   mainStarted = true;
   unlockOSThread();
   sched.exitcode = mainfn.fn(mainfn.arg);
+  if (g* gp = getg(); gp->gls != nullptr) glsdestroy(gp);
   san_leave(getg()->m->g0);
   mcall(exitrun);
 }

@@ -12,7 +12,7 @@
 //   * A g's stack belongs to whoever owns its status: while Grunning the M that runs it, while Gwaiting or Grunnable
 //     nobody may touch it except the one that moves the status on (or holds the Gscan bit).
 //
-// Lock order (outer first): hchan.lock, semaphore root or mutex lists → timers.lock → sched.lock → allglock →
+// Lock order (outer first): hchan.lock, waiters' lists → sched.lock → timers.lock, which is a leaf; allglock →
 // stackLock.
 #pragma once
 #include "include/vitrine/detail/shapes.h"

@@ -78,7 +78,8 @@ class Vitrine : public Dialect {
   std::string_view note_owner() const override { return "Vitrine"; }
   std::span<const std::string_view> limits() const override {
     static constexpr std::array<std::string_view, 1> kLimits = {
-        "a goroutine in a blocking system call holds its P: others run only on the remaining Ps"};
+        "a goroutine that never calls the runtime is not stopped: it loses its P (noproc) and goes on beside the "
+        "others"};
     return kLimits;
   }
 };

@@ -24,4 +24,9 @@ __attribute__((noinline)) int body() {
   return 0;
 }
 
-int main() { return vitrine::run({.procs = 1}, body); }
+int main() {
+  return vitrine::run({.procs = 1}, [] {
+    vitrine::no_preempt keep;  // under a debugger everything takes longer than a time slice
+    return body();
+  });
+}

@@ -110,6 +110,7 @@ gdb.execute("set auto-load python-scripts off")
 gdb.execute("break body")
 gdb.execute("run", to_string=True)
 gdb.execute("delete")
+gdb.execute("set scheduler-locking on")  # sysmon would ask a goroutine that takes so long to yield
 run_to("mcall")
 run_to("gogo")
 walk("goentry")

@@ -15,7 +15,7 @@ namespace {
 
 // SANITIZED and UNDER_TSAN come from the build. What is left out there has its reason at the #if.
 
-ended hazard(const char* name, const std::vector<std::string>& settings = {}) {
+[[maybe_unused]] ended hazard(const char* name, const std::vector<std::string>& settings = {}) {
   return runprogram({"hazard_cases", name}, settings);
 }
 

@@ -22,15 +22,18 @@ class Hazard : public Goroutines {};
 }
 
 // Parks until this goroutine is on another M: it is readied by one that then keeps its M busy until we run, so we run
-// elsewhere, unless that one had moved itself.
+// elsewhere, unless that one had moved itself, or all Ps are kept busy by others who move. Not all of them for the same
+// time, then.
 [[gnu::noinline]] bool move() {
-  for (int tries = 0; tries < 200; tries++) {
+  auto deadline = std::chrono::steady_clock::now() + 30s;
+  for (std::uint32_t tries = 0; std::chrono::steady_clock::now() < deadline; tries++) {
     rt::m* from = rt::getg()->m;
     auto back = std::make_shared<std::atomic<bool>>(false);
     chan<int> c;
-    go([back, c] {
+    auto busy = std::chrono::microseconds(50 + rt::fastrandn(200 << (tries < 7 ? tries : 7)));
+    go([back, c, busy] {
       c.send(1);
-      auto end = std::chrono::steady_clock::now() + 20ms;
+      auto end = std::chrono::steady_clock::now() + busy;
       while (!*back && std::chrono::steady_clock::now() < end) rt::procyield(1);
     });
     c.recv();

@@ -209,7 +209,8 @@ TEST_F(ThreadLock, GoroutineThatEndsLockedTakesItsThreadAlong) {
     std::atomic<std::int64_t> tid{0};
     std::atomic<bool> onm0{false};
     go([&] {
-      new vitrine::os_thread_lock;  // never unlocked
+      alignas(vitrine::os_thread_lock) char place[sizeof(vitrine::os_thread_lock)];
+      new (place) vitrine::os_thread_lock;  // never unlocked
       onm0 = rt::getg()->m == &rt::m0;
       tid = rt::gettid_();
     });

@@ -116,6 +116,20 @@ int foreignbeforerun() {
   return 0;
 }
 
+// The values of goroutine 1 end with its function, before run() returns.
+int glsofmain() {
+  struct speaks {
+    ~speaks() { std::printf("gone\n"); }
+  };
+  static vitrine::gls<speaks> value;
+  int status = run([] {
+    (void)value.get();
+    return 5;
+  });
+  std::printf("after run\n");
+  return status;
+}
+
 int runtwice() {
   run([] {});
   return run([] {});
@@ -355,6 +369,7 @@ constexpr struct {
     CASE(deadlockaftersleep),
     CASE(foreignthreadmaywake),
     CASE(foreignbeforerun),
+    CASE(glsofmain),
     CASE(runtwice),
     CASE(gobeforerun),
     CASE(frozen),
