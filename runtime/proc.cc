@@ -122,7 +122,7 @@ void dropg(g* gp) {
   m* mp = getg()->m;
   save_thread_state(mp, gp);
   store_relaxed(gp->noproc, 0);
-  gp->m = nullptr;
+  store_relaxed(gp->m, nullptr);
   store_relaxed(mp->curg, nullptr);
 }
 
@@ -130,7 +130,7 @@ void dropg(g* gp) {
 void leaving(g* gp) {
   san_arrived(getg());
   checkcanary(gp);
-  gp->waitsince = sched.lastnow.load(__ATOMIC_RELAXED);
+  store_relaxed(gp->waitsince, sched.lastnow.load(__ATOMIC_RELAXED));
 }
 
 static void park_m(g* gp) {
@@ -162,11 +162,11 @@ void gopark(bool (*unlockf)(g*, void*), void* lk, waitReason reason, void* waito
   if (status != Grunning) throw_("gopark: the current goroutine is not running");
   mp->waitlock = lk;
   mp->waitunlockf = unlockf;
-  gp->waitreason = reason;
-  gp->waitobject = waitobject;
+  store_relaxed(gp->waitreason, reason);
+  store_relaxed(gp->waitobject, waitobject);
   switch_to_g0(park_m);
-  gp->waitobject = nullptr;
-  gp->waitreason = waitReasonZero;
+  store_relaxed(gp->waitobject, nullptr);
+  store_relaxed(gp->waitreason, waitReasonZero);
 }
 
 bool parkunlock(g*, void* lk) {
@@ -256,7 +256,7 @@ void gopreempt() { switch_to_g0(gopreempt_m); }
 // Runs gp on this M, for ever as far as the caller is concerned. inheritTime: within the current time slice.
 void execute(g* gp, bool inheritTime) {
   m* mp = getg()->m;
-  gp->m = mp;
+  store_relaxed(gp->m, mp);
   casgstatus(gp, Grunnable, Grunning);
   store_relaxed(gp->preempt, 0);
   store_relaxed(gp->stackguard0, gp->stack.lo + stackGuard);

@@ -33,14 +33,14 @@ static void freeze(g* gp) {
 
 // The current goroutine stops here for good.
 void freezeforexit(g* gp) {
-  gp->waitreason = waitReasonStoppingTheWorld;
+  store_relaxed(gp->waitreason, waitReasonStoppingTheWorld);
   switch_to_g0(freeze);
 }
 
 // Main returned: every M stops at its next entry into the runtime, and m0 goes back to run()'s caller. On g0.
 void exitrun(g* gp) {
   san_arrived(getg());
-  gp->waitreason = waitReasonStoppingTheWorld;
+  store_relaxed(gp->waitreason, waitReasonStoppingTheWorld);
   casgstatus(gp, Grunning, Gwaiting);
   dropg(gp);
   m* mp = getg()->m;

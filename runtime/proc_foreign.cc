@@ -106,9 +106,9 @@ void badpark(const char* what) {
 
 void foreignpark(bool (*unlockf)(g*, void*), void* lk, waitReason reason, void* waitobject) {
   g* gp = foreignproxy(waitReasonStrings[reason].str);
-  gp->waitreason = reason;
-  gp->waitobject = waitobject;
-  gp->waitsince = coarsetime();
+  store_relaxed(gp->waitreason, reason);
+  store_relaxed(gp->waitobject, waitobject);
+  store_relaxed(gp->waitsince, coarsetime());
   noteclear(&gp->foreignnote);
   gosave(&gp->sched);
   gp->sched.g = gp;
@@ -124,8 +124,8 @@ void foreignpark(bool (*unlockf)(g*, void*), void* lk, waitReason reason, void* 
     notesleep(&gp->foreignnote);
     casgstatus(gp, Grunnable, Grunning);
   }
-  gp->waitobject = nullptr;
-  gp->waitreason = waitReasonZero;
+  store_relaxed(gp->waitobject, nullptr);
+  store_relaxed(gp->waitreason, waitReasonZero);
 }
 
 // The thread may run on, and end, as soon as the note is woken.

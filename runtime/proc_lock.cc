@@ -14,14 +14,14 @@ static g* curgoroutine() {
 }
 
 static void dolockOSThread(g* gp) {
-  gp->m->lockedg = gp;
-  gp->lockedm = gp->m;
+  store_relaxed(gp->m->lockedg, gp);
+  store_relaxed(gp->lockedm, gp->m);
 }
 
 static void dounlockOSThread(g* gp) {
   if (gp->m->lockedInt != 0 || gp->m->lockedExt != 0) return;
-  gp->m->lockedg = nullptr;
-  gp->lockedm = nullptr;
+  store_relaxed(gp->m->lockedg, nullptr);
+  store_relaxed(gp->lockedm, nullptr);
 }
 
 void lockOSThread() {

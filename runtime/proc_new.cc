@@ -204,9 +204,9 @@ static g* newproc1(const newprocargs& a, p* pp) {
   newg->parentGoid = me != nullptr ? me->goid : 0;
   newg->eh = {};
   newg->errno_ = 0;
-  newg->waitsince = 0;
-  newg->waitobject = nullptr;
-  newg->waitreason = waitReasonZero;
+  store_relaxed(newg->waitsince, 0);
+  store_relaxed(newg->waitobject, nullptr);
+  store_relaxed(newg->waitreason, waitReasonZero);
   uint64 n = a.namelen < gnamelen - 1 ? a.namelen : gnamelen - 1;
   memset(newg->name, 0, sizeof newg->name);
   if (n != 0) memcpy(newg->name, a.name, n);
@@ -247,7 +247,7 @@ static void goexit0(g* gp) {
   gp->lockedm = nullptr;
   store_relaxed(gp->noproc, 0);
   gp->preemptoff = 0;
-  gp->m = nullptr;
+  store_relaxed(gp->m, nullptr);
   store_relaxed(mp->curg, nullptr);
   gp->goid = 0;
   gp->name[0] = 0;

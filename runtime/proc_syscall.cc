@@ -53,7 +53,7 @@ void reentersyscall(uintptr pc, uintptr sp, uintptr bp) {
   gp->syscallpc = pc;
   gp->syscallsp = sp;
   gp->syscallbp = bp;
-  gp->waitsince = sched.lastnow.load(__ATOMIC_RELAXED);
+  store_relaxed(gp->waitsince, sched.lastnow.load(__ATOMIC_RELAXED));
   casgstatus(gp, Grunning, Gsyscall);
   p* pp = mp->p;
   if (pp != nullptr) {
@@ -186,7 +186,7 @@ bool preemptone(p* pp) {
   m* mp = load_relaxed(pp->m);
   if (mp == nullptr || mp == getg()->m) return false;
   g* gp = load_relaxed(mp->curg);
-  if (gp == nullptr || gp == mp->g0) return false;
+  if (gp == nullptr) return false;
   store_relaxed(gp->preempt, 1);
   store_relaxed(gp->stackguard0, stackPreempt);
   return true;

@@ -23,8 +23,11 @@ void idornil(T* p, Id T::*id) {
     print("nil");
 }
 
+// Words that their owners write plainly: what is read is one of the values that they had.
+#define LOOKS_AT_OTHERS __attribute__((no_sanitize("thread")))
+
 template <class T>
-T* once(T* const& field) {
+LOOKS_AT_OTHERS T* once(T* const& field) {
   return __atomic_load_n(&field, __ATOMIC_RELAXED);
 }
 
@@ -33,7 +36,7 @@ uint32 queued(p* pp) {
   return t - h;
 }
 
-void traceP(int64 i, p* pp) {
+LOOKS_AT_OTHERS void traceP(int64 i, p* pp) {
   print("  P", i, ": status=", __atomic_load_n(&pp->status, __ATOMIC_RELAXED),
         " schedtick=", __atomic_load_n(&pp->schedtick, __ATOMIC_RELAXED),
         " syscalltick=", __atomic_load_n(&pp->syscalltick, __ATOMIC_RELAXED), " m=");
@@ -42,7 +45,7 @@ void traceP(int64 i, p* pp) {
         " timerslen=", pp->timers.len.load(__ATOMIC_RELAXED), "\n");
 }
 
-void traceM(m* mp) {
+LOOKS_AT_OTHERS void traceM(m* mp) {
   print("  M", mp->id, ": p=");
   idornil(once(mp->p), &p::id);
   print(" curg=");
@@ -55,7 +58,7 @@ void traceM(m* mp) {
   print("\n");
 }
 
-void traceG(g* gp) {
+LOOKS_AT_OTHERS void traceG(g* gp) {
   uint8 reason = __atomic_load_n(reinterpret_cast<uint8*>(&gp->waitreason), __ATOMIC_RELAXED);
   print("  G", gp->goid, ": status=", readgstatus(gp), "(",
         reason < waitReasonCount ? waitReasonStrings[reason] : string{"unknown wait reason", 19}, ") m=");

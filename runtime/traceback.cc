@@ -92,23 +92,24 @@ void goroutineheader(g* gp) {
   }
   if (level >= 2) {
     print("gp=", (const void*)gp, " m=");
-    if (m* mp = gp->m; mp != nullptr)
+    if (m* mp = load_relaxed(gp->m); mp != nullptr)
       print(mp->id, " ");
     else
       print("nil ");
   }
   print("[");
-  if (status == Gwaiting && gp->waitreason != 0 && gp->waitreason < waitReasonCount)
-    print(waitReasonStrings[gp->waitreason]);
+  waitReason reason = load_relaxed(gp->waitreason);
+  if (status == Gwaiting && reason != 0 && reason < waitReasonCount)
+    print(waitReasonStrings[reason]);
   else if (status < sizeof statusNames / sizeof *statusNames)
     print(statusNames[status]);
   else
     print("status ", status);
-  if ((status == Gwaiting || status == Gsyscall) && gp->waitsince != 0) {
-    int64 minutes = (nanotime() - gp->waitsince) / 60'000'000'000;
+  if (int64 since = load_relaxed(gp->waitsince); (status == Gwaiting || status == Gsyscall) && since != 0) {
+    int64 minutes = (nanotime() - since) / 60'000'000'000;
     if (minutes >= 1) print(", ", minutes, " minutes");
   }
-  if (gp->lockedm != nullptr) print(", locked to thread");
+  if (load_relaxed(gp->lockedm) != nullptr) print(", locked to thread");
   print("]:\n");
 }
 
@@ -275,7 +276,7 @@ void traceg(g* gp, const gobuf* from) {
     uint32 status = readgstatus(gp);
     bool held = (status == Gwaiting || status == Grunnable || status == Gsyscall || status == Gpreempted) &&
                 castogscanstatus(gp, status);
-    const void* object = gp->waitobject;
+    const void* object = load_relaxed(gp->waitobject);
     bool begun = !fresh(gp) || level >= 2;
     if (held) {
       if (begun) walksaved(gp, status);
@@ -289,8 +290,8 @@ void traceg(g* gp, const gobuf* from) {
         printpc(gp->startpc, symof(gp->startpc, true));
         print("\n");
       }
-    } else if (m* mp = gp->m; mp != nullptr) {
-      print("\trunning on thread ", mp->procid, ": its stack is not read\n");
+    } else if (m* mp = load_relaxed(gp->m); mp != nullptr) {
+      print("\trunning on thread ", load_relaxed(mp->procid), ": its stack is not read\n");
     } else {
       print("\tits state is just changing: its stack is not read\n");
     }

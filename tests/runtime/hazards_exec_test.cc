@@ -82,6 +82,9 @@ TEST(HazardTls, APlainThreadLocalIsTakenFromTheWrongThread) {
 TEST(HazardValgrind, FindsNothingInABusyProgram) {
   std::string valgrind = which("valgrind");
   if (valgrind.empty()) GTEST_SKIP() << "no valgrind here";
+#if defined(__clang__)
+  GTEST_SKIP() << "valgrind 3.19 cannot read the DWARF of clang 14";
+#endif
   if (!BUILT_FOR_VALGRIND) GTEST_SKIP() << "the runtime was built without <valgrind/valgrind.h>";
   for (const char* guard : {"GODEBUG=", "GODEBUG=stackguard=canary"}) {
     ended e = runprogram({valgrind, "--error-exitcode=9", "--leak-check=full", "--suppressions=" SUPPRESSIONS,

@@ -176,11 +176,15 @@ TEST_F(Gls, ValuesDieWithTheirGoroutineOrThread) {
 
 struct recorder {
   static inline std::vector<int> order;
+  static inline vitrine::mutex mu;
   int id = 0;
   ~recorder() {
     EXPECT_EQ(rt::getg()->goid, vitrine::goid());
     vitrine::yield();  // a destructor may park
-    order.push_back(id);
+    {
+      std::lock_guard lock(mu);
+      order.push_back(id);
+    }
     if (id == 2) *number = 3;  // and make another value
   }
 };
@@ -193,6 +197,7 @@ TEST_F(Gls, ReverseOrderOnTheGoroutinesOwnStackAndDestructorsMayPark) {
     for (int i = 0; i < 20; i++) EXPECT_EQ(many[i]->id, i);
   });
   EXPECT_TRUE(eventually([] { return rt::gcount() == 1; }));
+  std::lock_guard lock(recorder::mu);
   ASSERT_EQ(recorder::order.size(), 20u);
   for (int i = 0; i < 20; i++) EXPECT_EQ(recorder::order[std::size_t(i)], 19 - i);
 }

@@ -263,8 +263,9 @@ TEST_F(ThreadLock, WhatItDoesToItsThreadIsNotInherited) {
     EXPECT_TRUE(eventually([&] { return in == n; }));
     EXPECT_GT(rt::sched.mnext, had);
     for (rt::m* mp = rt::allm; mp != nullptr; mp = mp->alllink) {
-      if (mp->procid == 0 || mp->procid == restricted) continue;
-      cpu_set_t now = affinityof(mp->procid);
+      std::int64_t tid = rt::load_relaxed(mp->procid);
+      if (tid == 0 || tid == restricted) continue;
+      cpu_set_t now = affinityof(tid);
       EXPECT_TRUE(CPU_EQUAL(&now, &before)) << "m " << mp->id;
     }
     for (int i = 0; i < n; i++) block.write1();

@@ -107,7 +107,10 @@ void say(const char* text) {
 template <class F>
 int misuse(F f) {
   return run([f] {
-    go({.name = "bad"}, f);
+    go({.name = "bad"}, [f] {
+      vitrine::sleep_for(std::chrono::milliseconds(50));  // so that main has parked
+      f();
+    });
     chan<int>().recv();
     return 0;
   });
