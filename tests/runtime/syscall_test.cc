@@ -250,7 +250,15 @@ TEST_F(ThreadLock, WhatItDoesToItsThreadIsNotInherited) {
     ASSERT_EQ(sched_setaffinity(0, sizeof one, &one), 0);
     restricted = rt::gettid_();
     // More blocked threads than there can be Ms so far, each woken by somebody on this thread.
-    std::int64_t had = rt::sched.mnext;
+    std::vector<std::int64_t> tids;
+    auto threads = [&] {
+      tids.clear();
+      rt::lock(&rt::sched.lock);
+      for (rt::m* mp = rt::allm; mp != nullptr; mp = mp->alllink) tids.push_back(rt::load_relaxed(mp->procid));
+      rt::unlock(&rt::sched.lock);
+      return tids.size();
+    };
+    const std::size_t had = threads();
     vitrine::wait_group blocked;
     std::atomic<int> in{0};
     const int n = int(had) + 4;
@@ -261,12 +269,11 @@ TEST_F(ThreadLock, WhatItDoesToItsThreadIsNotInherited) {
         block.read1();
       });
     EXPECT_TRUE(eventually([&] { return in == n; }));
-    EXPECT_GT(rt::sched.mnext, had);
-    for (rt::m* mp = rt::allm; mp != nullptr; mp = mp->alllink) {
-      std::int64_t tid = rt::load_relaxed(mp->procid);
+    EXPECT_GT(threads(), had);
+    for (std::int64_t tid : tids) {
       if (tid == 0 || tid == restricted) continue;
       cpu_set_t now = affinityof(tid);
-      EXPECT_TRUE(CPU_EQUAL(&now, &before)) << "m " << mp->id;
+      EXPECT_TRUE(CPU_EQUAL(&now, &before)) << "thread " << tid;
     }
     for (int i = 0; i < n; i++) block.write1();
     blocked.wait();
