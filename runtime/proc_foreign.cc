@@ -11,7 +11,7 @@
 // the thread's. When the thread ends the proxy becomes an ordinary dead g without a stack.
 //
 // Deadlock: threads that are parked here cannot ready anybody. sched.nforeignparked counts them, one less as soon as
-// somebody readies one, so that checkdead can tell them from threads that may still do something.
+// somebody readies one, so that checkdead can tell them from threads that may still do something. It is never too high.
 #include <pthread.h>
 #include <unistd.h>
 
@@ -113,11 +113,12 @@ void foreignpark(bool (*unlockf)(g*, void*), void* lk, waitReason reason, void* 
   gosave(&gp->sched);
   gp->sched.g = gp;
   casgstatus(gp, Grunning, Gwaiting);
-  sched.nforeignparked.add(1);
   if (unlockf != nullptr && !unlockf(gp, lk)) {
-    sched.nforeignparked.add(-1);
     casgstatus(gp, Gwaiting, Grunning);
   } else {
+    // Only now: unlockf may have armed the timer that ends the wait. Who readies us before this makes the count too
+    // low for a moment, which no deadlock is declared on.
+    sched.nforeignparked.add(1);
     lock(&sched.lock);
     checkdead();
     unlock(&sched.lock);

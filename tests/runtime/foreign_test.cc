@@ -105,6 +105,22 @@ TEST_F(Foreign, ThreadJoinsATaskAndWaitsForAGroup) {
   EXPECT_EQ(got, 1111);
 }
 
+TEST_F(Foreign, ThreadThatWaitsForATimeoutIsNoDeadlock) {
+  // It parks and we park; all that is left then is its timer.
+  chan<int> c;
+  const int rounds = underTsan ? 300 : 3000;
+  std::thread t([c, rounds] {
+    chan<int> never;
+    for (int i = 0; i < rounds; i++) {
+      vitrine::select(vitrine::on_recv(never, [](auto) {}),
+                      vitrine::on_timeout(std::chrono::microseconds(10 + i % 50)));
+      c.send(i);
+    }
+  });
+  for (int i = 0; i < rounds; i++) ASSERT_EQ(c.recv(), i);
+  join(t);
+}
+
 TEST_F(Foreign, ProxyEndsWithItsThread) {
   std::int32_t before = rt::sched.ngsys.load();
   std::atomic<rt::g*> proxy{nullptr};
