@@ -28,9 +28,11 @@ TEST_F(Cond, ASignalWakesTheLongestWaiterAndOnlyIt) {
   for (int i = 0; i < 4; i++) {
     wg.add(1);
     rt::g* gp = startedparked(rt::waitReasonSyncCondWait, [&, i] {
-      lock_t lock(m);
-      c.wait(lock);
-      woken.push_back(i);
+      {
+        lock_t lock(m);
+        c.wait(lock);
+        woken.push_back(i);
+      }
       wg.done();
     });
     EXPECT_EQ(gp->waitobject, &c);

@@ -203,9 +203,10 @@ int overflow() {
 }
 
 int pasttheend() {
-  return run([] {
-    // A neighbour below takes the damage where nothing guards.
+  return run({.procs = 1}, [] {
+    // A neighbour below takes the damage where nothing guards: parked, so that it does not run on what is left.
     go({.name = "neighbour"}, [] { empty.recv(); });
+    vitrine::yield();
     go({.name = "deep"}, [] {
       fill(std::uintptr_t(__builtin_frame_address(0)) - (66 << 10));
       vitrine::yield();
