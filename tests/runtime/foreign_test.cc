@@ -108,8 +108,8 @@ TEST_F(Foreign, ThreadJoinsATaskAndWaitsForAGroup) {
 TEST_F(Foreign, ThreadThatWaitsForATimeoutIsNoDeadlock) {
   // It parks and we park; all that is left then is its timer.
   chan<int> c;
-  const int rounds = underTsan ? 300 : 3000;
-  std::thread t([c, rounds] {
+  constexpr int rounds = underTsan ? 300 : 3000;
+  std::thread t([c] {
     chan<int> never;
     for (int i = 0; i < rounds; i++) {
       vitrine::select(vitrine::on_recv(never, [](auto) {}),
