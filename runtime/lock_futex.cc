@@ -34,7 +34,7 @@ void unlock(mutex* l) {
   if (v == 2) futexwakeup(&l->key, 1);
   if (g* gp = getg()) {
     m* mp = gp->m;
-    if (--mp->locks == 0 && load_relaxed(gp->preempt) != 0) store_relaxed(gp->stackguard0, stackPreempt);  // releasem
+    unpin(mp, gp);
     if (mp->locks < 0) throw_("runtime: lock count below zero");
   }
 }

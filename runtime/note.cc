@@ -198,6 +198,8 @@ void layoutnote() {
   MEMBER(syncRWMutex, readq.last);
   MEMBER(syncRWMutex, writeq.first);
   MEMBER(syncRWMutex, writeq.last);
+  MEMBER(syncRWMutex, writers.waitq.first);
+  MEMBER(syncRWMutex, writers.waitq.last);
   FIELD(syncRWMutex, syncRWMutex, owner);
   TYPE(syncCond, syncCond);
   FIELD(syncCond, syncCond, lock);
@@ -229,6 +231,8 @@ void layoutnote() {
   VALUE(syncMutexState, mutexLocked);
   VALUE(syncMutexState, mutexWoken);
   VALUE(syncMutexState, mutexWaiters);
+  VALUE(syncRWMutexState, rwWriter);
+  VALUE(syncRWMutexState, rwReaderShift);
   // Queues, idle lists, timers, descriptors.
   FIELD(g, g, preempt);
   FIELD(g, g, noproc);

@@ -55,11 +55,9 @@ m* acquirem() {
   return gp->m;
 }
 
-// A request to yield that came while it was pinned was put off (entry_slow); the next entry() shall see it again.
 void releasem(m* mp) {
   if (mp == nullptr) return;
-  g* gp = getg();
-  if (--mp->locks == 0 && load_relaxed(gp->preempt) != 0) store_relaxed(gp->stackguard0, stackPreempt);
+  unpin(mp, getg());
   if (mp->locks < 0) throw_("releasem: lock count below zero");
 }
 
@@ -247,7 +245,7 @@ void gosched() {
   p* pp = mp->p;
   bool alone = pp != nullptr && bumpschedtick(pp) % fairTick != 0 && !worth_yielding(pp);
   __atomic_signal_fence(__ATOMIC_SEQ_CST);
-  if (--mp->locks == 0 && load_relaxed(gp->preempt) != 0) store_relaxed(gp->stackguard0, stackPreempt);
+  unpin(mp, gp);
   if (!alone) switch_to_g0(gosched_m);
 }
 

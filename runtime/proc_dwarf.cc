@@ -17,6 +17,7 @@ struct dwarfanchors {
   rt::chantype* chantype;
   rt::syncMutex* syncMutex;
   rt::syncMutexState syncMutexState;
+  rt::syncRWMutexState syncRWMutexState;
   rt::syncRWMutex* syncRWMutex;
   rt::syncCond* syncCond;
   rt::syncOnce* syncOnce;

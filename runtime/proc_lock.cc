@@ -8,11 +8,6 @@
 
 namespace vitrine::rt {
 
-static g* curgoroutine() {
-  g* gp = getg();
-  return gp == nullptr || gp == gp->m->g0 || gp == gp->m->gsignal ? nullptr : gp;
-}
-
 static void dolockOSThread(g* gp) {
   store_relaxed(gp->m->lockedg, gp);
   store_relaxed(gp->lockedm, gp->m);

@@ -83,6 +83,12 @@ inline __attribute__((always_inline)) g* getg() {
   return gp;
 }
 
+// The goroutine that runs here; null on a scheduling or signal stack and on a thread that is no M.
+inline g* curgoroutine() {
+  g* gp = getg();
+  return gp == nullptr || gp == gp->m->g0 || gp == gp->m->gsignal ? nullptr : gp;
+}
+
 // ---- lock_futex.cc -------------------------------------------------------------------------------------------------
 void lock(mutex* l);  // any thread; counts m.locks on an M
 void unlock(mutex* l);
@@ -112,6 +118,11 @@ inline void entry() {
 // no M. Outside of a pin a goroutine may at any instruction lose its P to the preemption signal, so code on a
 // goroutine's stack looks at m->p only while it is pinned, and m->p may be null even then (pinnedp).
 m* acquirem();
+// The end of one pin of mp by its current goroutine. A request to yield that came meanwhile was put off (entry_slow);
+// the next entry() shall see it again.
+inline void unpin(m* mp, g* gp) {
+  if (--mp->locks == 0 && load_relaxed(gp->preempt) != 0) store_relaxed(gp->stackguard0, stackPreempt);
+}
 void releasem(m* mp);
 inline p* pinnedp(m* mp) { return mp != nullptr ? mp->p : nullptr; }
 uint32 readgstatus(g* gp);

@@ -25,11 +25,6 @@ VITRINE_NOINLINE uint64 startgoroutine(void (*fn)(void*), void* arg, uintptr sta
   return newproc(fn, arg, startpc, callerpc, name, keptname(name, namelen), stacksize);
 }
 
-static g* curgoroutine() {
-  g* gp = getg();
-  return gp == nullptr || gp == gp->m->g0 || gp == gp->m->gsignal ? nullptr : gp;
-}
-
 void checkpoint() { entry(); }
 
 uint64 goid() {

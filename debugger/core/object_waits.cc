@@ -11,6 +11,7 @@
 
 #include "layout.h"
 #include "objects.h"
+#include "render.h"
 #include "words.h"
 
 namespace vitrine::inspect {
@@ -166,7 +167,8 @@ std::string Objects::state_text(const SyncObject& object) const {
       add(object.state ? "done" : object.running ? "running" : "not begun");
       break;
     case ObjectKind::semaphore:
-      add(fmt::format("{} permit{}", static_cast<std::int64_t>(object.state), object.state == 1 ? "" : "s"));
+      // A negative count says that somebody waits; what is free then is its complement.
+      add(plural(static_cast<std::int64_t>(object.state) < 0 ? ~object.state : object.state, "permit") + " free");
       break;
     case ObjectKind::wait_group:
       add(fmt::format("counter {}", static_cast<std::int32_t>(object.state >> 32)));
@@ -182,10 +184,16 @@ std::string Objects::state_text(const SyncObject& object) const {
   return text;
 }
 
-// Bits of a reader-writer lock's word, if the program names them; else the number.
+// What a reader-writer lock's word says, if the program names its parts; else the number.
 std::string Objects::rw_text(const SyncObject& object) const {
   if (object.owner) return "held by a writer";
-  return object.state ? fmt::format("state {:#x}", object.state) : "free";
+  auto writer = model_.layout().constant("rwWriter"), shift = model_.layout().constant("rwReaderShift");
+  if (!writer || !shift || *shift > 63) return object.state ? fmt::format("state {:#x}", object.state) : "free";
+  std::uint64_t readers = object.state >> *shift;
+  // A writer that has announced itself waits for the readers; with none of them it holds the lock, whoever it is.
+  bool write = (object.state & *writer) != 0;
+  if (readers) return "held by " + plural(readers, "reader") + (write ? ", a writer is next" : "");
+  return write ? "held by a writer" : "free";
 }
 
 std::uint32_t Objects::goroutine_at(std::uint64_t g) {

@@ -251,7 +251,8 @@ Result<SyncObject> Objects::read(ObjectKind kind, std::uint64_t addr, bool queue
       object.owner = s[F::syncRWMutex_owner];
       object.busy = s[F::syncRWMutex_lock] != 0;
       of = {{"readq", F::syncRWMutex_readq_first, F::syncRWMutex_readq_last, Side::read},
-            {"writeq", F::syncRWMutex_writeq_first, F::syncRWMutex_writeq_last, Side::write}};
+            {"writeq", F::syncRWMutex_writeq_first, F::syncRWMutex_writeq_last, Side::write},
+            {"writers.waitq", F::syncRWMutex_others_first, F::syncRWMutex_others_last, Side::write}};
       break;
     case ObjectKind::cond:
       object.busy = s[F::syncCond_lock] != 0;

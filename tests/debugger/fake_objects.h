@@ -135,8 +135,10 @@ class FakeObjects : public FakeRuntime {
     program.add("vitrine::rt::chantype", 32)->fields = {{"size", 0, u64}, {"name", 8, string}};
     program.add("vitrine::rt::syncMutex", kMutexSize)->fields = {
         {"state", 0, u32}, {"lock", 4, u32}, {"owner", 8, u64}, {"waitq", 16, queue}};
-    program.add("vitrine::rt::syncRWMutex", 64)->fields = {
-        {"state", 0, u64}, {"lock", 8, u32}, {"readq", 16, queue}, {"writeq", 32, queue}, {"owner", 48, u64}};
+    Type* mutex = program.types["vitrine::rt::syncMutex"].get();
+    program.add("vitrine::rt::syncRWMutex", 56 + kMutexSize)->fields = {{"state", 0, u64},    {"lock", 8, u32},
+                                                                        {"readq", 16, queue}, {"writeq", 32, queue},
+                                                                        {"owner", 48, u64},   {"writers", 56, mutex}};
     program.add("vitrine::rt::syncCond", 24)->fields = {{"lock", 0, u32}, {"waitq", 8, queue}};
     program.add("vitrine::rt::syncOnce", 48)->fields = {
         {"done", 0, u32}, {"lock", 4, u32}, {"waitq", 8, queue}, {"running", 24, u32}, {"runner", 32, u64}};
@@ -146,6 +148,8 @@ class FakeObjects : public FakeRuntime {
         {"done", 0, u32}, {"lock", 4, u32}, {"waitq", 8, queue}, {"goid", 24, u64}};
     Type* bits = program.add("vitrine::rt::syncMutexState", 4, Type::Kind::enumeration);
     bits->enumerators = {{"mutexLocked", 1}, {"mutexWoken", 2}, {"mutexWaiters", 4}};
+    bits = program.add("vitrine::rt::syncRWMutexState", 8, Type::Kind::enumeration);
+    bits->enumerators = {{"rwWriter", 1}, {"rwReaderShift", 32}};
     Type* reasons = program.add("reasons", 16 * rCount, Type::Kind::array);
     reasons->element = string;
     reasons->count = rCount;

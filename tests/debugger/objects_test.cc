@@ -1,6 +1,7 @@
 // chan, mutex, sync over objects made of bytes: exact text, and every way in which such an object can be broken.
 #include "objects.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "commands.h"
@@ -307,7 +308,7 @@ TEST(Sync, TheKindFollowsFromWhoWaitsElseItMustBeSaid) {
             "what is at 0x4000c00 cannot be known: nobody waits on it. Say it: chan 0x4000c00, mutex 0x4000c00, sync "
             "KIND 0x4000c00\n");
   EXPECT_EQ(run(*session, "sync semaphore 0x4000c00").out,
-            "semaphore 0x4000c00: 0 permits\nholder unknown: permits have no owner\nnobody waits\n");
+            "semaphore 0x4000c00: 0 permits free\nholder unknown: permits have no owner\nnobody waits\n");
 }
 
 TEST(Sync, EachKindSaysItsStateAndItsHolder) {
@@ -340,6 +341,41 @@ TEST(Sync, EachKindSaysItsStateAndItsHolder) {
   EXPECT_TRUE(contains(out, "\nread      9")) << out;
   EXPECT_TRUE(contains(out, "\nwrite    10")) << out;
   EXPECT_TRUE(contains(run(*session, "sync task").out, "1 task object"));
+}
+
+// The first line of `sync KIND` about an object nobody waits on, whose first word is `state`.
+std::string state_line(const char* kind, std::uint64_t state) {
+  FakeObjects o;
+  o.poke(O::kOthers, state);
+  auto session = o.session();
+  std::string out = run(*session, fmt::format("sync {} {:#x}", kind, O::kOthers)).out;
+  return out.substr(0, out.find('\n'));
+}
+
+TEST(Sync, APermitIsFreeThoughSomebodyWaitsForMore) {
+  // ~1: one is free, and the first in the queue wants more.
+  EXPECT_EQ(state_line("semaphore", ~std::uint64_t{1}), "semaphore 0x4000c00: 1 permit free");
+  EXPECT_EQ(state_line("semaphore", 3), "semaphore 0x4000c00: 3 permits free");
+}
+
+TEST(Sync, AReaderWriterLockCountsItsReadersAndAllItsWriters) {
+  EXPECT_EQ(state_line("rw_mutex", 0), "rw_mutex 0x4000c00: free");
+  EXPECT_EQ(state_line("rw_mutex", std::uint64_t{1} << 32), "rw_mutex 0x4000c00: held by 1 reader");
+  EXPECT_EQ(state_line("rw_mutex", std::uint64_t{3} << 32 | 1),
+            "rw_mutex 0x4000c00: held by 3 readers, a writer is next");
+  EXPECT_EQ(state_line("rw_mutex", 1), "rw_mutex 0x4000c00: held by a writer");
+  FakeObjects o;
+  std::uint64_t at = O::kOthers;
+  o.poke(at, std::uint64_t{1});
+  o.waits(9, O::rWrite, at);
+  o.enqueue(at + 32, 4, 9);
+  o.waits(10, O::rWrite, at);
+  o.enqueue(at + 56 + 16, 5, 10);
+  auto session = o.session();
+  std::string out = run(*session, "sync rw_mutex 0x4000c00").out;
+  EXPECT_TRUE(contains(out, "\nwrite     9")) << out;
+  EXPECT_TRUE(contains(out, "\nwrite    10")) << out;
+  EXPECT_TRUE(contains(out, "2 wait")) << out;
 }
 
 TEST(Select, AGoroutineSaysItsCases) {

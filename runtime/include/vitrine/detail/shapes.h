@@ -86,9 +86,10 @@ struct syncWaitGroup {
 // The low half of syncRWMutex.state; the high half (state >> 32) is the number of readers that hold it, to which one
 // that is just arriving may add itself for a moment.
 enum syncRWMutexState : uint64 {
-  rwWriter = 1,  // a writer holds it (owner), or waits as writeq.first for the readers to leave: no new readers
-  rwQueued = 2,  // readq is not empty
-  rwReader = uint64(1) << 32,
+  rwWriter = 1,        // a writer holds it (owner), or waits as writeq.first for the readers to leave: no new readers
+  rwQueued = 2,        // readq is not empty
+  rwReaderShift = 32,  // above it: how many hold it to read; one that just arrived counts for a moment
+  rwReader = uint64(1) << rwReaderShift,
 };
 
 // vitrine::rw_mutex. Who waits: readq to read; to write, writeq (at most one: it has announced itself, and is next) and
