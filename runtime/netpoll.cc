@@ -247,9 +247,13 @@ static void deadline(void* arg, uint64 seq) {
 // caller has to wakePoller(*d).
 static bool settimer(pollDesc* pd, int64* d, int64 when, uint32* seq, timer* t, void (*f)(void*, uint64)) {
   ++*seq;
-  deltimer(t);
   *d = when;
-  if (when <= 0) return false;
+  if (when <= 0) {
+    deltimer(t);
+    return false;
+  }
+  bool wake;
+  if (resettimer(t, when, 0, *seq, &wake)) return wake;
   t->when = when;
   t->f = f;
   t->arg = pd;

@@ -250,6 +250,7 @@ void layoutnote() {
   MEMBER(p, timers.heap.array);
   MEMBER(p, timers.heap.len);
   MEMBER(p, timers.len);
+  MEMBER(p, timers.zombies);
   MEMBER(p, timers.minWhen);
   FIELD(schedt, schedt, lastpoll);
   FIELD(schedt, schedt, lock);
@@ -273,6 +274,7 @@ void layoutnote() {
   FIELD(timer, timer, pp);
   FIELD(timer, timer, index);
   FIELD(timer, timer, kind);
+  FIELD(timer, timer, zombie);
   FIELD(timer, timer, goid);
   TYPE(timerWhen, timerWhen);
   FIELD(timerWhen, timerWhen, timer);

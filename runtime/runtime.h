@@ -163,7 +163,13 @@ void addtimer(timer* t);  // to the current P (or any); wakes the poller when t 
 bool armtimer(timer* t);  // addtimer without that wakeup; true: the caller has to call wakePoller(t->when) soon
 bool deltimer(timer* t);  // true: it was still to come and will not. False: its f has begun, or it was in no heap
 bool modtimer(timer* t, int64 when, int64 period);  // deltimer, then addtimer with these; as deltimer's result
-void movetimers(p* to, p* from);                    // the world is stopped: all of from's timers go to `to`
+// Gives a timer that is in a heap, as a zombie too, a new time, period and seq. False, and nothing done: it is in none.
+// *wake: the caller has to call wakePoller(when) soon.
+bool resettimer(timer* t, int64 when, int64 period, uint64 seq, bool* wake);
+// As deltimer, but at no cost that grows with the heap: the timer may stay there as a zombie, and its memory with it,
+// until t->drop(t) is called, with timers.lock held. False: its f has begun, or it was in no heap; no drop is to come.
+bool stoptimer(timer* t);
+void movetimers(p* to, p* from);  // the world is stopped: all of from's timers go to `to`
 int64 checkTimers(p* pp, int64 now, int64* pollUntil, bool* ran);  // runs what is due; returns now (read if it was 0)
 int64 timeSleepUntil();                                            // the earliest timer of all Ps; 0: none
 void runtimers_init(p* pp);

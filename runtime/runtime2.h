@@ -244,16 +244,17 @@ enum timerKind : uint32 {
 
 // A timer in a P's 4-ary heap. Guarded by timers.lock of the P that `pp` names.
 struct timer {
-  int64 when;  // nanotime
+  int64 when;  // nanotime; the heap may have an earlier time for it, never a later one
   int64 period;
   void (*f)(void* arg, uint64 seq);
   void* arg;
   uint64 seq;
   rt::p* pp;
-  int64 index;  // in the heap, -1 when out of it
-  uint32 kind;  // timerKind: what arg is, for debuggers
-  uint32 unused;
-  uint64 goid;  // the goroutine that started it
+  int64 index;           // in the heap, -1 when out of it
+  uint32 kind;           // timerKind: what arg is, for debuggers
+  uint32 zombie;         // stopped, and still in the heap
+  uint64 goid;           // the goroutine that started it
+  void (*drop)(timer*);  // stoptimer: called when a zombie leaves the heap
 };
 struct timerWhen {
   rt::timer* timer;
@@ -262,7 +263,8 @@ struct timerWhen {
 struct timers {
   rt::mutex lock;
   slice<timerWhen> heap;  // 4-ary, least `when` first
-  atomic<uint32> len;     // == heap.len; read without the lock
+  atomic<uint32> len;     // timers that are to come: heap.len - zombies; read without the lock
+  uint32 zombies;         // stopped timers in the heap; 0 when all of them are
   atomic<int64> minWhen;  // heap.array[0].when or 0; read without the lock
 };
 

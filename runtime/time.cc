@@ -6,6 +6,15 @@
 // middle costs a sift as well and no search. timers.lock guards the heap, and the timers in it; two words are kept for
 // readers without the lock: len, and minWhen, the time of the first (0: none).
 //
+// Most timers are timeouts that are stopped, or put off, long before they are due, so neither moves anything:
+//   * A timer that is put off keeps its place; the time in the heap is then earlier than the timer's own. checkTimers
+//     finds that out when it has come to the top, and sifts it down then. One that becomes due earlier is sifted up.
+//   * stoptimer leaves the timer in the heap as a zombie. Zombies go when they come to the top, or all at once when
+//     they are more than a quarter of the heap, or the whole heap: so a stop costs a constant on average, a heap is at
+//     most a third larger than need be, and one without timers to come is empty (checkdead, idle Ps). Their memory
+//     stays in use until then, which is why a timer on a stack is taken out at once, by deltimer.
+// What it costs: an M that sleeps until the first time in the heap may wake up for nothing.
+//
 // Who runs timers: whoever looks for work. schedule and findrunnable call checkTimers for their own P; on its last try
 // to steal, findrunnable does for the others in timerpMask, so that a busy P's timers are not late; the M that sleeps
 // as the poller does so until the earliest of all (sched.pollUntil) and then looks again.
@@ -23,13 +32,13 @@
 //      which readies the goroutine.
 // A thread that is no goroutine sleeps by itself.
 //
-// Whose is a timer's memory? The caller's of addtimer, who calls addtimer, modtimer and deltimer for one timer one
-// after the other, never two at once. While the timer is in a heap the runtime uses it. It leaves the heap under
-// timers.lock, and the last store to it there is `pp` = null (release). So once deltimer has returned, with either
-// result, or f has been called, the runtime does not touch the timer again, and its memory may be freed or used anew.
-// (deltimer's first look at pp is its acquire partner: it returns without the lock when pp is null.)
-// That says nothing about what f touches. deltimer's false can mean that f is running at this moment, or has been
-// chosen to run and not begun. Three ways to be safe from it, by what `arg` is:
+// Whose is a timer's memory? The caller's of addtimer, who calls addtimer, modtimer, deltimer and their like for one
+// timer one after the other, never two at once. While the timer is in a heap the runtime uses it. It leaves the heap
+// under timers.lock, and the last store to it there is `pp` = null (release). So once deltimer has returned, with
+// either result, or f has been called, the runtime does not touch the timer again, and its memory may be freed or used
+// anew. (deltimer's first look at pp is its acquire partner: it returns without the lock when pp is null.) That says
+// nothing about what f touches. deltimer's false can mean that f is running at this moment, or has been chosen to run
+// and not begun. Three ways to be safe from it, by what `arg` is:
 //   * arg is never freed (a g, a pollDesc): f gets the `seq` that the timer had when it was taken off, and compares it
 //     with the present one in *arg, under a lock of arg's or by a CAS that includes it. Who cancels moves the present
 //     one on, under the same lock. A late f finds another number and does nothing. (select.cc: g.selectDone.)
@@ -93,7 +102,7 @@ static void siftdown(timers* ts, int64 i) {
 // seq_cst: step 2 above. len's readers are content with release: those of another thread that decide something first
 // change, or see changed, the P's bit in a mask, by seq_cst operations.
 static void publish(timers* ts) {
-  ts->len.store(uint32(ts->heap.len), __ATOMIC_RELEASE);
+  ts->len.store(uint32(ts->heap.len) - ts->zombies, __ATOMIC_RELEASE);
   int64 first = ts->heap.len == 0 ? 0 : ts->heap.array[0].when;
   if (ts->minWhen.load(__ATOMIC_RELAXED) != first) ts->minWhen.store(first);
 }
@@ -117,24 +126,56 @@ static void insert(p* pp, timer* t) {
   __atomic_store_n(&t->pp, pp, __ATOMIC_RELAXED);
 }
 
-// The timer at i has a new time.
+// The timer at i, whose entry has a new time.
 static void fix(timers* ts, int64 i) {
   timer* t = ts->heap.array[i].timer;
   siftup(ts, i);
   if (t->index == i) siftdown(ts, i);
 }
 
-// From the release store of pp on the timer may be gone.
-static void remove(timers* ts, timer* t) {
+// It is in no heap any more. From the release store of pp on its memory may be gone, unless it is a zombie.
+static void letgo(timer* t) {
+  t->index = -1;
+  __atomic_store_n(&t->pp, static_cast<p*>(nullptr), __ATOMIC_RELEASE);
+}
+
+static void bury(timers* ts, timer* t) {
+  ts->zombies--;
+  t->zombie = 0;
+  letgo(t);
+  t->drop(t);
+}
+
+static void takeout(timers* ts, timer* t) {
   int64 i = t->index;
   timerWhen last = ts->heap.array[--ts->heap.len];
   if (last.timer != t) {
     place(ts, i, last);
     fix(ts, i);
   }
+}
+
+// Takes all zombies out, and puts right the times of those that were put off. Linear in the heap.
+static void sweepzombies(timers* ts) {
+  int64 n = 0;
+  constexpr int64 ahead = 8;  // each timer is a cache miss, but one that can be seen coming
+  for (int64 i = 0; i < ts->heap.len; i++) {
+    if (i + ahead < ts->heap.len) __builtin_prefetch(ts->heap.array[i + ahead].timer, 1);
+    timer* t = ts->heap.array[i].timer;
+    if (t->zombie)
+      bury(ts, t);
+    else
+      place(ts, n++, timerWhen{t, t->when});
+  }
+  ts->heap.len = n;
+  for (int64 i = (n - 2) / 4; n > 1 && i >= 0; i--) siftdown(ts, i);
+}
+
+static void remove(timers* ts, timer* t) {
+  takeout(ts, t);
+  if (ts->zombies == ts->heap.len && ts->zombies != 0) sweepzombies(ts);
   publish(ts);
-  t->index = -1;
-  __atomic_store_n(&t->pp, static_cast<p*>(nullptr), __ATOMIC_RELEASE);
+  letgo(t);
 }
 
 // The heap that t is in, locked; null when it is in none.
@@ -181,24 +222,53 @@ bool deltimer(timer* t) {
   return true;
 }
 
-bool modtimer(timer* t, int64 when, int64 period) {
-  if (when <= 0) throw_("modtimer: timer without a time");
+bool stoptimer(timer* t) {
   timers* ts = lockheap(t);
-  if (ts == nullptr) {
-    t->when = when;
-    t->period = period;
-    addtimer(t);
-    return false;
+  if (ts == nullptr) return false;
+  bool was = t->zombie == 0;
+  if (was) {
+    t->zombie = 1;
+    ts->zombies++;
+    if (ts->zombies > ts->heap.len / 4) sweepzombies(ts);
+    publish(ts);
   }
+  unlock(&ts->lock);
+  return was;
+}
+
+bool resettimer(timer* t, int64 when, int64 period, uint64 seq, bool* wake) {
+  if (when <= 0) throw_("resettimer: timer without a time");
+  *wake = false;
+  timers* ts = lockheap(t);
+  if (ts == nullptr) return false;
   t->when = when;
   t->period = period;
-  ts->heap.array[t->index].when = when;
-  fix(ts, t->index);
-  bool first = t->index == 0;
-  publish(ts);
+  t->seq = seq;
+  bool back = t->zombie != 0;
+  if (back) {
+    t->zombie = 0;
+    ts->zombies--;
+  }
+  bool earlier = when < ts->heap.array[t->index].when;
+  if (earlier) {
+    ts->heap.array[t->index].when = when;
+    siftup(ts, t->index);
+    *wake = t->index == 0;
+  }
+  if (back || earlier) publish(ts);
   unlock(&ts->lock);
-  if (first) wakePoller(when);
   return true;
+}
+
+bool modtimer(timer* t, int64 when, int64 period) {
+  bool wake, was = resettimer(t, when, period, t->seq, &wake);
+  if (!was) {
+    t->when = when;
+    t->period = period;
+    wake = armtimer(t);
+  }
+  if (wake) wakePoller(when);
+  return was;
 }
 
 // `from` is about to be destroyed: its owner has stopped. Threads without a P may still call deltimer, hence the locks;
@@ -206,6 +276,7 @@ bool modtimer(timer* t, int64 when, int64 period) {
 void movetimers(p* to, p* from) {
   lock(&from->timers.lock);
   lock(&to->timers.lock);
+  sweepzombies(&from->timers);
   slice<timerWhen>* heap = &from->timers.heap;
   for (int64 i = 0; i < heap->len; i++) insert(to, heap->array[i].timer);
   heap->len = 0;
@@ -238,6 +309,18 @@ int64 checkTimers(p* pp, int64 now, int64* pollUntil, bool* ran) {
   lock(&ts->lock);
   while (ts->heap.len > 0 && ts->heap.array[0].when <= now) {
     timer* t = ts->heap.array[0].timer;
+    if (t->zombie) {
+      takeout(ts, t);
+      bury(ts, t);
+      publish(ts);
+      continue;
+    }
+    if (t->when > ts->heap.array[0].when) {
+      ts->heap.array[0].when = t->when;
+      siftdown(ts, 0);
+      publish(ts);
+      continue;
+    }
     auto f = t->f;
     void* arg = t->arg;
     uint64 seq = t->seq;

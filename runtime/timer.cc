@@ -11,12 +11,13 @@
 // has made a further one due meanwhile, it does not matter which of them counts as the stale one: all are due. And
 // stop() takes back a value that is in the channel, so what is received after it was sent by a later reset().
 //
-// Memory: the handle counts as one reference, the entry in a heap as another, which goes to the firing that takes it
-// off. A ticker's firing passes it on, as it puts the timer back itself. The user's function is counted apart, by the
-// handle and by the goroutines that run it: its destructor, which may do anything, must not run on a scheduling stack,
-// where a late firing drops the last reference to the rest.
+// Memory: the handle counts as one reference, the entry in a heap, as a zombie too, as another, which goes to the
+// firing that takes it off. A ticker's firing passes it on, as it puts the timer back itself. The heap drops a
+// zombie's. The user's function is counted apart, by the handle and by the goroutines that run it: its destructor,
+// which may do anything, must not run on a scheduling stack, where a late firing drops the last reference to the rest.
 //
-// Locks: usertimer.lock → hchan.lock, timers.lock.
+// Locks: usertimer.lock → hchan.lock, timers.lock. The heap's drop is called under timers.lock: it frees memory at
+// most.
 #include <stdexcept>
 
 #include "include/vitrine/time.h"
@@ -90,30 +91,26 @@ static void firefunc(void* arg, uint64) {
   drop(ut);
 }
 
-// ut->lock is held, here and in disarm. The caller unlocks, and then wakes the poller if the result is true.
-static bool arm(usertimer* ut, int64 ns, int64 period) {
-  ut->t.when = timeafter(ns);
+// ut->lock is held, here and in the next two. The caller unlocks, and then wakes the poller if the result is true.
+static bool arm(usertimer* ut, int64 when, int64 period) {
+  ut->t.when = when;
   ut->t.period = period;
-  ut->armed = 1;
   ut->refs.add(1, __ATOMIC_RELAXED);
   return armtimer(&ut->t);
 }
 
-// True: what was to come, or had come and nobody has taken, will not.
-static bool disarm(usertimer* ut) {
-  bool was = ut->armed != 0;
-  if (was) {
-    ut->armed = 0;
-    if (deltimer(&ut->t)) {
-      ut->refs.add(-1, __ATOMIC_RELAXED);  // the caller has one
-      if (ut->t.period == 0) return true;  // arm found the channel empty
-    } else {
-      ut->stale++;
-    }
-  }
+// Takes back what has come and nobody has received.
+static bool takeback(usertimer* ut) {
   int64 untaken;
-  return (ut->c != nullptr && chanrecv(ut->c, &untaken, false) == chanOk) || was;
+  return ut->c != nullptr && chanrecv(ut->c, &untaken, false) == chanOk;
 }
+
+// A firing that is on its way, if there is one, is not to count.
+static void forestall(usertimer* ut) {
+  if (ut->armed != 0) ut->stale++;
+}
+
+static void dropzombie(timer* t) { drop(reinterpret_cast<usertimer*>(t)); }
 
 static usertimer* newusertimer(int64 ns, int64 period, hchan* c, timerfunc* fn) {
   entry();
@@ -125,13 +122,15 @@ static usertimer* newusertimer(int64 ns, int64 period, hchan* c, timerfunc* fn) 
   ut->t.arg = c != nullptr ? static_cast<void*>(c) : ut;
   ut->t.seq = reinterpret_cast<uint64>(ut);
   ut->t.index = -1;
+  ut->t.drop = dropzombie;
   ut->t.kind = c != nullptr ? timerChan : timerFunc;
   ut->t.goid = callergoid();
+  ut->armed = 1;
+  int64 when = timeafter(ns);
   lock(&ut->lock);
-  int64 when = 0;
-  if (arm(ut, ns, period)) when = ut->t.when;
+  bool wake = arm(ut, when, period);
   unlock(&ut->lock);
-  if (when != 0) wakePoller(when);
+  if (wake) wakePoller(when);
   return ut;
 }
 
@@ -149,22 +148,33 @@ hchan* timerchannel(usertimer* ut) {
   return ut->c;
 }
 
+// In both: if the entry was in the heap and is of a timer that comes once, nothing has come since it was set, and arm
+// or the last stop or reset had found the channel empty.
 bool timerstop(usertimer* ut) {
   entry();
   lock(&ut->lock);
-  bool was = disarm(ut);
+  bool was = ut->armed != 0;
+  bool inheap = was && stoptimer(&ut->t);
+  if (!inheap) forestall(ut);
+  ut->armed = 0;
+  if (!inheap || ut->t.period != 0) was |= takeback(ut);
   unlock(&ut->lock);
   return was;
 }
 
 bool timerreset(usertimer* ut, int64 ns, int64 period) {
   entry();
+  int64 when = timeafter(ns);
+  bool wake;
   lock(&ut->lock);
-  bool was = disarm(ut);
-  int64 when = 0;
-  if (arm(ut, ns, period)) when = ut->t.when;
+  bool was = ut->armed != 0, once = ut->t.period == 0;
+  bool inheap = resettimer(&ut->t, when, period, ut->t.seq, &wake);
+  if (!inheap) forestall(ut);
+  ut->armed = 1;
+  if (!inheap || !once) was |= takeback(ut);
+  if (!inheap) wake = arm(ut, when, period);
   unlock(&ut->lock);
-  if (when != 0) wakePoller(when);
+  if (wake) wakePoller(when);
   return was;
 }
 

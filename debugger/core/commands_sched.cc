@@ -50,7 +50,7 @@ Page look_at(SchedState& state) {
   }
   for (const ProcessorState& p : state.processors()) {
     page.local += p.queued();
-    page.timers += static_cast<std::size_t>(std::max<std::int64_t>(0, p.timers_heaplen));
+    page.timers += static_cast<std::size_t>(std::max<std::int64_t>(0, p.timers_pending()));
     if (p.timers_minwhen && (!page.next_timer || p.timers_minwhen < *page.next_timer))
       page.next_timer = p.timers_minwhen;
   }

@@ -83,6 +83,7 @@ namespace vitrine::inspect {
   X(p_timers_array, "p", "timers.heap.array", pointer, optional)        \
   X(p_timers_heaplen, "p", "timers.heap.len", word, optional)           \
   X(p_timers_len, "p", "timers.len", word, optional)                    \
+  X(p_timers_zombies, "p", "timers.zombies", word, optional)            \
   X(p_timers_minwhen, "p", "timers.minWhen", word, optional)            \
   X(p_nsteal, "p", "nsteal", word, optional)                            \
   X(schedt_lastnow, "schedt", "lastnow", word, optional)                \
@@ -120,6 +121,7 @@ namespace vitrine::inspect {
   X(timer_pp, "timer", "pp", pointer, optional)                         \
   X(timer_index, "timer", "index", word, optional)                      \
   X(timer_kind, "timer", "kind", word, optional)                        \
+  X(timer_zombie, "timer", "zombie", word, optional)                    \
   X(timer_goid, "timer", "goid", word, optional)                        \
   X(timerWhen_timer, "timerWhen", "timer", pointer, optional)           \
   X(timerWhen_when, "timerWhen", "when", word, optional)                \

@@ -1,9 +1,12 @@
 // sched_check_timers.cc: the timer heap of each P, which the P's timers.lock guards.
 //
-//   * len is the heap's length; minWhen the time of its first timer, 0 when it has none.
-//   * No timer is due before its parent in the 4-ary heap; the time beside the pointer is the timer's own.
+//   * len is the heap's length less its zombies (timers that were stopped); minWhen the time of its first timer, 0 when
+//     it has none. A heap does not consist of zombies.
+//   * No time in the 4-ary heap is before its parent's, and none is later than the timer's own.
 //   * Each timer names the P and the slot that it is in.
 #include <fmt/format.h>
+
+#include <algorithm>
 
 #include "sched_check.h"
 
@@ -24,10 +27,17 @@ void SchedCheck::timers() {
     auto wrong = [&](std::string text, std::vector<std::uint64_t> where) {
       say("timer", std::move(text), std::move(where), busy);
     };
-    if (layout_.has(F::p_timers_len) && p.timers_len != static_cast<std::uint64_t>(p.timers_heaplen))
+    if (layout_.has(F::p_timers_len) && p.timers_len != static_cast<std::uint64_t>(p.timers_pending()))
       wrong(fmt::format("P {}'s timers.len says {} (at {:#x}), its heap has {}", pp.id, p.timers_len,
-                        at(F::p_timers_len), p.timers_heaplen),
+                        at(F::p_timers_len), p.timers_pending()),
             {at(F::p_timers_len)});
+    const std::size_t zombies = static_cast<std::size_t>(std::count_if(all.begin() + static_cast<std::ptrdiff_t>(first),
+                                                                       all.begin() + static_cast<std::ptrdiff_t>(next),
+                                                                       [](const TimerState& t) { return t.zombie; }));
+    if (layout_.has(F::p_timers_zombies) && (p.timers_zombies != zombies || (zombies && zombies == next - first)))
+      wrong(fmt::format("P {}'s timers.zombies says {} (at {:#x}), its heap has {} among {}", pp.id, p.timers_zombies,
+                        at(F::p_timers_zombies), zombies, next - first),
+            {at(F::p_timers_zombies)});
     const std::int64_t least = first < next ? all[first].heap_when : 0;
     if (layout_.has(F::p_timers_minwhen) && p.timers_minwhen != least)
       wrong(fmt::format("P {}'s timers.minWhen is {} (at {:#x}), its first timer's {}", pp.id, p.timers_minwhen,
@@ -46,7 +56,7 @@ void SchedCheck::timers() {
           wrong(fmt::format("{} is due at {}, before its parent ({})", name, t.heap_when, parent.heap_when),
                 {t.addr, parent.addr});
       }
-      if (t.when != t.heap_when)
+      if (!t.zombie && t.when < t.heap_when)
         wrong(fmt::format("{} is due at {}, the heap says {}", name, t.when, t.heap_when), {t.addr});
       if (t.pp != pp.addr) wrong(fmt::format("{} says that its P is at {:#x}", name, t.pp), {t.addr, t.pp});
       if (layout_.has(F::timer_index) && t.index != t.slot)

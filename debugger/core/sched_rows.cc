@@ -182,7 +182,7 @@ Value ProcessorRows::value(std::uint32_t row, int column) {
     case kRunq:
       return number(s.queued());
     case kTimers:
-      return number(s.timers_heaplen);
+      return number(s.timers_pending());
     case kSchedtick:
       return maybe(s.schedtick);
     case kSyscalltick:

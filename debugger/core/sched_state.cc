@@ -64,6 +64,7 @@ void SchedState::read_processors() {
     s.tail = static_cast<std::uint32_t>(get(F::p_runqtail));
     s.timers_lock = static_cast<std::uint32_t>(get(F::p_timers_lock));
     s.timers_len = static_cast<std::uint32_t>(get(F::p_timers_len));
+    if (layout_.has(F::p_timers_zombies)) s.timers_zombies = static_cast<std::uint32_t>(get(F::p_timers_zombies));
     s.timers_array = get(F::p_timers_array);
     s.timers_heaplen = static_cast<std::int64_t>(get(F::p_timers_heaplen));
     s.timers_minwhen = static_cast<std::int64_t>(get(F::p_timers_minwhen));
@@ -148,6 +149,7 @@ const std::vector<TimerState>& SchedState::timers() {
       t.pp = get(F::timer_pp);
       t.goid = get(F::timer_goid);
       t.kind = static_cast<std::uint32_t>(get(F::timer_kind));
+      t.zombie = layout_.has(F::timer_zombie) && get(F::timer_zombie) != 0;
       t.addr = addr;
       timers_->push_back(std::move(t));
     }

@@ -31,7 +31,7 @@ struct ProcessorState {
   std::uint32_t head = 0, tail = 0;
   std::vector<std::uint64_t> ring;    // the queued g's, the next one first
   std::vector<std::uint64_t> beyond;  // slots from the tail on, where a thief puts what it is taking
-  std::uint32_t timers_lock = 0, timers_len = 0;
+  std::uint32_t timers_lock = 0, timers_len = 0, timers_zombies = 0;
   std::uint64_t timers_array = 0;
   std::int64_t timers_heaplen = 0, timers_minwhen = 0;
   std::int64_t gfree_n = 0;
@@ -39,6 +39,7 @@ struct ProcessorState {
   bool preempt = false;
   std::string error;  // some field is unreadable
   std::uint64_t queued() const { return ring.size() + (runnext != 0); }
+  std::int64_t timers_pending() const { return timers_heaplen - timers_zombies; }
 };
 
 struct MachineState {
@@ -56,7 +57,10 @@ struct TimerState {
   std::int64_t when = 0, period = 0, index = 0;
   std::uint64_t f = 0, arg = 0, pp = 0, goid = 0;
   std::uint32_t kind = 0;
+  bool zombie = false;  // stopped, and still in the heap
   std::string error;
+  // The heap's time may be earlier than the timer's own.
+  std::int64_t due() const { return error.empty() && when ? when : heap_when; }
 };
 
 // A thread that is inside the runtime, or an M's.

@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <climits>
-#include <numeric>
 
 #include "render.h"
 #include "sched_rows.h"
@@ -51,12 +50,12 @@ std::span<const ColumnSpec> timer_columns() { return kTimerColumns; }
 std::span<const ColumnSpec> netpoll_columns() { return kNetpollColumns; }
 
 TimerRows::TimerRows(Session& session, SchedState& state) : PlainRows(state, kTimerColumns), session_(session) {
-  order_.resize(state.timers().size());
-  std::iota(order_.begin(), order_.end(), 0);
+  for (std::uint32_t i = 0; i < state.timers().size(); ++i)
+    if (!state.timers()[i].zombie) order_.push_back(i);
   std::stable_sort(order_.begin(), order_.end(), [&](std::uint32_t a, std::uint32_t b) {
     const TimerState &x = state.timers()[a], &y = state.timers()[b];
     if (x.error.empty() != y.error.empty()) return x.error.empty();
-    return x.heap_when < y.heap_when;
+    return x.due() < y.due();
   });
 }
 
@@ -65,8 +64,8 @@ int TimerRows::last_column() const { return kWhat; }
 
 std::optional<std::int64_t> TimerRows::due(std::uint32_t row) const {
   const std::int64_t now = state_.model().now();
-  if (now <= 0 || !at(row).heap_when) return std::nullopt;
-  return at(row).heap_when - now;
+  if (now <= 0 || !at(row).due()) return std::nullopt;
+  return at(row).due() - now;
 }
 
 std::uint64_t TimerRows::waiter(std::uint32_t row) const {
@@ -108,7 +107,7 @@ Value TimerRows::value(std::uint32_t row, int column) {
     case kTAddr:
       return t.addr ? number(t.addr) : Value{};
     case kWhen:
-      return t.heap_when ? number(t.heap_when) : Value{};
+      return t.due() ? number(t.due()) : Value{};
     default:
       break;
   }

@@ -40,6 +40,7 @@ class FakeSched : public FakeRuntime {
     pTimersLock = 84,
     pHeap = 88,  // array, len
     pLen = 104,
+    pZombies = 108,
     pMin = 112,
     pTick = 120,
     sLock = 8,
@@ -69,6 +70,7 @@ class FakeSched : public FakeRuntime {
     tPp = 32,
     tIndex = 40,
     tKind = 48,
+    tZombie = 52,
     tGoid = 56,
   };
   static constexpr std::uint64_t timer(std::uint64_t n) { return kTimer + 64 * n; }
@@ -189,7 +191,8 @@ class FakeSched : public FakeRuntime {
     Type* heap = program.add("heap", 16);
     heap->fields = {{"array", 0, ptr}, {"len", 8, i64}};
     Type* timers = program.add("vitrine::rt::timers", 40);
-    timers->fields = {{"lock", 0, u32}, {"heap", 4, heap}, {"len", 20, u32}, {"minWhen", 28, i64}};
+    timers->fields = {
+        {"lock", 0, u32}, {"heap", 4, heap}, {"len", 20, u32}, {"zombies", 24, u32}, {"minWhen", 28, i64}};
     Type* gfree = program.add("gfree", 16);
     gfree->fields = {{"list", 0, ptr}, {"n", 8, i32}};
     Type* queue = program.add("gqueue", 16);
@@ -246,8 +249,9 @@ class FakeSched : public FakeRuntime {
           {"exiting", sExiting, u32}},
          256);
     program.add("vitrine::rt::timer", 64)->fields = {
-        {"when", tWhen, i64}, {"period", tPeriod, i64}, {"f", tF, ptr},       {"arg", tArg, ptr},
-        {"pp", tPp, ptr},     {"index", tIndex, i64},   {"kind", tKind, u32}, {"goid", tGoid, u64}};
+        {"when", tWhen, i64}, {"period", tPeriod, i64}, {"f", tF, ptr},
+        {"arg", tArg, ptr},   {"pp", tPp, ptr},         {"index", tIndex, i64},
+        {"kind", tKind, u32}, {"zombie", tZombie, u32}, {"goid", tGoid, u64}};
     program.add("vitrine::rt::timerWhen", 16)->fields = {{"timer", 0, ptr}, {"when", 8, i64}};
     program.add("vitrine::rt::pollDesc", 64)->fields = {{"alllink", 0, ptr}, {"fd", 8, i32},  {"open", 12, u8},
                                                         {"closing", 13, u8}, {"rg", 16, u64}, {"wg", 24, u64},

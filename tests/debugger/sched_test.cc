@@ -175,8 +175,10 @@ const Break kBreaks[] = {
      "P 0's timers.minWhen is 1 (at 0x31070), its first timer's 61000000000"},
     {"HeapOrder", [](S& s) { s.set_timer(2, 5, 2, 0xabc0, 0); },
      "the timer at 0x60080 in slot 2 of P 0 is due at 5, before its parent (61000000000)"},
-    {"HeapTime", [](S& s) { s.poke(S::timer(2) + S::tWhen, std::int64_t{91'000'000'000}); },
-     "the timer at 0x60080 in slot 2 of P 0 is due at 91000000000, the heap says 90000000000"},
+    {"HeapTime", [](S& s) { s.poke(S::timer(2) + S::tWhen, std::int64_t{89'000'000'000}); },
+     "the timer at 0x60080 in slot 2 of P 0 is due at 89000000000, the heap says 90000000000"},
+    {"Zombies", [](S& s) { s.poke(S::timer(2) + S::tZombie, std::uint32_t{1}); },
+     "P 0's timers.zombies says 0 (at 0x3106c), its heap has 1 among 3"},
     {"TimerOfAnotherP", [](S& s) { s.poke(S::timer(1) + S::tPp, S::kP1); },
      "the timer at 0x60040 in slot 1 of P 0 says that its P is at 0x32000"},
     {"TimerIndex", [](S& s) { s.poke(S::timer(1) + S::tIndex, std::int64_t{2}); },
@@ -365,6 +367,22 @@ TEST(InfoTimers, SoonestFirstJoinedToWhatTheyAreFor) {
             " ~5.0s  0  chan     5.0s     -  channel 0x67000\n"
             "~30.0s  0  func        -     -  reader\n"
             "3 timers\n");
+  // One was put off, one stopped.
+  auto later = [](const char* command) {
+    S changed;
+    changed.poke(S::timer(0) + S::tWhen, std::int64_t{96'000'000'000});
+    changed.poke(S::timer(1) + S::tZombie, std::uint32_t{1});
+    changed.poke(S::kP + S::pZombies, std::uint32_t{1});
+    changed.poke(S::kP + S::pLen, std::uint32_t{2});
+    return run(changed, command).out;
+  };
+  EXPECT_EQ(later("info timers -cols due,kind"),
+            "   DUE  KIND\n"
+            "~30.0s  func\n"
+            "~36.0s  sleep\n"
+            "2 timers\n");
+  EXPECT_TRUE(contains(later("info sched"), "timers       2,"));
+  EXPECT_TRUE(contains(later("info sched -check"), "no violation"));
   S none;
   none.poke(S::kP + S::pHeap + 8, std::int64_t{0});
   none.poke(S::kP + S::pLen, std::uint32_t{0});

@@ -73,7 +73,7 @@ TEST_F(Time, LongestSleepIsNotInThePast) {
     rt::lock(&ts.lock);
     if (ts.heap.len == 1 && ts.heap.array[0].timer == forever->timer_) {
       EXPECT_EQ(ts.heap.array[0].when, std::numeric_limits<std::int64_t>::max());
-      ts.heap.array[0].when = 1;
+      ts.heap.array[0].when = ts.heap.array[0].timer->when = 1;
       ts.minWhen.store(1);
     }
     rt::unlock(&ts.lock);
@@ -169,12 +169,20 @@ void checkheaps() {
   for (std::int64_t k = 0; k < rt::allp.len; k++) {
     rt::timers& ts = rt::allp.array[k]->timers;
     rt::lock(&ts.lock);
+    std::int64_t zombies = 0;
     for (std::int64_t i = 0; i < ts.heap.len; i++) {
-      EXPECT_EQ(ts.heap.array[i].timer->index, i);
+      const rt::timer* t = ts.heap.array[i].timer;
+      EXPECT_EQ(t->index, i);
       EXPECT_GE(ts.heap.array[i].when, ts.heap.array[i == 0 ? 0 : (i - 1) / 4].when);
+      if (t->zombie == 0)
+        EXPECT_LE(ts.heap.array[i].when, t->when);
+      else
+        zombies++;
     }
     EXPECT_EQ(ts.minWhen.load(), ts.heap.len == 0 ? 0 : ts.heap.array[0].when);
-    EXPECT_EQ(ts.len.load(), ts.heap.len);
+    EXPECT_EQ(ts.zombies, zombies);
+    EXPECT_EQ(ts.len.load(), ts.heap.len - zombies);
+    EXPECT_TRUE(zombies == 0 || zombies < ts.heap.len);
     rt::unlock(&ts.lock);
   }
 }
@@ -224,6 +232,62 @@ TEST_F(Time, ModtimerBringsATimerForwardAndBack) {
   EXPECT_EQ(pendingtimers(), 1);
   EXPECT_TRUE(rt::deltimer(&t));
   EXPECT_EQ(fired, 1u);
+}
+
+// Stopped, put off, brought forward, taken out and started again in any order, each timer has the time that it was last
+// given, and what is out of the heap was dropped once for each time that it left as a zombie.
+TEST_F(Time, StopAndResetLeaveTheHeapSound) {
+  const unsigned seed = std::random_device{}();
+  std::mt19937 random(seed);
+  struct timed : rt::timer {
+    bool set = false;
+    int drops = 0, stops = 0, revivals = 0;
+  };
+  std::vector<timed> ts(300);
+  std::atomic<std::uint64_t> fired{0};
+  const std::int64_t base = rt::nanotime() + 3600'000'000'000;
+  for (auto& t : ts) {
+    t.f = countone;
+    t.arg = &fired;
+    t.index = -1;
+    t.drop = [](rt::timer* self) { static_cast<timed*>(self)->drops++; };
+  }
+  for (int i = 0; i < 20'000; i++) {
+    timed& t = ts[random() % ts.size()];
+    const std::int64_t when = base + std::int64_t(random() % 1'000'000);
+    const bool zombie = t.zombie != 0;
+    switch (random() % 3) {
+      case 0:
+        EXPECT_EQ(rt::stoptimer(&t), t.set) << "seed " << seed;
+        t.stops += t.set;
+        t.set = false;
+        break;
+      case 1: {
+        bool wake;
+        const bool inheap = rt::resettimer(&t, when, 0, 0, &wake);
+        EXPECT_EQ(inheap, t.set || zombie) << "seed " << seed;
+        t.revivals += inheap && zombie;
+        t.set = inheap;
+        break;
+      }
+      default:
+        if (!t.set && !zombie) {
+          t.when = when;
+          rt::addtimer(&t);
+          t.set = true;
+        } else if (t.set) {
+          EXPECT_TRUE(rt::deltimer(&t)) << "seed " << seed;
+          t.set = false;
+        }
+    }
+    if (i % 500 == 0) checkheaps();
+  }
+  EXPECT_EQ(pendingtimers(), std::count_if(ts.begin(), ts.end(), [](auto& t) { return t.set; })) << "seed " << seed;
+  for (auto& t : ts) EXPECT_EQ(rt::stoptimer(&t), t.set) << "seed " << seed;
+  checkheaps();
+  for (std::int64_t k = 0; k < rt::allp.len; k++) EXPECT_EQ(rt::allp.array[k]->timers.heap.len, 0);
+  for (auto& t : ts) EXPECT_EQ(t.drops, t.stops + t.set - t.revivals) << "seed " << seed;
+  EXPECT_EQ(fired, 0u);
 }
 
 // Every timer either is cancelled or fires, and exactly one of both, whoever cancels it.

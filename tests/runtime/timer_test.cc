@@ -19,7 +19,8 @@ std::vector<rt::timer> pending() {
   for (std::int64_t k = 0; k < rt::allp.len; k++) {
     rt::timers& ts = rt::allp.array[k]->timers;
     rt::lock(&ts.lock);
-    for (std::int64_t i = 0; i < ts.heap.len; i++) all.push_back(*ts.heap.array[i].timer);
+    for (std::int64_t i = 0; i < ts.heap.len; i++)
+      if (ts.heap.array[i].timer->zombie == 0) all.push_back(*ts.heap.array[i].timer);
     rt::unlock(&ts.lock);
   }
   return all;
@@ -106,6 +107,45 @@ TEST_F(Timer, LateFiringDoesNothing) {
   EXPECT_FALSE(f.reset(1ms));
   EXPECT_TRUE(eventually([&] { return runs == 1; }));
   EXPECT_TRUE(c.stop());
+}
+
+TEST_F(Timer, PutOffItComesAtItsNewTimeOnly) {
+  timer t(5ms);
+  auto start = clock_type::now();
+  EXPECT_TRUE(t.reset(60ms));
+  EXPECT_GE(*t.channel().recv() - start, 60ms);
+  EXPECT_EQ(pendingtimers(), 0);
+  EXPECT_FALSE(t.reset(1h));
+  EXPECT_TRUE(t.stop());
+  EXPECT_FALSE(t.reset(1ms));  // a zombie if others are pending, else out of the heap
+  t.channel().recv();
+}
+
+std::int64_t inheaps() {
+  std::int64_t n = 0;
+  for (std::int64_t k = 0; k < rt::allp.len; k++) n += rt::allp.array[k]->timers.heap.len;
+  return n;
+}
+
+TEST_F(Timer, StoppedOnesLeaveTheHeapTogether) {
+  const int procs = vitrine::gomaxprocs(1);
+  std::vector<timer> all;
+  for (int i = 0; i < 100; i++) all.emplace_back(1h);
+  for (int i = 0; i < 25; i++) EXPECT_TRUE(all[std::size_t(i)].stop());
+  EXPECT_EQ(pendingtimers(), 75);
+  EXPECT_EQ(inheaps(), 100);
+  EXPECT_FALSE(all[3].reset(2h));
+  EXPECT_TRUE(all[3].stop());
+  EXPECT_TRUE(all[25].stop());
+  EXPECT_EQ(inheaps(), 74);
+  for (int i = 0; i < 10; i++) EXPECT_TRUE(all[std::size_t(30 + i)].stop());
+  EXPECT_EQ(inheaps(), 74);
+  // Their memory is the heap's until then.
+  all.erase(all.begin() + 30, all.begin() + 40);
+  all.clear();
+  EXPECT_EQ(pendingtimers(), 0);
+  EXPECT_EQ(inheaps(), 0);
+  vitrine::gomaxprocs(procs);
 }
 
 TEST_F(Timer, ResetRunsTheFunctionAgain) {

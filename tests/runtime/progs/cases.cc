@@ -80,6 +80,9 @@ int deadlock() {
 int deadlockaftersleep() {
   return run([] {
     auto t = vitrine::spawn([] { chan<int>().recv(); });
+    vitrine::timer stopped(1h), another(1h);
+    stopped.stop();
+    another.stop();
     vitrine::sleep_for(20ms);
     t.join();
     return 0;
