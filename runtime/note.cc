@@ -231,6 +231,7 @@ void layoutnote() {
   VALUE(syncMutexState, mutexLocked);
   VALUE(syncMutexState, mutexWoken);
   VALUE(syncMutexState, mutexWaiters);
+  VALUE(syncMutexState, mutexStarving);
   VALUE(syncRWMutexState, rwWriter);
   VALUE(syncRWMutexState, rwReaderShift);
   // Queues, idle lists, timers, descriptors.

@@ -21,6 +21,16 @@ bool runqempty(p* pp) {
   }
 }
 
+bool canspin(int32 spins) {
+  if (spins >= 4 || ncpu < 2 || load_relaxed(gomaxprocs) <= sched.npidle.load() + sched.nmspinning.load() + 1)
+    return false;
+  m* mp = acquirem();
+  p* pp = pinnedp(mp);
+  bool alone = pp == nullptr || runqempty(pp);
+  releasem(mp);
+  return alone;
+}
+
 static void slot_store(p* pp, uint32 i, g* gp) { __atomic_store_n(&pp->runq[i % runqsize_], gp, __ATOMIC_RELAXED); }
 static g* slot_load(p* pp, uint32 i) { return __atomic_load_n(&pp->runq[i % runqsize_], __ATOMIC_RELAXED); }
 

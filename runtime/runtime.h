@@ -138,6 +138,9 @@ inline __attribute__((always_inline)) void goparkunlock(mutex* l, waitReason rea
 // Makes a parked goroutine runnable. From any thread; from a foreign one it goes to the global queue.
 void goready(g* gp);
 void gosched();  // what yield() is: lets others run
+// Whether the caller, who has spun so many times for a lock, may go on: its holder could be running, and nobody else
+// wants the caller's P.
+bool canspin(int32 spins);
 uint64 newproc(void (*fn)(void*), void* arg, uintptr startpc, uintptr callerpc, const char* name, uint64 namelen,
                uint64 stacksize);
 sudog* acquireSudog();  // zeroed

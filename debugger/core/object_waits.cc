@@ -147,7 +147,7 @@ std::string Objects::state_text(const SyncObject& object) const {
       break;
     case ObjectKind::mutex: {
       auto locked = layout.constant("mutexLocked"), woken = layout.constant("mutexWoken"),
-           waiters = layout.constant("mutexWaiters");
+           waiters = layout.constant("mutexWaiters"), starving = layout.constant("mutexStarving");
       if (!locked || !woken || !waiters) {
         add(fmt::format("state {:#x}", object.state));
         break;
@@ -155,7 +155,8 @@ std::string Objects::state_text(const SyncObject& object) const {
       add(object.state & *locked ? "locked" : "free");
       if (object.state & *woken) add("a waiter is awake");
       if (object.state & *waiters) add("waiters");
-      if (std::uint64_t rest = object.state & ~std::uint64_t{*locked | *woken | *waiters}) {
+      if (starving && (object.state & *starving)) add("handed over in turn");
+      if (std::uint64_t rest = object.state & ~std::uint64_t{*locked | *woken | *waiters | starving.value_or(0)}) {
         add(fmt::format("unknown bits {:#x}", rest));
       }
       break;

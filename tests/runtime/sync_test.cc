@@ -73,7 +73,8 @@ TEST_F(Mutex, StandardLocksTakeIt) {
   EXPECT_TRUE(lock.owns_lock());
 }
 
-TEST_F(Mutex, WaiterIsHandedTheMutexAfterAMillisecond) {
+TEST_F(Mutex, WhoHasWaitedForAMillisecondAndLosesIsHandedTheMutex) {
+  const int procs = vitrine::gomaxprocs(1);  // nobody runs before we wait
   vitrine::mutex m;
   vitrine::chan<int> release;
   m.lock();
@@ -83,9 +84,21 @@ TEST_F(Mutex, WaiterIsHandedTheMutexAfterAMillisecond) {
   });
   vitrine::sleep_for(3ms);
   m.unlock();
+  EXPECT_TRUE(m.try_lock()) << "it was not free for whoever comes";
+  EXPECT_TRUE(eventually([&] { return (shape(m).state.load() & rt::mutexStarving) != 0; }));
+  rt::g* next = started([&] { m.lock(); });
+  EXPECT_TRUE(eventually([&] { return parked(next, rt::waitReasonSyncMutexLock); }));
+  const std::uint64_t nextid = next->goid;
+  m.unlock();
   EXPECT_FALSE(m.try_lock()) << "it was free for a moment";
   EXPECT_EQ(shape(m).owner, waiter->goid);
+  EXPECT_EQ(shape(m).state.load() & rt::mutexStarving, std::uint32_t(rt::mutexStarving));
   release.send(0);
+  // Handed on to the last one, which is the end of it.
+  EXPECT_TRUE(eventually([&] { return shape(m).owner == nextid; }));
+  EXPECT_TRUE(eventually([&] { return shape(m).state.load() == rt::mutexLocked; }));
+  m.unlock();
+  vitrine::gomaxprocs(procs);
   EXPECT_TRUE(eventually([&] { return shape(m).state.load() == 0; })) << "a bit is left: " << shape(m).state.load();
 }
 

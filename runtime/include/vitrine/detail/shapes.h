@@ -63,14 +63,15 @@ struct chantype {
 // Bits of syncMutex.state.
 enum syncMutexState : uint32 {
   mutexLocked = 1,
-  mutexWoken = 2,    // a waiter was woken and is about to try: do not wake another
-  mutexWaiters = 4,  // waitq is not empty
+  mutexWoken = 2,     // somebody is awake and about to try: do not wake another
+  mutexWaiters = 4,   // waitq is not empty
+  mutexStarving = 8,  // unlock hands the mutex to the first waiter
 };
 
 // vitrine::mutex.
 struct syncMutex {
   atomic<uint32> state;  // syncMutexState
-  rt::mutex lock;        // guards waitq, and every change of state but 0 → Locked and Locked → 0
+  rt::mutex lock;        // guards waitq, and the bits Waiters and Starving
   rt::waitq waitq;
   uint64 owner;  // goid of the holder (a thread's: its proxy's), for debuggers; 0: free, or locked before run()
 };
