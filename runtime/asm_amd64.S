@@ -198,6 +198,8 @@ FUNC(mstart)
         pushq   %r15
         .cfi_offset r15, -56
         subq    $8, %rsp
+        stmxcsr (%rsp)
+        fnstcw  4(%rsp)
         get_tls(%rcx)
         movq    %fs:(%rcx), %rdi
         leaq    g_sched(%rdi), %rdi
@@ -207,6 +209,8 @@ FUNC(mstart)
         call    mstart1
         ud2
 .Lmstart_done:
+        ldmxcsr (%rsp)
+        fldcw   4(%rsp)
         addq    $8, %rsp
         popq    %r15
         .cfi_same_value r15

@@ -5,9 +5,9 @@
 #define g_stack_lo 0
 #define g_stack_hi 8
 #define g_sched 16
-#define g_m 88
-#define g_startfn 304
-#define g_startarg 312
+#define g_m 80
+#define g_startfn 232
+#define g_startarg 240
 
 #define gobuf_sp 0
 #define gobuf_pc 8

@@ -103,14 +103,21 @@ void threadstate(m* mp) {
   mp->errnoaddr = &errno;
 }
 
+// While no goroutine is on the thread its exception state is empty, as that of most goroutines is.
 static void save_thread_state(m* mp, g* gp) {
-  gp->eh = *mp->ehp;
-  *mp->ehp = {};
+  if (mp->ehp->caughtExceptions != nullptr || mp->ehp->uncaughtExceptions != 0) {
+    gp->eh = *mp->ehp;
+    *mp->ehp = {};
+    gp->haseh = 1;
+  }
   gp->errno_ = *mp->errnoaddr;
 }
 
 static void load_thread_state(m* mp, g* gp) {
-  *mp->ehp = gp->eh;
+  if (gp->haseh != 0) {
+    *mp->ehp = gp->eh;
+    gp->haseh = 0;
+  }
   *mp->errnoaddr = gp->errno_;
 }
 

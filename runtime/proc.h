@@ -113,7 +113,7 @@ void stackfree(g* gp);
 uint32 stackclassof(uint64 size);  // log2 of the slot for a stack of `size` bytes
 void checkcanary_slow(g* gp);
 inline void checkcanary(g* gp) {
-  if (__builtin_expect(gp->stackcanary != 0, 0)) checkcanary_slow(gp);
+  if (__builtin_expect(gp->guard == gguardCanary, 0)) checkcanary_slow(gp);
 }
 uint64 guardsize(const g* gp);  // bytes below stack.lo that fault; 0 for a canary
 

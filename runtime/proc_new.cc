@@ -202,7 +202,6 @@ static g* newproc1(const newprocargs& a, p* pp) {
   newg->startpc = a.startpc;
   g* me = getg();
   newg->parentGoid = me != nullptr ? me->goid : 0;
-  newg->eh = {};
   newg->errno_ = 0;
   store_relaxed(newg->waitsince, 0);
   store_relaxed(newg->waitobject, nullptr);
@@ -249,6 +248,7 @@ static void goexit0(g* gp) {
   gp->preemptoff = 0;
   store_relaxed(gp->m, nullptr);
   store_relaxed(mp->curg, nullptr);
+  *mp->ehp = {};
   gp->goid = 0;
   gp->name[0] = 0;
   gp->startfn = nullptr;

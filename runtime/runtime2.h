@@ -8,7 +8,7 @@
 //   * What a tool reads is plain: atomic<T> has one member `value`, slice<T> is {array, len, cap}, string is {str,
 //   len}.
 //   * g, m and p objects are type-stable and never freed, so a stale pointer to one always reads as the same type.
-//   * The fields of g that a listing needs lie in its first two cache lines; sizeof(g) is fixed, with reserved bytes.
+//   * The fields of g that a listing needs lie in its first four cache lines; sizeof(g) is fixed, with reserved bytes.
 //   * A g's stack belongs to whoever owns its status: while Grunning the M that runs it, while Gwaiting or Grunnable
 //     nobody may touch it except the one that moves the status on (or holds the Gscan bit).
 //
@@ -123,56 +123,55 @@ struct ehglobals {
 constexpr int gnamelen = 32;
 
 struct g {
-  // First line: what a listing reads of every goroutine.
+  // The first two lines are all that a switch touches.
   rt::stack stack;              // guarded by status; lo == 0: no stack
   gobuf sched;                  // valid while Grunnable or Gwaiting; owner of the status
   atomic<uint32> atomicstatus;  // gstatus | Gscan
   rt::waitReason waitreason;    // set before Gwaiting
   uint8 preempt;                // asked to yield at its next chance
-  uint8 issystem;               // the runtime's own; not counted, not shown by default
-  uint8 guard;                  // gguard: how the low end of the stack is protected
-  // Second line
+  uint8 noproc;                 // runs on without a P: it ignored `preempt`, and its M's signal handler gave the P away
+  uint8 haseh;                  // eh is not empty
+  rt::m* m;                     // while running
+  uintptr stackguard0;          // stack.lo + stackGuard, or stackPreempt: entry() has something to do
   uint64 goid;
-  rt::m* m;         // while running
   int64 waitsince;  // nanotime when it blocked (approximate: the scheduler's tick)
+  rt::m* lockedm;
+  int32 errno_;      // saved when it leaves an M
+  uint8 issystem;    // the runtime's own; not counted, not shown by default
+  uint8 guard;       // gguard: how the low end of the stack is protected
+  uint8 isforeign;   // the proxy of a thread that is no M: parks that thread; runs on no M
+  uint8 preemptoff;  // depth of no_preempt
+  // Third and fourth line: what else a listing reads of every goroutine, and a park needs.
   uintptr gopc;     // return address of the go() that created it
   uintptr startpc;  // the user's function
   uint64 parentGoid;
   void* waitobject;     // what it waits on: hchan, mutex, wait_group, …; 0 when nothing
   rt::g* schedlink;     // next on a run queue, free list or wait list
+  ehglobals eh;         // guarded by status: saved when it leaves an M
+  void* param;          // passed by the one that readies it (a sudog, or 0 for "closed")
   char name[gnamelen];  // set_name; NUL-terminated; empty: none
+  sudog* waiting;       // the sudogs it waits with
+  void* startfn;        // entry: void (*)(void* arg)
+  void* startarg;
+  rt::gls* gls;  // its gls<T> values; owner only
   // The rest
-  uintptr stackguard0;  // stack.lo + stackGuard, or stackPreempt: entry() has something to do
-  uintptr stktopsp;     // sp at entry
+  uintptr stktopsp;  // sp at entry
   uintptr syscallsp, syscallpc, syscallbp;
-  void* param;     // passed by the one that readies it (a sudog, or 0 for "closed")
-  sudog* waiting;  // the sudogs it waits with
-  rt::m* lockedm;
-  ehglobals eh;  // guarded by status: saved when it leaves an M
-  int32 errno_;  // saved when it leaves an M
-  uint32 mxcsr_unused;
   void* fakestack;  // ASan's fake stack of this g while it is off the M
   void* tsanfiber;
   uint64 valgrindStackID;
   uintptr stackcanary;  // address of the canary word when guard is gguardCanary
   timer* timer_;        // the sleep timer, on its own stack while it sleeps
-  void* startfn;        // entry: void (*)(void* arg)
-  void* startarg;
   int64 runnabletime;
   uint32 stackclass;  // log2 of the slot size
   uint32 eventseq;
-  uint8 noproc;      // runs on without a P: it ignored `preempt`, and its M's signal handler gave the P away
-  uint8 isforeign;   // the proxy of a thread that is no M: parks that thread; runs on no M
-  uint8 preemptoff;  // depth of no_preempt
-  uint8 insyscall_unused;
   note foreignnote;           // where the thread of a proxy sleeps
-  int64 foreigntid;           // its kernel thread id
   atomic<uint32> selectDone;  // bit 0: the select that it is parked in has been won; the rest: that one's number
-  uint32 nlabels_unused;
-  rt::gls* gls;         // its gls<T> values; owner only
-  uint8 reserved[144];  // room for later fields: sizeof(g) is part of the layout note
+  int64 foreigntid;           // the kernel thread id of a proxy
+  uint8 reserved[152];        // room for later fields: sizeof(g) is part of the layout note
 };
 static_assert(sizeof(g) == 512, "sizeof(g) is fixed: take new fields from `reserved`");
+static_assert(offsetof(g, gopc) == 128 && offsetof(g, stktopsp) == 256, "g's fields are where its comments say");
 
 enum gguard : uint8 { gguardNone = 0, gguardMprotect = 1, gguardMadvise = 2, gguardCanary = 3 };
 

@@ -32,6 +32,7 @@ def normal(line):
     line = re.sub(r"0x[0-9a-f]+", "ADDR", line)
     line = re.sub(r"\b\d+(\.\d+)?(ns|us|µs|ms|s|m|h)\+?(?=\s|$)", "AGE", line)
     line = re.sub(r"\b\d+(\.\d+)?[KM]?/\d+K\b", "STACK", line)
+    line = re.sub(r"\brunning +- +\d+ +\d+ ", "running - M P ", line)  # where the scheduler has put it
     return re.sub(r" +", " ", line).strip()
 
 

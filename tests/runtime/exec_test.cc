@@ -16,6 +16,8 @@ TEST(Run, ReturnsTheMainFunctionsValue) {
 
 TEST(Run, ReturnsOnTheFirstThread) { EXPECT_EQ(runcase({"returnsonthefirstthread"}).status, 0); }
 
+TEST(Run, ReturnsWithTheRoundingModeItWasCalledWith) { EXPECT_EQ(runcase({"returnswiththeroundingmode"}).status, 0); }
+
 TEST(Run, EndsTheValuesOfGoroutineOne) {
   ended e = runcase({"glsofmain"});
   EXPECT_EQ(e.status, 5);

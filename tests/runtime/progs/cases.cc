@@ -5,6 +5,7 @@
 #include <vitrine/vitrine.h>
 
 #include <atomic>
+#include <cfenv>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -45,6 +46,17 @@ int returnsonthefirstthread() {
   });
   on = gettid();
   return on == first ? 0 : 1;
+}
+
+// The control words are callee-saved, and run() is a function like any other.
+int returnswiththeroundingmode() {
+  std::fesetround(FE_DOWNWARD);
+  int inside = -1;
+  run({.procs = 1}, [&] {
+    inside = std::fegetround();
+    std::fesetround(FE_UPWARD);
+  });
+  return inside == FE_TONEAREST && std::fegetround() == FE_DOWNWARD ? 0 : 1;
 }
 
 int procs() {
@@ -369,6 +381,7 @@ constexpr struct {
     CASE(returnsvalue),
     CASE(returnsvoid),
     CASE(returnsonthefirstthread),
+    CASE(returnswiththeroundingmode),
     CASE(procs),
     CASE(procsoption),
     CASE(deadlock),
