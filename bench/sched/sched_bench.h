@@ -1,0 +1,153 @@
+// sched_bench.h: what the C++ programs of the scheduler benchmark share: a table of workloads, and a main that runs one
+// of them. README.md defines each workload; ../go/sched has the same in Go, with the same counts.
+//
+//   PROG --list              the names, one a line
+//   PROG NAME [SECONDS]      runs it; prints {"name": …, "ns_per_op": …, "ops": …, further figures}
+//
+// One workload a process, so that none finds the memory, threads or caches of another. GOMAXPROCS is the number of
+// processors in every program, Boost.Fiber's too.
+#pragma once
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <ctime>
+#include <fstream>
+#include <functional>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace sched_bench {
+
+using figure = std::pair<const char*, double>;
+
+struct result {
+  double ns_per_op;
+  double ops;
+  std::vector<figure> more = {};
+};
+
+struct workload {
+  std::string name;
+  std::function<result(double seconds)> run;
+};
+using table = std::vector<workload>;
+
+inline std::int64_t clock_ns(clockid_t clock) {
+  timespec t;
+  clock_gettime(clock, &t);
+  return std::int64_t(t.tv_sec) * 1'000'000'000 + t.tv_nsec;
+}
+inline std::int64_t now() { return clock_ns(CLOCK_MONOTONIC); }
+
+inline std::int64_t procs() {
+  const char* s = std::getenv("GOMAXPROCS");
+  return s != nullptr && std::atoi(s) > 0 ? std::atoi(s) : 2;
+}
+
+// body(n) does n operations, n a multiple of unit. Larger and larger n until one call takes that long; that one counts,
+// and those before it have warmed everything up. cpu_ns: CPU time an operation of all threads, which a busy machine
+// does not change much, and which shows who spins.
+template <class F>
+result grow(double seconds, std::int64_t unit, F&& body) {
+  for (std::int64_t n = unit;;) {
+    const std::int64_t cpu = clock_ns(CLOCK_PROCESS_CPUTIME_ID), begin = now();
+    body(n);
+    const double ns = double(now() - begin);
+    if (ns >= seconds * 1e9)
+      return {ns / double(n), double(n), {{"cpu_ns", double(clock_ns(CLOCK_PROCESS_CPUTIME_ID) - cpu) / double(n)}}};
+    const double factor = std::clamp(1.2 * seconds * 1e9 / std::max(ns, 1.0), 2.0, 10.0);
+    n = std::int64_t(double(n) * factor) / unit * unit;
+  }
+}
+
+// Of what took no time to measure but is one: the latencies of `samples`, in ns.
+inline result latency(std::vector<double> samples) {
+  if (samples.empty()) samples.push_back(0);
+  std::sort(samples.begin(), samples.end());
+  auto at = [&](double q) { return samples[std::size_t(q * double(samples.size() - 1))]; };
+  return {at(0.5), double(samples.size()), {{"p50_us", at(0.5) / 1e3}, {"p99_us", at(0.99) / 1e3}}};
+}
+
+// The same sequence of numbers in every program (splitmix64).
+class random {
+ public:
+  explicit random(std::uint64_t seed) : state_(seed) {}
+  std::uint64_t next() {
+    std::uint64_t z = state_ += 0x9e3779b97f4a7c15;
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9;
+    z = (z ^ z >> 27) * 0x94d049bb133111eb;
+    return z ^ z >> 31;
+  }
+  std::int64_t below(std::int64_t n) { return std::int64_t(next() % std::uint64_t(n)); }
+
+ private:
+  std::uint64_t state_;
+};
+
+// Some 10 µs of arithmetic that nobody can shorten.
+inline std::uint64_t compute(std::uint64_t x) {
+  for (int i = 0; i < 8'000; i++) x = x * 6364136223846793005 + 1442695040888963407;
+  return x;
+}
+
+// A field of /proc/self/status ("RssAnon:", "VmPTE:"), in bytes.
+inline double status_bytes(const char* field) {
+  std::ifstream file("/proc/self/status");
+  for (std::string line; std::getline(file, line);)
+    if (line.compare(0, std::strlen(field), field) == 0) return 1024.0 * std::atof(line.c_str() + std::strlen(field));
+  return 0;
+}
+
+inline double maps_lines() {
+  std::ifstream file("/proc/self/maps");
+  double n = 0;
+  for (std::string line; std::getline(file, line);) n++;
+  return n;
+}
+
+// The CPU time and the voluntary context switches of a stretch of time.
+class idle_meter {
+ public:
+  result end() const {
+    const double wall = double(now() - begin_) / 1e9, cpu = double(clock_ns(CLOCK_PROCESS_CPUTIME_ID) - cpu_);
+    return {cpu / wall, wall, {{"cpu_ms", cpu / 1e6}, {"switches_per_s", double(switches() - switches_) / wall}}};
+  }
+
+ private:
+  static long switches() {
+    rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    return usage.ru_nvcsw;
+  }
+  std::int64_t begin_ = now(), cpu_ = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
+  long switches_ = switches();
+};
+
+// in: runs what it is given inside the runtime that is measured.
+inline int main(int argc, char** argv, const table& all, const std::function<void(const std::function<void()>&)>& in) {
+  if (argc >= 2 && std::strcmp(argv[1], "--list") == 0) {
+    for (const workload& w : all) std::printf("%s\n", w.name.c_str());
+    return 0;
+  }
+  const double seconds = argc >= 3 ? std::atof(argv[2]) : 0.5;
+  for (const workload& w : all)
+    if (argc >= 2 && w.name == argv[1]) {
+      in([&] {
+        result r = w.run(seconds);
+        std::printf("{\"name\": \"%s\", \"ns_per_op\": %.6g, \"ops\": %.0f", w.name.c_str(), r.ns_per_op, r.ops);
+        for (auto& [name, value] : r.more) std::printf(", \"%s\": %.6g", name, value);
+        std::printf("}\n");
+        std::fflush(stdout);
+      });
+      return 0;
+    }
+  std::fprintf(stderr, "usage: %s --list | NAME [SECONDS]\n", argv[0]);
+  return 2;
+}
+
+}  // namespace sched_bench
