@@ -173,7 +173,7 @@ def table(rows, peers):
                 cells = [name, key, short(ours[key])]
                 for peer in others:
                     theirs, r = value.get((name, procs, peer), {}), ratio.get((name, procs, peer, key))
-                    cpu = ratio.get((name, procs, peer, "cpu_ns"))
+                    cpu = ratio.get((name, procs, peer, "cpu_ns")) if key == "ns_per_op" else None
                     cells.append(short(theirs[key]) if key in theirs else "–")
                     cells.append("–" if r is None else f"{r:.2f}" + (f" ({cpu:.2f})" if cpu is not None else ""))
                 lines.append("| " + " | ".join(cells) + " |")

@@ -11,7 +11,7 @@ result parked(std::int64_t count) {
   channel c;
   countdown started(count), finished(count);
   const double rss = status_bytes("RssAnon:"), pte = status_bytes("VmPTE:");
-  const std::int64_t begin = now();
+  stopwatch creating;
   for (std::int64_t i = 0; i < count; i++) {
     start([&] {
       started.done();
@@ -21,17 +21,16 @@ result parked(std::int64_t count) {
     }).detach();
   }
   started.wait();
-  const std::int64_t created = now();
+  const double n = double(count), create = creating.wall(n), create_cpu = creating.cpu(n);
   boost::this_fiber::sleep_for(std::chrono::milliseconds(100));
-  const double n = double(count);
   std::vector<figure> more = {{"rss_bytes", (status_bytes("RssAnon:") - rss) / n},
                               {"pte_bytes", (status_bytes("VmPTE:") - pte) / n},
                               {"vmas", maps_lines()}};
-  const std::int64_t closed = now();
+  stopwatch waking;
   c.close();
   finished.wait();
-  const double create = double(created - begin) / n, wake = double(now() - closed) / n;
-  more.insert(more.end(), {{"create_ns", create}, {"wake_ns", wake}});
+  const double wake = waking.wall(n);
+  more.insert(more.end(), {{"create_ns", create}, {"wake_ns", wake}, {"cpu_ns", create_cpu + waking.cpu(n)}});
   return {create + wake, n, std::move(more)};
 }
 

@@ -44,22 +44,31 @@ inline std::int64_t clock_ns(clockid_t clock) {
 }
 inline std::int64_t now() { return clock_ns(CLOCK_MONOTONIC); }
 
+// Wall and CPU time since its making, for each of n operations. cpu: of all threads, which a busy machine does not
+// change much, and which shows who spins.
+class stopwatch {
+ public:
+  double wall(double n) const { return double(now() - wall_) / n; }
+  double cpu(double n) const { return double(clock_ns(CLOCK_PROCESS_CPUTIME_ID) - cpu_) / n; }
+
+ private:
+  std::int64_t cpu_ = clock_ns(CLOCK_PROCESS_CPUTIME_ID), wall_ = now();
+};
+
 inline std::int64_t procs() {
   const char* s = std::getenv("GOMAXPROCS");
   return s != nullptr && std::atoi(s) > 0 ? std::atoi(s) : 2;
 }
 
 // body(n) does n operations, n a multiple of unit. Larger and larger n until one call takes that long; that one counts,
-// and those before it have warmed everything up. cpu_ns: CPU time an operation of all threads, which a busy machine
-// does not change much, and which shows who spins.
+// and those before it have warmed everything up.
 template <class F>
 result grow(double seconds, std::int64_t unit, F&& body) {
   for (std::int64_t n = unit;;) {
-    const std::int64_t cpu = clock_ns(CLOCK_PROCESS_CPUTIME_ID), begin = now();
+    stopwatch watch;
     body(n);
-    const double ns = double(now() - begin);
-    if (ns >= seconds * 1e9)
-      return {ns / double(n), double(n), {{"cpu_ns", double(clock_ns(CLOCK_PROCESS_CPUTIME_ID) - cpu) / double(n)}}};
+    const double ns = watch.wall(1);
+    if (ns >= seconds * 1e9) return {ns / double(n), double(n), {{"cpu_ns", watch.cpu(double(n))}}};
     const double factor = std::clamp(1.2 * seconds * 1e9 / std::max(ns, 1.0), 2.0, 10.0);
     n = std::int64_t(double(n) * factor) / unit * unit;
   }
@@ -114,7 +123,7 @@ inline double maps_lines() {
 class idle_meter {
  public:
   result end() const {
-    const double wall = double(now() - begin_) / 1e9, cpu = double(clock_ns(CLOCK_PROCESS_CPUTIME_ID) - cpu_);
+    const double wall = watch_.wall(1e9), cpu = watch_.cpu(1);
     return {cpu / wall, wall, {{"cpu_ms", cpu / 1e6}, {"switches_per_s", double(switches() - switches_) / wall}}};
   }
 
@@ -124,7 +133,7 @@ class idle_meter {
     getrusage(RUSAGE_SELF, &usage);
     return usage.ru_nvcsw;
   }
-  std::int64_t begin_ = now(), cpu_ = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
+  stopwatch watch_;
   long switches_ = switches();
 };
 

@@ -8,7 +8,7 @@ result parked(std::int64_t count) {
   vitrine::chan<std::int64_t> c;
   vitrine::wait_group started, finished;
   const double rss = status_bytes("RssAnon:"), pte = status_bytes("VmPTE:");
-  const std::int64_t begin = now();
+  stopwatch creating;
   started.add(int(count));
   for (std::int64_t i = 0; i < count; i++) {
     finished.go([&started, &c] {
@@ -17,17 +17,16 @@ result parked(std::int64_t count) {
     });
   }
   started.wait();
-  const std::int64_t created = now();
+  const double n = double(count), create = creating.wall(n), create_cpu = creating.cpu(n);
   vitrine::sleep_for(std::chrono::milliseconds(100));  // the last ones park
-  const double n = double(count);
   std::vector<figure> more = {{"rss_bytes", (status_bytes("RssAnon:") - rss) / n},
                               {"pte_bytes", (status_bytes("VmPTE:") - pte) / n},
                               {"vmas", maps_lines()}};
-  const std::int64_t closed = now();
+  stopwatch waking;
   c.close();
   finished.wait();
-  const double create = double(created - begin) / n, wake = double(now() - closed) / n;
-  more.insert(more.end(), {{"create_ns", create}, {"wake_ns", wake}});
+  const double wake = waking.wall(n);
+  more.insert(more.end(), {{"create_ns", create}, {"wake_ns", wake}, {"cpu_ns", create_cpu + waking.cpu(n)}});
   return {create + wake, n, std::move(more)};
 }
 

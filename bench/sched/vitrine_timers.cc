@@ -9,6 +9,7 @@ result timers(std::int64_t count) {
   auto deadline = [&] { return std::chrono::nanoseconds(r.below(10'000'000'000)); };
   std::vector<vitrine::timer> all;
   all.reserve(std::size_t(count));
+  stopwatch total;
   const std::int64_t begin = now();
   for (std::int64_t i = 0; i < count; i++) all.emplace_back(deadline(), [] {});
   const std::int64_t added = now();
@@ -16,10 +17,14 @@ result timers(std::int64_t count) {
   const std::int64_t reset = now();
   for (vitrine::timer& t : all) t.stop();
   const std::int64_t stopped = now();
+  const double cpu = total.cpu(double(count));
   auto each = [&](std::int64_t from, std::int64_t to) { return double(to - from) / double(count); };
   return {each(begin, stopped),
           double(count),
-          {{"add_ns", each(begin, added)}, {"reset_ns", each(added, reset)}, {"stop_ns", each(reset, stopped)}}};
+          {{"add_ns", each(begin, added)},
+           {"reset_ns", each(added, reset)},
+           {"stop_ns", each(reset, stopped)},
+           {"cpu_ns", cpu}}};
 }
 
 result sleepers(double seconds) {

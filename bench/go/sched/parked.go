@@ -31,7 +31,7 @@ func parked(count int64) result {
 	c := make(chan int64)
 	var started, finished sync.WaitGroup
 	rss, pte := statusBytes("RssAnon:"), statusBytes("VmPTE:")
-	begin := now()
+	cpu, begin := cpuNow(), now()
 	started.Add(int(count))
 	for i := int64(0); i < count; i++ {
 		finished.Add(1)
@@ -42,16 +42,17 @@ func parked(count int64) result {
 		}()
 	}
 	started.Wait()
-	created := now()
+	created, createCPU := now(), cpuNow()-cpu
 	time.Sleep(100 * time.Millisecond)
 	n := float64(count)
 	more := []figure{{"rss_bytes", (statusBytes("RssAnon:") - rss) / n}, {"pte_bytes", (statusBytes("VmPTE:") - pte) / n},
 		{"vmas", mapsLines()}}
-	closed := now()
+	cpu, closed := cpuNow(), now()
 	close(c)
 	finished.Wait()
 	create, wake := float64(created-begin)/n, float64(now()-closed)/n
-	return result{create + wake, n, append(more, figure{"create_ns", create}, figure{"wake_ns", wake})}
+	used := float64(createCPU+cpuNow()-cpu) / n
+	return result{create + wake, n, append(more, figure{"create_ns", create}, figure{"wake_ns", wake}, figure{"cpu_ns", used})}
 }
 
 func switches() int64 {

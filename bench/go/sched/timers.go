@@ -10,7 +10,7 @@ func timers(count int64) result {
 	r := random(1)
 	deadline := func() time.Duration { return time.Duration(r.below(10_000_000_000)) }
 	all := make([]*time.Timer, 0, count)
-	begin := now()
+	cpu, begin := cpuNow(), now()
 	for i := int64(0); i < count; i++ {
 		all = append(all, time.AfterFunc(deadline(), func() {}))
 	}
@@ -23,9 +23,10 @@ func timers(count int64) result {
 		t.Stop()
 	}
 	stopped := now()
+	used := float64(cpuNow()-cpu) / float64(count)
 	each := func(from, to int64) float64 { return float64(to-from) / float64(count) }
 	return result{each(begin, stopped), float64(count), []figure{
-		{"add_ns", each(begin, added)}, {"reset_ns", each(added, reset)}, {"stop_ns", each(reset, stopped)}}}
+		{"add_ns", each(begin, added)}, {"reset_ns", each(added, reset)}, {"stop_ns", each(reset, stopped)}, {"cpu_ns", used}}}
 }
 
 func sleepers(seconds float64) result {
