@@ -9,13 +9,16 @@ that they see the same machine; each in a process of its own. Prints JSON rows
   {"workload", "procs", "ratio": "vitrine/PEER", "figure", "value", "min", "max"}
 
 where the value is the median of the rounds' ratios; below 1 vitrine needs less. --table prints Markdown instead.
---quick: one round of 0.05 s, without the workloads of a million; to see that everything works.
+--quick: one round of 0.05 s, without the workloads of a million; to see that everything works. SIGINT ends the measuring
+early, with what there is.
 """
 import argparse
+import itertools
 import json
 import os
 import re
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -103,19 +106,22 @@ def run(program, name, procs, seconds):
 def measure(programs, names, options):
     """{(workload, procs): {peer: [figures of a round, or None]}}, and what failed."""
     got, failed = {}, []
-    for number in range(options.rounds):
-        for name in names:
-            for procs in options.procs:
-                say(f"round {number + 1}/{options.rounds}: {name} procs={procs}")
-                for peer, (program, known) in programs.items():
-                    if name not in known:
-                        continue
-                    figures = run(program, name, procs, options.seconds)
-                    if isinstance(figures, str):
-                        say(f"{peer}: {name} procs={procs} {figures}")
-                        failed.append(peer)
-                        figures = None
-                    got.setdefault((name, procs), {}).setdefault(peer, []).append(figures)
+    # In the background of a shell script it would be ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        for number, name, procs in itertools.product(range(options.rounds), names, options.procs):
+            say(f"round {number + 1}/{options.rounds}: {name} procs={procs}")
+            for peer, (program, known) in programs.items():
+                if name not in known:
+                    continue
+                figures = run(program, name, procs, options.seconds)
+                if isinstance(figures, str):
+                    say(f"{peer}: {name} procs={procs} {figures}")
+                    failed.append(peer)
+                    figures = None
+                got.setdefault((name, procs), {}).setdefault(peer, []).append(figures)
+    except KeyboardInterrupt:
+        say("interrupted")
     return got, failed
 
 
@@ -169,7 +175,7 @@ def table(rows, peers):
             f"{peer} | vitrine/{peer}" for peer in others) + " |", "|---|---|" + "---:|" * (1 + 2 * len(others))]
         for name in dict.fromkeys(key[0] for key in value if key[1] == procs):
             ours = value[name, procs, "vitrine"]
-            for key in shown(ours):
+            for key in shown(ours) if ours["rounds"] else ():
                 cells = [name, key, short(ours[key])]
                 for peer in others:
                     theirs, r = value.get((name, procs, peer), {}), ratio.get((name, procs, peer, key))

@@ -60,17 +60,23 @@ inline std::int64_t procs() {
   return s != nullptr && std::atoi(s) > 0 ? std::atoi(s) : 2;
 }
 
-// body(n) does n operations, n a multiple of unit. Larger and larger n until one call takes that long; that one counts,
-// and those before it have warmed everything up.
+// body(n) does n operations. The first of its kind in the process counts.
+template <class F>
+result once(std::int64_t n, F&& body) {
+  stopwatch watch;
+  body(n);
+  return {watch.wall(double(n)), double(n), {{"cpu_ns", watch.cpu(double(n))}}};
+}
+
+// Larger and larger n, multiples of unit, until one call takes that long; that one counts, and those before it, of
+// which there is at least one, have warmed everything up.
 template <class F>
 result grow(double seconds, std::int64_t unit, F&& body) {
   for (std::int64_t n = unit;;) {
-    stopwatch watch;
-    body(n);
-    const double ns = watch.wall(1);
-    if (ns >= seconds * 1e9) return {ns / double(n), double(n), {{"cpu_ns", watch.cpu(double(n))}}};
-    const double factor = std::clamp(1.2 * seconds * 1e9 / std::max(ns, 1.0), 2.0, 10.0);
-    n = std::int64_t(double(n) * factor) / unit * unit;
+    result r = once(n, body);
+    const double ns = std::max(r.ns_per_op * double(n), 1.0), goal = seconds * 1e9;
+    if (n > unit && ns >= goal) return r;
+    n = std::int64_t(double(n) * std::clamp(1.2 * goal / ns, 2.0, 10.0)) / unit * unit;
   }
 }
 

@@ -29,9 +29,6 @@ result spawns(double seconds, std::int64_t batch) {
   });
 }
 
-// The first million of a process: a second one would find stacks and free memory, if the runtime keeps them.
-result spawn_once(std::int64_t batch) { return grow(0, batch, spawn_batch); }
-
 void skynet(vitrine::chan<std::int64_t> result, std::int64_t first, std::int64_t size) {
   if (size == 1) return result.send(first);
   vitrine::chan<std::int64_t> sub;
@@ -66,13 +63,13 @@ void add_spawn(table& t) {
     t.push_back({"yield/" + std::to_string(k), [=](double seconds) { return yields(seconds, k); }});
   for (std::int64_t k : {1, 100, 10'000})
     t.push_back({"spawn/" + std::to_string(k), [=](double seconds) { return spawns(seconds, k); }});
-  t.push_back({"spawn/1000000", [](double) { return spawn_once(1'000'000); }});
+  t.push_back({"spawn/1000000", [](double) { return once(1'000'000, spawn_batch); }});
   t.push_back({"skynet/10000", [](double seconds) {
                  return grow(seconds, 10'000, [](std::int64_t n) {
                    for (; n > 0; n -= 10'000) skynet_run(10'000);
                  });
                }});
-  t.push_back({"skynet/1000000", [](double) { return grow(0, 1'000'000, skynet_run); }});
+  t.push_back({"skynet/1000000", [](double) { return once(1'000'000, skynet_run); }});
   t.push_back({"chain/100000", [](double seconds) {
                  return grow(seconds, 100'000, [](std::int64_t n) {
                    for (; n > 0; n -= 100'000) chain_run(100'000);

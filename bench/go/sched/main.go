@@ -50,19 +50,26 @@ func cpuNow() int64 {
 
 func procs() int64 { return int64(runtime.GOMAXPROCS(0)) }
 
-// body(n) does n operations, n a multiple of unit. Larger and larger n until one call takes that long; that one counts.
+// body(n) does n operations. The first of its kind in the process counts.
+func once(n int64, body func(n int64)) result {
+	cpu, begin := cpuNow(), now()
+	body(n)
+	ns := float64(now() - begin)
+	return result{ns / float64(n), float64(n), []figure{{"cpu_ns", float64(cpuNow()-cpu) / float64(n)}}}
+}
+
+// Larger and larger n, multiples of unit, until one call takes that long; that one counts, and there is one before it.
 func grow(seconds float64, unit int64, body func(n int64)) result {
 	for n := unit; ; {
-		cpu, begin := cpuNow(), now()
-		body(n)
-		ns := float64(now() - begin)
-		if ns >= seconds*1e9 {
-			return result{ns / float64(n), float64(n), []figure{{"cpu_ns", float64(cpuNow()-cpu) / float64(n)}}}
+		r := once(n, body)
+		ns, goal := r.nsPerOp*float64(n), seconds*1e9
+		if n > unit && ns >= goal {
+			return r
 		}
 		if ns < 1 {
 			ns = 1
 		}
-		factor := 1.2 * seconds * 1e9 / ns
+		factor := 1.2 * goal / ns
 		if factor < 2 {
 			factor = 2
 		}

@@ -82,11 +82,6 @@ func repeated(size int64, run func(size int64)) func(seconds float64) result {
 	}
 }
 
-// once is the first of its kind in a process.
-func once(size int64, run func(size int64)) func(seconds float64) result {
-	return func(float64) result { return grow(0, size, run) }
-}
-
 func addSpawn() {
 	for _, k := range []int64{1, 2, 1000} {
 		k := k
@@ -95,8 +90,8 @@ func addSpawn() {
 	for _, k := range []int64{1, 100, 10000} {
 		add(fmt.Sprintf("spawn/%d", k), repeated(k, spawnBatch))
 	}
-	add("spawn/1000000", once(1000000, spawnBatch))
+	add("spawn/1000000", func(float64) result { return once(1000000, spawnBatch) })
 	add("skynet/10000", repeated(10000, skynetRun))
-	add("skynet/1000000", once(1000000, skynetRun))
+	add("skynet/1000000", func(float64) result { return once(1000000, skynetRun) })
 	add("chain/100000", repeated(100000, chainRun))
 }
