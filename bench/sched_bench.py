@@ -25,7 +25,7 @@ import sys
 import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-LIMIT = 300  # seconds that a single run may take
+LIMIT = 100  # seconds that a single run may take
 NO_RATIO = {"ops"}
 
 
@@ -104,20 +104,21 @@ def run(program, name, procs, seconds):
 
 
 def measure(programs, names, options):
-    """{(workload, procs): {peer: [figures of a round, or None]}}, and what failed."""
-    got, failed = {}, []
+    """{(workload, procs): {peer: [figures of a round, or None]}}, and the set of what failed."""
+    got, failed = {}, set()
     # In the background of a shell script it would be ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         for number, name, procs in itertools.product(range(options.rounds), names, options.procs):
             say(f"round {number + 1}/{options.rounds}: {name} procs={procs}")
             for peer, (program, known) in programs.items():
-                if name not in known:
+                # Who failed would again, after as many seconds.
+                if name not in known or (peer, name, procs) in failed:
                     continue
                 figures = run(program, name, procs, options.seconds)
                 if isinstance(figures, str):
                     say(f"{peer}: {name} procs={procs} {figures}")
-                    failed.append(peer)
+                    failed.add((peer, name, procs))
                     figures = None
                 got.setdefault((name, procs), {}).setdefault(peer, []).append(figures)
     except KeyboardInterrupt:
@@ -223,7 +224,7 @@ def main():
         with open(options.out, "w", encoding="utf-8") as file:
             file.write(document + "\n")
     print(table(rows, list(programs)) if options.table else document)
-    if "vitrine" in failed:
+    if "vitrine" in (peer for peer, _, _ in failed):
         sys.exit("sched_bench.py: vitrine failed, see above")
 
 
