@@ -165,10 +165,21 @@ def shown(figures):
     return keys
 
 
+def cell(values, key, form):
+    """Of wall time with, in brackets, CPU time where that was measured."""
+    if values.get(key) is None:
+        return "–"
+    cpu = values.get("cpu_ns") if key == "ns_per_op" else None
+    return form(values[key]) + (f" ({form(cpu)})" if cpu is not None else "")
+
+
 def table(rows, peers):
-    """Medians, and beside each peer's the ratio: of wall time, and in brackets of CPU time where that was measured."""
+    """Medians, and beside each peer's the ratio."""
     value = {(r["workload"], r["procs"], r["peer"]): r for r in rows if "peer" in r}
-    ratio = {(r["workload"], r["procs"], r["ratio"].split("/")[1], r["figure"]): r["value"] for r in rows if "ratio" in r}
+    ratio = {}
+    for r in rows:
+        if "ratio" in r:
+            ratio.setdefault((r["workload"], r["procs"], r["ratio"].split("/")[1]), {})[r["figure"]] = r["value"]
     others = [peer for peer in peers if peer != "vitrine"]
     lines = []
     for procs in sorted({key[1] for key in value}):
@@ -177,12 +188,10 @@ def table(rows, peers):
         for name in dict.fromkeys(key[0] for key in value if key[1] == procs):
             ours = value[name, procs, "vitrine"]
             for key in shown(ours) if ours["rounds"] else ():
-                cells = [name, key, short(ours[key])]
+                cells = [name, key, cell(ours, key, short)]
                 for peer in others:
-                    theirs, r = value.get((name, procs, peer), {}), ratio.get((name, procs, peer, key))
-                    cpu = ratio.get((name, procs, peer, "cpu_ns")) if key == "ns_per_op" else None
-                    cells.append(short(theirs[key]) if key in theirs else "–")
-                    cells.append("–" if r is None else f"{r:.2f}" + (f" ({cpu:.2f})" if cpu is not None else ""))
+                    cells.append(cell(value.get((name, procs, peer), {}), key, short))
+                    cells.append(cell(ratio.get((name, procs, peer), {}), key, "{:.2f}".format))
                 lines.append("| " + " | ".join(cells) + " |")
         lines.append("")
     return "\n".join(lines)
