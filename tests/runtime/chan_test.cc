@@ -37,6 +37,12 @@ TEST_F(Chan, ReceiveWaitsForASender) {
   EXPECT_TRUE(eventually([&] { return got == 9; }));
 }
 
+TEST_F(Chan, ALiteralZeroIsACapacity) {
+  chan<int> c(0);
+  EXPECT_EQ(c.capacity(), 0u);
+  EXPECT_FALSE(c.try_send(1));
+}
+
 TEST_F(Chan, BufferedSendsWaitOnlyWhenFull) {
   chan<int> c(3);
   EXPECT_EQ(c.capacity(), 3u);

@@ -182,7 +182,8 @@ class chan {
 
  private:
   friend struct rt::chanaccess;
-  explicit chan(rt::hchan* c) noexcept : c_(c) {}
+  // Two arguments: with one, chan<T>(0) would be ambiguous.
+  chan(const rt::chanaccess&, rt::hchan* c) noexcept : c_(c) {}
 
   rt::hchan* c_;
 };
@@ -198,7 +199,7 @@ struct chanaccess {
   // Takes over a reference.
   template <class T>
   static chan<T> handle(hchan* c) {
-    return chan<T>(c);
+    return chan<T>(chanaccess{}, c);
   }
 };
 
