@@ -1,160 +1,153 @@
-// mix.cc: a program that never rests, for the soak of `info sched -check`: everything that moves goroutines, Ms and Ps
-// at once. Runs until it is killed, or for the seconds that its first argument says.
+// mix.cc: soak_mix [SECONDS]: a program that never rests, for the soak of `info sched -check`: everything that moves
+// goroutines, Ms and Ps at once, and everything they wait for. mix_*.cc say which groups there are, mix.h how one is
+// made.
 //
-//   pipes     rings of goroutines that pass tokens over buffered and unbuffered channels
-//   locks     goroutines that fight for one mutex, some holding it over a sleep
-//   sleepers  sleeps of 10 µs to 5 ms: the timer heaps
-//   births    goroutines that live for one yield, with results that are waited for
-//   hogs      loops without a call of the runtime: they lose their P to the preemption signal
-//   away      blocking_scope: system calls whose P is retaken
-//   locked    goroutines that are locked to their thread, for a while or until they end
-//   world     gomaxprocs goes up and down
-//   foreign   threads that are no Ms send, receive and lock
-#include <vitrine/vitrine.h>
+// Runs until SIGTERM, or for the seconds that its argument says. Then all groups end, their sums are looked at, and the
+// last line is `whole after S s: GROUP N, …`, with status 0. Every ten seconds a line says what each group has done.
+// A thread that never calls the runtime watches: a group that stands still for a minute, more threads, goroutines,
+// descriptors or memory than the groups can need, or groups that do not end, are losses too. A loss is one line
+// `lost: GROUP: CLAIM (A, B)`, what all goroutines do, and an abort.
+#include "mix.h"
 
-#include <atomic>
+#include <dirent.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
 #include <chrono>
-#include <cstdint>
+#include <csignal>
+#include <cstdio>
 #include <cstdlib>
-#include <mutex>
-#include <thread>
-#include <vector>
+#include <iterator>
+#include <string>
 
-namespace {
+namespace mix {
 
 using namespace std::chrono_literals;
 
-vitrine::mutex shared;
-std::uint64_t guarded;
+vitrine::wait_group everybody;
+
+namespace {
+
+std::atomic<bool> ending;
 std::atomic<std::uint64_t> sink;
+Group memory{"memory"};  // has no turns: it is a name for what the watcher finds
 
-std::uint32_t dice(std::uint64_t& state, std::uint32_t n) {
-  state ^= state << 13;
-  state ^= state >> 7;
-  state ^= state << 17;
-  return static_cast<std::uint32_t>((state >> 16) % n);
+Group* const kGroups[] = {&rings,      &lockers, &sleepers,   &births,  &hogs,      &away,  &locked,
+                          &world,      &market,  &broadcasts, &readers, &queues,    &onces, &permits,
+                          &exceptions, &timers,  &tickers,    &streams, &listeners, &pipes, &threads};
+constexpr std::size_t kCount = std::size(kGroups);
+constexpr auto kLook = 100ms;
+constexpr int kStill = 600, kReport = 100;  // looks
+// Generous: a loss grows without a bound.
+constexpr long kMostThreads = 300, kMostGoroutines = 5000, kMostFiles = 1000, kMostMemory = 1000;  // MiB
+
+long entries(const char* directory) {
+  DIR* dir = opendir(directory);
+  if (dir == nullptr) return 0;
+  long n = 0;
+  while (readdir(dir) != nullptr) ++n;
+  closedir(dir);
+  return n;
 }
 
-void compute(std::uint64_t turns) {
-  std::uint64_t x = turns;
-  for (std::uint64_t i = 0; i < turns; ++i) asm volatile("" : "+r"(x));
-  sink += x;
-}
-
-void ring(int length, int capacity, int tokens) {
-  std::vector<vitrine::chan<int>> links;
-  for (int i = 0; i < length; ++i) links.emplace_back(static_cast<std::size_t>(capacity));
-  for (int i = 0; i < length; ++i) {
-    vitrine::go({.name = "ring"}, [in = links[i], out = links[(i + 1) % length]]() mutable {
-      while (auto v = in.recv()) out.send(*v + 1);
-    });
+long resident() {
+  long pages = 0;
+  if (FILE* statm = std::fopen("/proc/self/statm", "re")) {
+    if (std::fscanf(statm, "%*d %ld", &pages) != 1) pages = 0;
+    std::fclose(statm);
   }
-  for (int i = 0; i < tokens; ++i) vitrine::go([out = links[i * length / tokens]]() mutable { out.send(0); });
+  return pages * sysconf(_SC_PAGESIZE) >> 20;
 }
 
-void locker(std::uint64_t seed) {
-  for (;;) {
-    {
-      std::lock_guard hold(shared);
-      ++guarded;
-      if (dice(seed, 50) == 0) vitrine::sleep_for(50us);
+std::string totals() {
+  std::string all;
+  for (const Group* g : kGroups) all += (all.empty() ? "" : ", ") + (g->name + (" " + std::to_string(g->turns())));
+  return all;
+}
+
+void bounds() {
+  const long tasks = entries("/proc/self/task"), files = entries("/proc/self/fd"), now = resident();
+  const auto goroutines = static_cast<long>(vitrine::num_goroutine());
+  require(tasks <= kMostThreads, memory, "threads are not too many", tasks, kMostThreads);
+  require(goroutines <= kMostGoroutines, memory, "goroutines are not too many", goroutines, kMostGoroutines);
+  require(files <= kMostFiles, memory, "descriptors are not too many", files, kMostFiles);
+  require(now <= kMostMemory, memory, "MiB in memory are not too many", now, kMostMemory);
+  std::printf("%ld threads, %ld goroutines, %ld descriptors, %ld MiB: %s\n", tasks, goroutines, files, now,
+              totals().c_str());
+  std::fflush(stdout);
+}
+
+void watch() {
+  std::uint64_t last[kCount] = {};
+  int still[kCount] = {}, since_end = 0;
+  for (int look = 1;; ++look) {
+    std::this_thread::sleep_for(kLook);
+    if (over()) {
+      ++since_end;
+      require(since_end < kStill, memory, "everybody ends", since_end);
+      continue;
     }
-    if (dice(seed, 4) == 0) vitrine::yield();
-    compute(dice(seed, 2000));
-  }
-}
-
-void sleeper(std::uint64_t seed) {
-  for (;;) vitrine::sleep_for(std::chrono::microseconds(10 + dice(seed, 5000)));
-}
-
-void births(std::uint64_t seed) {
-  for (;;) {
-    vitrine::wait_group all;
-    for (std::uint32_t i = 1 + dice(seed, 40); i > 0; --i) all.go([] { vitrine::yield(); });
-    auto answer = vitrine::spawn([] { return 42; });
-    sink += static_cast<std::uint64_t>(answer.get());
-    all.wait();
-    if (dice(seed, 8) == 0) vitrine::sleep_for(1ms);
-  }
-}
-
-void hog(std::uint64_t seed) {
-  for (;;) {
-    compute(5'000'000 + dice(seed, 60'000'000));
-    vitrine::sleep_for(20ms);
-  }
-}
-
-void away(std::uint64_t seed) {
-  for (;;) {
-    {
-      vitrine::blocking_scope scope;
-      std::this_thread::sleep_for(std::chrono::microseconds(dice(seed, 3000)));
+    for (std::size_t i = 0; i < kCount; ++i) {
+      const std::uint64_t now = kGroups[i]->turns();
+      still[i] = now == last[i] ? still[i] + 1 : 0;
+      last[i] = now;
+      require(still[i] < kStill, *kGroups[i], "a group gets on", static_cast<std::int64_t>(now));
     }
-    vitrine::yield();
-  }
-}
-
-void locked(std::uint64_t seed) {
-  for (;;) {
-    vitrine::wait_group done;
-    done.go([&] {
-      vitrine::os_thread_lock stay;
-      for (std::uint32_t i = dice(seed, 20); i > 0; --i) {
-        vitrine::yield();
-        if (i % 5 == 0) vitrine::sleep_for(100us);
-      }
-    });
-    done.wait();
-    vitrine::sleep_for(1ms);
-  }
-}
-
-void world(std::uint64_t seed) {
-  for (;;) {
-    vitrine::gomaxprocs(1 + static_cast<int>(dice(seed, 6)));
-    vitrine::sleep_for(std::chrono::milliseconds(1 + dice(seed, 20)));
-  }
-}
-
-void foreign(vitrine::chan<int> in, vitrine::chan<int> out, std::uint64_t seed) {
-  for (;;) {
-    if (auto v = in.recv()) out.send(*v);
-    std::lock_guard hold(shared);
-    ++guarded;
-    if (dice(seed, 16) == 0) std::this_thread::sleep_for(100us);
+    if (look % kReport == 0) bounds();
   }
 }
 
 }  // namespace
 
+bool over() { return ending.load(std::memory_order_relaxed); }
+
+std::uint64_t seed() {
+  static const std::uint64_t given = [] {
+    const char* text = std::getenv("VITRINE_SOAK_SEED");
+    return text == nullptr ? 0 : std::strtoull(text, nullptr, 0);
+  }();
+  return given;
+}
+
+void compute(std::uint64_t turns) {
+  std::uint64_t x = turns;
+  for (std::uint64_t i = 0; i < turns; ++i) asm volatile("" : "+r"(x));
+  sink.fetch_add(x, std::memory_order_relaxed);
+}
+
+void lost(const Group& group, const char* claim, std::int64_t a, std::int64_t b) {
+  static std::atomic_flag told;
+  if (told.test_and_set()) {
+    for (;;) pause();
+  }
+  std::printf("lost: %s: %s (%lld, %lld)\n", group.name, claim, static_cast<long long>(a), static_cast<long long>(b));
+  std::fflush(stdout);
+  vitrine::runtime::dump_stacks(STDOUT_FILENO);
+  std::abort();
+}
+
+}  // namespace mix
+
 int main(int argc, char** argv) {
-  return vitrine::run({.procs = 4}, [argc, argv] {
-    ring(8, 0, 3);
-    ring(50, 2, 20);
-    for (std::uint64_t i = 1; i <= 8; ++i) vitrine::go({.name = "locker"}, locker, i * 7919);
-    for (std::uint64_t i = 1; i <= 40; ++i) vitrine::go({.name = "sleeper"}, sleeper, i * 104729);
-    for (std::uint64_t i = 1; i <= 3; ++i) vitrine::go({.name = "births"}, births, i * 1299709);
-    for (std::uint64_t i = 1; i <= 2; ++i) vitrine::go({.name = "hog"}, hog, i * 15485863);
-    for (std::uint64_t i = 1; i <= 4; ++i) vitrine::go({.name = "away"}, away, i * 32452843);
-    vitrine::go({.name = "locked"}, locked, std::uint64_t{49979687});
-    vitrine::go({.name = "world"}, world, std::uint64_t{67867967});
-    for (std::uint64_t i = 1; i <= 2; ++i) {
-      vitrine::chan<int> in, out(1);
-      std::thread(foreign, in, out, i * 86028121).detach();
-      vitrine::go({.name = "partner"}, [in, out]() mutable {
-        for (;;) {
-          in.send(1);
-          out.recv();
-        }
-      });
-    }
-    if (argc > 1) {
-      vitrine::sleep_for(std::chrono::seconds(std::atoi(argv[1])));
-      std::_Exit(0);
-    }
-    vitrine::chan<int>().recv();
+  using namespace std::chrono_literals;
+  std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGTERM, [](int) { mix::ending.store(true); });
+  const auto begin = std::chrono::steady_clock::now();
+  const auto end = argc > 1 ? begin + std::chrono::seconds(std::atoi(argv[1])) : begin + 24h * 365;
+  return vitrine::run({.procs = 4}, [begin, end] {
+    std::thread(mix::watch).detach();
+    mix::start_sched();
+    mix::start_wait();
+    mix::start_time();
+    mix::start_io();
+    while (!mix::over() && std::chrono::steady_clock::now() < end) vitrine::sleep_for(20ms);
+    mix::ending.store(true);
+    mix::everybody.wait();
+    for (const mix::Group* g : mix::kGroups)
+      if (g->sums != nullptr) g->sums();
+    std::printf("whole after %lld s: %s\n", static_cast<long long>((std::chrono::steady_clock::now() - begin) / 1s),
+                mix::totals().c_str());
     return 0;
   });
 }

@@ -1,6 +1,7 @@
 // sched_soak.cc: sched_soak SECONDS PROGRAM [ARGS…]: starts PROGRAM, stops all its threads at random moments, and takes
-// `info sched -check` each time. Ends with `stops S, in transit T, violations V`; status 1 if there was a violation, if
-// an answer could not be had, or if the program died. A violation is printed with what every thread is doing.
+// `info sched -check` each time. At the end the program gets SIGTERM, and has a minute to end with status 0. The last
+// line is `stops S, in transit T, violations V`; status 1 if there was a violation, if an answer could not be had, or
+// if the program ended otherwise. A violation is printed with what every thread is doing.
 //
 // How it is fast enough to matter: one session for all stops. The target behind it is opened anew each time (ptrace
 // seizes and interrupts every thread, its destructor lets them go), while the program's files stay read.
@@ -102,6 +103,27 @@ void look(Session& session, Tally& tally) {
   std::fflush(stdout);
 }
 
+// ended: it has, with `status`, before anybody told it to. Else it has been told, and gets a minute.
+bool ended_well(int pid, bool ended, int status) {
+  const bool early = ended;
+  for (int tenths = 0; !ended && tenths < 600; ++tenths) {
+    ended = waitpid(pid, &status, WNOHANG) == pid;
+    if (!ended) std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  }
+  if (!ended) {
+    fmt::print("the program does not end\n");
+    kill(pid, SIGKILL);
+    waitpid(pid, nullptr, 0);
+    return false;
+  }
+  if (!early && WIFEXITED(status) && WEXITSTATUS(status) == 0) return true;
+  if (WIFSIGNALED(status))
+    fmt::print("the program was killed by signal {}\n", WTERMSIG(status));
+  else
+    fmt::print("the program ended {}with status {}\n", early ? "early, " : "", WEXITSTATUS(status));
+  return false;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -117,6 +139,7 @@ int main(int argc, char** argv) {
   std::mt19937_64 random(seed);
   int pid = fork();
   if (pid == 0) {
+    setenv("VITRINE_SOAK_SEED", std::to_string(seed).c_str(), 1);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     execv(argv[2], argv + 2);
     _exit(127);
@@ -134,26 +157,23 @@ int main(int argc, char** argv) {
   }
   session.set_target(std::move(owned), stops.stop_id());
   bool died = false;
+  int status = 0;
   while (Clock::now() < end && tally.failures < 10 && tally.violations < 50) {
     ++tally.stops;
     session.set_stop(stops.stop_id());
     look(session, tally);
     stops.go();
-    if (waitpid(pid, nullptr, WNOHANG) == pid) {
-      died = true;
-      break;
-    }
+    if ((died = waitpid(pid, &status, WNOHANG) == pid)) break;
     std::this_thread::sleep_for(std::chrono::microseconds(random() % 20000));
     if (!stops.stop()) {
-      died = waitpid(pid, nullptr, WNOHANG) == pid;
+      died = waitpid(pid, &status, WNOHANG) == pid;
       ++tally.failures;
       break;
     }
   }
-  if (!died) kill(pid, SIGKILL);
   stops.go();
-  if (!died) waitpid(pid, nullptr, 0);
-  if (died) fmt::print("the program died\n");
+  if (!died) kill(pid, SIGTERM);
+  const bool well = ended_well(pid, died, status);
   fmt::print("stops {}, in transit {}, violations {}\n", tally.stops, tally.transit, tally.violations);
-  return tally.violations || tally.failures || died || tally.stops < 2;
+  return tally.violations || tally.failures || !well || tally.stops < 2;
 }
