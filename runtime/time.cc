@@ -139,8 +139,7 @@ static void letgo(timer* t) {
   __atomic_store_n(&t->pp, static_cast<p*>(nullptr), __ATOMIC_RELEASE);
 }
 
-static void bury(timers* ts, timer* t) {
-  ts->zombies--;
+static void bury(timer* t) {
   t->zombie = 0;
   letgo(t);
   t->drop(t);
@@ -163,11 +162,12 @@ static void sweepzombies(timers* ts) {
     if (i + ahead < ts->heap.len) __builtin_prefetch(ts->heap.array[i + ahead].timer, 1);
     timer* t = ts->heap.array[i].timer;
     if (t->zombie)
-      bury(ts, t);
+      bury(t);
     else
       place(ts, n++, timerWhen{t, t->when});
   }
   ts->heap.len = n;
+  ts->zombies = 0;
   for (int64 i = (n - 2) / 4; n > 1 && i >= 0; i--) siftdown(ts, i);
 }
 
@@ -311,7 +311,8 @@ int64 checkTimers(p* pp, int64 now, int64* pollUntil, bool* ran) {
     timer* t = ts->heap.array[0].timer;
     if (t->zombie) {
       takeout(ts, t);
-      bury(ts, t);
+      ts->zombies--;
+      bury(t);
       publish(ts);
       continue;
     }

@@ -15,6 +15,7 @@
 
 #include "sched_check.h"
 #include "sched_movers.h"
+#include "sched_slack.h"
 
 namespace vitrine::inspect {
 
@@ -222,9 +223,11 @@ void SchedCheck::counts() {
   auto at = [&](F f) { return state_.root() + layout_.place(f).offset; };
   auto size = [](const ListWalk& w) { return static_cast<std::int64_t>(w.items.size()); };
   if (auto n = state_.word(F::schedt_npidle); n && layout_.has(F::p_link) && !exiting_)
-    counter("the number of idle Ps", at(F::schedt_npidle), *n, size(state_.idle_processors()), busy, INT64_MAX);
+    counter("the number of idle Ps", at(F::schedt_npidle), *n, size(state_.idle_processors()), busy,
+            slack::kIdleProcessors);
   if (auto n = state_.word(F::schedt_nmidle); n && layout_.has(F::m_schedlink))
-    counter("the number of idle Ms", at(F::schedt_nmidle), *n, size(state_.idle_machines()), busy, INT64_MAX);
+    counter("the number of idle Ms", at(F::schedt_nmidle), *n, size(state_.idle_machines()), busy,
+            slack::kIdleMachines);
   if (auto n = state_.word(F::schedt_nmspinning); n && layout_.has(F::m_spinning) && !exiting_) {
     auto spinning =
         std::count_if(model_.machines().begin(), model_.machines().end(), [](const Machine& m) { return m.spinning; });

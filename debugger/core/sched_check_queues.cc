@@ -11,6 +11,7 @@
 
 #include "sched_check.h"
 #include "sched_movers.h"
+#include "sched_slack.h"
 
 namespace vitrine::inspect {
 
@@ -70,8 +71,9 @@ void SchedCheck::queues() {
     }
   }
   if (auto n = state_.word(F::schedt_runqsize); n && walk.problem.empty()) {
+    const std::int64_t ring = layout_.place(F::p_runq).size / 8;
     counter("the global queue's length", at(F::schedt_runqsize), *n, static_cast<std::int64_t>(walk.items.size()), busy,
-            INT64_MAX);
+            stopping_ ? slack::queued_stopped(ring) : slack::queued(ring));
   }
   for (std::uint32_t i = 0; i < state_.processors().size(); ++i) {
     const ProcessorState& p = state_.processors()[i];
@@ -184,7 +186,7 @@ void SchedCheck::free_lists() {
     std::string busy = m == kNone ? moved : mover(movers::kFree, m);
     collect(walk, name, busy);
     counter(name + "'s length", pp.addr + layout_.place(F::p_gfree_n).offset, p.gfree_n,
-            static_cast<std::int64_t>(walk.items.size()), busy, INT64_MAX);
+            static_cast<std::int64_t>(walk.items.size()), busy, slack::kFreeGoroutines);
   }
   std::string held = locked(state_.word(F::schedt_gfree_lock), "the free lists' lock");
   std::int64_t global = 0;
@@ -196,16 +198,16 @@ void SchedCheck::free_lists() {
   }
   if (auto n = state_.word(F::schedt_gfree_n))
     counter("the global free list's length", state_.root() + layout_.place(F::schedt_gfree_n).offset, *n, global, held,
-            INT64_MAX);
+            slack::kFreeGoroutines);
   std::size_t excused = 0, movers_now = count_movers(movers::kFree);
   for (std::uint64_t g : dead) {
     if (where.count(g)) continue;
     auto status = layout_.get(session_.memory(), g, F::g_atomicstatus);
     if (!status || (static_cast<std::uint32_t>(*status) & ~layout_.scan_bit()) != dead_) continue;  // never used yet
-    const bool ok = held.empty() ? excused < movers_now : true;
+    // Each thread that is at it carries one at most, who holds the lock too.
+    const bool ok = excused < movers_now;
     ++excused;
-    say("free", fmt::format("the g at {:#x} is dead and on no free list", g), {g},
-        ok ? (held.empty() ? moved : held) : std::string());
+    say("free", fmt::format("the g at {:#x} is dead and on no free list", g), {g}, ok ? moved : std::string());
   }
 }
 
