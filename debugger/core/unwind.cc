@@ -7,8 +7,10 @@
 //   2. Return address undefined: this is the outermost frame, a clean end.
 //   3. CFA and saved registers by the row; by libdw's expressions where the row cannot hold them.
 //   4. No row: the frame pointer, if it points up this stack; such frames are tagged, since compilers use rbp for
-//      other things. A frame that was entered at an address without any code (a call of a null pointer) has its return
-//      address at its stack pointer still.
+//      other things. But the return address is at the stack pointer still in a frame that was entered at an address
+//      without any code (a call of a null pointer), and in an interrupted routine that has pushed nothing: the C
+//      library's clone3 has no rows from its system call on, and no frame. The word there counts as a return address if
+//      the code before it is a call and has a row.
 //   5. A return address of 0 also ends the stack: what Go's older goexit and hand-made stacks have at their bottom.
 //
 // A walk ends for sure: the CFA must grow from frame to frame. It may go elsewhere only through a signal frame (from
@@ -16,6 +18,8 @@
 // another stack that CFI follows, as systemstack's does) — and that at most kMaxSwitches times.
 // Rejected: scanning the stack for words that look like return addresses. It finds frames that are long gone.
 #include "unwind.h"
+
+#include <array>
 
 #include "low_text.h"
 #include "unwind_step.h"
@@ -54,6 +58,31 @@ StepResult by_return_slot(Memory& memory, const Registers& in, Registers& out) {
   out.set(kRsp, sp + 8);
   out.set(kRip, *ra);
   return {true, How::return_slot, false, StackEnd::bottom, 0};
+}
+
+// Whether the instruction that ends at `end` may be a call, by its last seven bytes: e8 with a displacement, or ff /2
+// with the length that its ModRM byte asks for.
+bool ends_with_call(std::span<const std::uint8_t, 7> code) {
+  if (code[2] == 0xe8) return true;
+  for (std::size_t n = 2; n <= 7; ++n) {
+    if (n == 5 || code[7 - n] != 0xff) continue;
+    const std::uint8_t modrm = code[8 - n];
+    if ((modrm >> 3 & 7) != 2) continue;
+    const unsigned mod = modrm >> 6, rm = modrm & 7;
+    std::size_t length = 2;
+    if (mod != 3 && rm == 4) ++length;  // SIB
+    if (mod == 1) length += 1;
+    if (mod == 2 || (mod == 0 && (rm == 5 || (rm == 4 && (code[9 - n] & 7) == 5)))) length += 4;
+    if (length == n) return true;
+  }
+  return false;
+}
+
+bool stands_on_a_return_address(Program& program, Memory& memory, const Registers& in) {
+  auto ra = memory.get<std::uint64_t>(in.r[kRsp]);
+  if (!ra || *ra < 7 || !program.cfi(*ra - 1)) return false;
+  std::array<std::uint8_t, 7> code;
+  return memory.read(*ra - 7, std::as_writable_bytes(std::span(code)), Space::code) && ends_with_call(code);
 }
 
 StepResult by_row(Program& program, Memory& memory, const CfiRow& row, std::uint64_t lookup, const Registers& in,
@@ -104,7 +133,8 @@ StepResult unwind_step(Program& program, Memory& memory, const Registers& in, bo
   } else {
     std::byte code;
     const bool no_code = exact && memory.read_prefix(pc, std::span(&code, 1), Space::code) == 0;
-    step = no_code ? by_return_slot(memory, in, out) : by_frame_pointer(memory, in, bounds, out);
+    const bool at_slot = no_code || (exact && stands_on_a_return_address(program, memory, in));
+    step = at_slot ? by_return_slot(memory, in, out) : by_frame_pointer(memory, in, bounds, out);
   }
   return step;
 }

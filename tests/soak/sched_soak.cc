@@ -64,11 +64,25 @@ class Printed : public Sink {
   bool failed = false;
 };
 
-void print_threads(SchedState& state) {
+// All that a thread is doing, not only what the check sees: a violation may be a frame that was not found.
+void print_stack(Session& session, const Thread& thread) {
+  if (!thread.regs.has(kRip) || !thread.regs.has(kRsp)) {
+    fmt::print(" no registers\n");
+    return;
+  }
+  StackWalk walk = session.unwinder().walk(thread.regs, true, {}, 64);
+  for (const Frame& f : walk.frames) {
+    auto names = session.program().locate(f.lookup_pc());
+    if (names.empty()) fmt::print(" {:#x}", f.pc);
+    for (const Location& l : names) fmt::print(" {}", l.function.empty() ? fmt::format("{:#x}", f.pc) : l.function);
+  }
+  fmt::print("{}\n", walk.explain().empty() ? "" : " (" + walk.explain() + ")");
+}
+
+void print_threads(Session& session, SchedState& state) {
   for (const Actor& a : state.actors()) {
     fmt::print("  {}{}:", state.actor_name(a), a.asleep ? " asleep" : "");
-    for (std::string_view f : a.functions) fmt::print(" {}", f);
-    fmt::print("{}\n", a.functions.empty() ? " in code that is not the runtime's" : "");
+    print_stack(session, session.target().threads()[a.thread]);
   }
 }
 
@@ -97,7 +111,7 @@ void look(Session& session, Tally& tally) {
   for (const SchedFinding& f : checked.findings)
     fmt::print("  {}: {}{}{}\n", f.transit.empty() ? "violation" : "in transit", f.text, f.transit.empty() ? "" : ": ",
                f.transit);
-  print_threads(state);
+  print_threads(session, state);
   Printed page;
   run_command(session, split("info sched"), page);
   std::fflush(stdout);

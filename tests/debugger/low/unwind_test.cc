@@ -195,6 +195,29 @@ TEST(Unwind, ACallOfANullPointerIsSteppedOverByItsReturnAddress) {
   EXPECT_EQ(s.frames[1].how, How::return_slot);
 }
 
+// The C library's clone3 after its system call: no row, nothing pushed, rbp somebody's own.
+TEST(Unwind, CodeWithoutRowsThatHasPushedNothingIsLeftByItsReturnAddress) {
+  const std::vector<std::uint8_t> calls[] = {{0xe8, 1, 2, 3, 4},    {0xff, 0xd0},
+                                             {0xff, 0x50, 8},       {0xff, 0x15, 1, 2, 3, 4},
+                                             {0xff, 0x54, 0x24, 8}, {0xff, 0x94, 0x24, 1, 2, 3, 4},
+                                             {0x41, 0xff, 0xd4}};
+  const std::vector<std::uint8_t> others[] = {{0x90, 0x90}, {0xff, 0xe0}, {0xff, 0x50}, {0xff, 0x15, 1, 2}};
+  auto walk = [](const std::vector<std::uint8_t>& before) {
+    World w;
+    w.target.map(0x50000, 0x1000);
+    for (std::size_t i = 0; i < before.size(); ++i) w.target.put<std::uint8_t>(0x1010 - before.size() + i, before[i]);
+    const std::uint64_t sp = w.good_stack();
+    w.target.put<std::uint64_t>(sp - 8, 0x1010);
+    return w.walk(0x50010, sp - 8, 0x7f0000);
+  };
+  for (const auto& code : calls) {
+    const StackWalk s = walk(code);
+    EXPECT_EQ(pcs(s), (std::vector<std::uint64_t>{0x50010, 0x1010, 0x2020, 0x3030, 0x9001})) << code.size();
+    EXPECT_EQ(s.frames.at(1).how, How::return_slot);
+  }
+  for (const auto& code : others) EXPECT_EQ(walk(code).end, StackEnd::no_rule) << code.size();
+}
+
 TEST(Unwind, AReturnAddressOfZeroIsTheBottom) {
   World w;
   const StackWalk s = w.walk(0x1010, kTop - 0x100);
