@@ -4,8 +4,9 @@
 // Only what lies inside of the user's innermost function counts: below that are the goroutine's entry and whoever
 // called it, and no function of the runtime calls the user's code in the middle of a change.
 //
-// A thread that sleeps in the runtime's own note, or in its poller, holds nothing that others could miss: whatever it
-// moved, it moved before. Those are `asleep` and excuse nothing. All others may stand between two steps of a change.
+// A thread that sleeps in the runtime's own note, or in its poller, or that only watches and is between two looks,
+// holds nothing that others could miss: whatever it moved, it moved before. Those are `asleep` and excuse nothing. All
+// others may stand between two steps of a change. What a thread begins with is over when it has come to where it stays.
 #include <algorithm>
 
 #include "layout.h"
@@ -22,6 +23,9 @@ constexpr std::string_view kStart[] = {"mstart_thread", "mstart", "mstart1",   "
                                        "acquirep",      "wirep",  "mspinning", "gettid_", "sigaltstack"};
 constexpr std::string_view kPoll[] = {"pollsleep", "netpoll"};
 constexpr std::string_view kSysmon[] = {"sysmon"};
+constexpr std::string_view kBegin = "mstart1";
+constexpr std::string_view kStay[] = {"schedule", "sysmon", "templateThread"};  // called by kBegin, and never come back
+constexpr std::string_view kPause[] = {"usleep_", "sysmon"};                    // the innermost
 constexpr std::string_view kExit[] = {"mexit", "stopforexit"};
 
 }  // namespace
@@ -61,7 +65,7 @@ const std::vector<Actor>& SchedState::actors() {
           std::string_view own = dialect.runtime_function(l.function);
           const bool users = a.user_code || (!l.function.empty() && !dialect.plumbing(l.function) && !in_library(f.pc));
           a.user_code = users;
-          if (!own.empty() && !users) {
+          if (!own.empty() && !users && !(own == kBegin && a.in(kStay))) {
             a.functions.push_back(own);
             a.qualified.push_back(l.function);
           }
@@ -74,7 +78,8 @@ const std::vector<Actor>& SchedState::actors() {
     }
     bool own_code = a.machine != kNone && model_.machines()[a.machine].curg != 0;
     if (!a.where.valid() || (!own_code && innermost.valid())) a.where = innermost;
-    a.asleep = a.in(kSleep);
+    a.asleep = a.in(kSleep) || (a.functions.size() >= std::size(kPause) &&
+                                std::equal(std::begin(kPause), std::end(kPause), a.functions.begin()));
     a.starting = a.machine != kNone && !a.functions.empty() &&
                  std::all_of(a.functions.begin(), a.functions.end(), [](std::string_view f) {
                    return std::find(std::begin(kStart), std::end(kStart), f) != std::end(kStart);

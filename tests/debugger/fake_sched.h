@@ -140,6 +140,10 @@ class FakeSched : public FakeRuntime {
     program.functions.push_back({0x7300, 0x7400, "vitrine::rt::schedule", "/rt/proc.cc", 360});
     program.functions.push_back({0x7400, 0x7500, "vitrine::rt::startm", "/rt/proc.cc", 380});
     program.functions.push_back({0x7500, 0x7600, "vitrine::rt::newproc1", "/rt/proc.cc", 400});
+    program.functions.push_back({0x7600, 0x7700, "vitrine::rt::mstart1", "/rt/proc.cc", 420});
+    program.functions.push_back({0x7700, 0x7800, "vitrine::rt::sysmon", "/rt/proc.cc", 440});
+    program.functions.push_back({0x7800, 0x7900, "vitrine::rt::retake", "/rt/proc.cc", 460});
+    program.functions.push_back({0x7900, 0x7a00, "vitrine::rt::usleep_", "/rt/proc.cc", 480});
     poke(kPolls, kPoll);
     poke(kPoll, kPoll + 0x100);
     poke(kPoll + 8, std::int32_t{5});

@@ -223,6 +223,23 @@ TEST(SchedCheck, WhoSleepsExcusesNothing) {
   EXPECT_TRUE(contains(run(runtime, "info sched -check").out, "1 violation, 0 in transit"));
 }
 
+// A P that nobody has: excused by who starts an M, or takes Ps, not by whoever once was started.
+TEST(SchedCheck, WhatAThreadBeganWithIsOver) {
+  auto check = [](const std::vector<std::uint64_t>& stack) {
+    S runtime;
+    runtime.poke(S::kSched + S::sPidle, std::uint64_t{0});
+    runtime.poke(S::kSched + S::sNpidle, std::int32_t{0});
+    runtime.poke(S::kMask, std::uint32_t{0});
+    runtime.stand(1, stack);
+    return run(runtime, "info sched -check").out;
+  };
+  EXPECT_TRUE(contains(check({0x7610}), "no violation, 1 in transit"));
+  EXPECT_TRUE(contains(check({0x7810, 0x7710, 0x7610}), "M 1 (thread 101) is in vitrine::rt::retake"));
+  EXPECT_TRUE(contains(check({0x7710, 0x7610}), "1 violation, 0 in transit"));
+  EXPECT_TRUE(contains(check({0x7910, 0x7710, 0x7610}), "1 violation, 0 in transit"));
+  EXPECT_TRUE(contains(check({0x7310, 0x7610}), "1 violation, 0 in transit"));
+}
+
 TEST(SchedCheck, OneThreadThatMovesOneGoroutineExcusesNoSecond) {
   S runtime;
   runtime.poke(S::kP + S::pNext, std::uint64_t{0});
