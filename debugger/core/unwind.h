@@ -11,8 +11,8 @@
 
 namespace vitrine::inspect {
 
-// return_slot: the return address of the frame below lies at its stack pointer: it had jumped to an address without code
-// (a call of a null pointer), or is a routine without rows that has pushed nothing.
+// return_slot: the return address of the frame below lies at its stack pointer: it had jumped to an address without
+// code (a call of a null pointer), or is a routine without rows that has pushed nothing.
 enum class How : std::uint8_t { start, cfi, frame_pointer, signal, return_slot };
 
 struct Frame {
