@@ -1,5 +1,6 @@
 // proc_dwarf.cc: makes sure that debuggers find what they need. Compilers drop types that nobody uses from DWARF, so
 // the ones that tools read are anchored here; run() calls forcedwarf, which pulls this object out of the archive.
+#include "mheap.h"
 #include "proc.h"
 
 namespace vitrine::rt {
@@ -28,6 +29,26 @@ struct dwarfanchors {
   rt::timerKind timerKind;
   rt::pollDesc* pollDesc;
   rt::gobuf* gobuf;
+  rt::mheap* mheap;
+  rt::heapArena* heapArena;
+  rt::mspan* mspan;
+  rt::mSpanState mSpanState;
+  rt::spanOwner spanOwner;
+  rt::mcentral* mcentral;
+  rt::mcache* mcache;
+  rt::_type* type;
+  rt::typeKind typeKind;
+  rt::treapNode* treapNode;
+  rt::special* special;
+  rt::specialKind specialKind;
+  rt::specialfinalizer* specialfinalizer;
+  rt::specialprofile* specialprofile;
+  rt::mstats* mstats;
+  rt::stackpoolPadded* stackpool;
+  rt::stackLargeT* stackLarge;
+  rt::arenaIdx arenaIdx;
+  rt::spanClass spanClass;
+  rt::gcBits gcBits;
 };
 dwarfanchors unused;
 

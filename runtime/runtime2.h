@@ -12,8 +12,8 @@
 //   * A g's stack belongs to whoever owns its status: while Grunning the M that runs it, while Gwaiting or Grunnable
 //     nobody may touch it except the one that moves the status on (or holds the Gscan bit).
 //
-// Lock order (outer first): hchan.lock, waiters' lists → sched.lock → timers.lock, which is a leaf; allglock →
-// stackLock.
+// Lock order (outer first): hchan.lock, waiters' lists → sched.lock → timers.lock; allglock. Below each of them: the
+// locks of the memory system, whose order is in mheap.h.
 #pragma once
 #include "include/vitrine/detail/shapes.h"
 
@@ -31,6 +31,7 @@ struct m;
 struct p;
 struct timer;
 struct gls;
+struct mcache;
 
 // Status of a g. A status acts as a lock on the goroutine's stack; Gscan is or-ed in by whoever inspects the stack.
 enum gstatus : uint32 {
@@ -306,8 +307,9 @@ struct p {
   atomic<g*> runnext;                   // next to run, inherits the time slice; only the owner sets it non-null
   g* runq[runqsize_];
   alignas(64) rt::timers timers;
-  uint64 nsteal;  // goroutines stolen from this P by others
-  uint8 reserved[120];
+  uint64 nsteal;       // goroutines stolen from this P by others
+  rt::mcache* mcache;  // mheap.h; null while the P is Pdead
+  uint8 reserved[112];
 };
 
 struct sudog {
