@@ -369,12 +369,12 @@ struct mheap {
   void init();
   mspan* alloc(uintptr npages, rt::spanClass sc, bool large, bool needzero);
   mspan* alloc_m(uintptr npages, rt::spanClass sc, bool large);
-  // State mSpanManual; null: no memory. The pages may hold anything if needzero.
-  mspan* allocManual(uintptr npages, rt::spanOwner owner, uint64* stat);
+  // State mSpanManual; null: no memory. The pages may hold anything if needzero. sizeclass: for spanRuntime.
+  mspan* allocManual(uintptr npages, rt::spanOwner owner, uint64* stat, uint8 sizeclass);
   void freeSpan(mspan* s, bool large);
   void freeManual(mspan* s, uint64* stat, bool unused);  // unused: its pages were given back by the caller
   mspan* allocSpanLocked(uintptr npages, uint64* stat);
-  void freeSpanLocked(mspan* s, bool acctinuse, bool acctidle, int64 unusedsince);
+  void freeSpanLocked(mspan* s, uint64* stat, bool unused);
   void coalesce(mspan* s);
   bool grow(uintptr npages);
   bool sysAlloc(uintptr n, uintptr* base, uintptr* size);

@@ -1,8 +1,8 @@
 // os_linux.cc: what the runtime asks of the kernel and of libc's environment, and nothing else. Follows Go's
 // os_linux.go. Every wrapper keeps the caller's errno: a goroutine may be between a libc call and its look at errno.
+#include <fcntl.h>
 #include <linux/futex.h>
 #include <sched.h>
-#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -12,7 +12,7 @@
 #include <cstring>
 #include <ctime>
 
-#include "runtime.h"
+#include "mem.h"
 
 namespace vitrine::rt {
 
@@ -74,6 +74,22 @@ int32 getproccount() {
   return CPU_COUNT(&set);
 }
 
+uintptr getPageSize() { return uintptr(sysconf(_SC_PAGESIZE)); }
+
+// Of transparent huge pages; 0 where there are none.
+uintptr getHugePageSize() {
+  KeepErrno keep;
+  int fd = open("/sys/kernel/mm/transparent_hugepage/hpage_pmd_size", O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return 0;
+  char text[32];
+  ssize_t n = read(fd, text, sizeof text - 1);
+  close(fd);
+  if (n <= 0) return 0;
+  text[n] = 0;
+  uintptr v = strtoul(text, nullptr, 10);
+  return (v & (v - 1)) == 0 ? v : 0;
+}
+
 const char* gogetenv(const char* name) { return getenv(name); }
 
 int32 atoi32(const char* s, bool* ok) {
@@ -86,40 +102,6 @@ int32 atoi32(const char* s, bool* ok) {
   if (*end != 0 || errno != 0 || v > INT32_MAX || v < INT32_MIN) return 0;
   *ok = true;
   return int32(v);
-}
-
-// A bump allocator over mmapped chunks; what it gives is never returned.
-static struct {
-  mutex lock;
-  uintptr base, end;
-} persistent;
-
-void* persistentalloc(uintptr size, uintptr align) {
-  constexpr uintptr chunk = 256 << 10;
-  if (size >= chunk / 2) {
-    void* p = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (p == MAP_FAILED) {
-      print("runtime: cannot map ", uint64(size), " bytes: errno ", int32(errno), "\n");
-      throw_("out of memory");
-    }
-    san_root(p, size);
-    return p;
-  }
-  lock(&persistent.lock);
-  uintptr p = (persistent.base + align - 1) & ~(align - 1);
-  if (persistent.base == 0 || p + size > persistent.end) {
-    void* v = mmap(nullptr, chunk, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (v == MAP_FAILED) {
-      print("runtime: cannot map ", uint64(chunk), " bytes: errno ", int32(errno), "\n");
-      throw_("out of memory");
-    }
-    san_root(v, chunk);
-    p = uintptr(v);
-    persistent.end = p + chunk;
-  }
-  persistent.base = p + size;
-  unlock(&persistent.lock);
-  return reinterpret_cast<void*>(p);
 }
 
 }  // namespace vitrine::rt

@@ -107,10 +107,16 @@ void gfpurge(p* pp);
 
 // stack.cc
 constexpr uint64 defaultStack = 64 << 10;
-void stackinit();
 bool stackalloc(g* gp, uint64 size);  // sets stack, guard, stackclass; false: no memory or address space
 void stackfree(g* gp);
 uint32 stackclassof(uint64 size);  // log2 of the slot for a stack of `size` bytes
+
+// stack_guard.cc
+constexpr uint64 guardBytes = 4096;
+void stackinit();
+uint8 installguard(uintptr base);                                                // a gguard
+void removeguards(uintptr base, uintptr bytes, const uint8* guards, uintptr n);  // of a span; its pages go as well
+void setcanary(g* gp);
 void checkcanary_slow(g* gp);
 inline void checkcanary(g* gp) {
   if (__builtin_expect(gp->guard == gguardCanary, 0)) checkcanary_slow(gp);
@@ -136,6 +142,7 @@ void san_deadg(g* gp);
 void san_m0(g* g0p);  // g0p is this thread's g0
 void san_exit();      // run() is over
 bool san_has_background_thread();
+bool san_watched();  // Valgrind watches
 // mcall with the announcements around it.
 void switch_to_g0_slow(void (*fn)(g*));
 // Inline: each return address that a goroutine comes back through after a switch is one that the CPU predicts wrongly.
@@ -189,6 +196,9 @@ struct debugvars {
   int32 traceback_level;   // 0: no frames; 1: the user's; 2: the runtime's too
   int32 traceback_all;     // != 0: of every goroutine, not only the current one
   int32 traceback_crash;   // != 0: a fatal end is an abort(), for a core
+  int32 efence;            // != 0: each object has pages of its own, which are never used again
+  int32 sbrk;              // != 0: heap objects are never freed, and bare of a span
+  int32 allocfreetrace;    // != 0: prints each allocation
 };
 void parsedebugvars();
 void schedtrace(bool detailed);        // schedtrace.cc: the SCHED lines of GODEBUG=schedtrace, on fd 2

@@ -12,7 +12,6 @@ struct dwarfanchors {
   rt::waitReason waitReason;
   rt::gguard gguard;
   rt::gslab* gslab;
-  rt::stackslab* stackslab;
   rt::hchan* hchan;
   rt::sudog* sudog;
   rt::chantype* chantype;
@@ -54,6 +53,8 @@ dwarfanchors unused;
 
 void layoutnote();
 
-void forcedwarf() { asm volatile("" : : "r"(&unused), "r"(&waitReasonStrings), "r"(&gslabs), "r"(&layoutnote)); }
+void forcedwarf() {
+  asm volatile("" : : "r"(&unused), "r"(&waitReasonStrings), "r"(&gslabs), "r"(&layoutnote), "r"(&mheap_));
+}
 
 }  // namespace vitrine::rt

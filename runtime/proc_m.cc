@@ -13,6 +13,7 @@
 #include <csignal>
 #include <cstring>
 
+#include "mem.h"
 #include "proc.h"
 
 namespace vitrine::rt {
@@ -39,7 +40,10 @@ void wirep(p* pp) {
   mp->p = pp;
 }
 
-void acquirep(p* pp) { wirep(pp); }
+void acquirep(p* pp) {
+  wirep(pp);
+  pp->mcache->prepareForSweep();  // before anything is allocated from spans that are to be swept
+}
 
 p* releasep() {
   m* mp = getg()->m;

@@ -11,6 +11,7 @@
 // signal takes its P, and the goroutine computes on without. So "the world is stopped" means that no P is used, not
 // that no user code runs; whoever has to stop that as well (a collector) must stop the threads themselves.
 #include "include/vitrine/detail/rt.h"
+#include "mem.h"
 #include "proc.h"
 
 namespace vitrine::rt {
@@ -169,6 +170,8 @@ static void destroy(p* pp) {
     rawfree(s);
   }
   pp->sudogcache.n = 0;
+  freemcache(pp->mcache);
+  store_relaxed(pp->mcache, nullptr);
   store_relaxed(pp->status, Pdead);
 }
 
@@ -194,6 +197,7 @@ p* procresize(int32 nprocs) {
       allp.array[i] = pp;
     }
     if (i >= old) store_relaxed(pp->status, Pgcstop);
+    if (pp->mcache == nullptr) store_relaxed(pp->mcache, allocmcache());
   }
   if (nprocs > allp.len) __atomic_store_n(&allp.len, int64(nprocs), __ATOMIC_RELEASE);
 

@@ -7,7 +7,8 @@
 //      2. check      sizes and atomics are what the code assumes
 //      3. args       argc, argv, as the C library gave them to a constructor
 //      4. osinit     ncpu
-//      5. schedinit  stackinit, mcommoninit(m0), signals, environment, debug variables, procresize: m0 has P 0
+//      5. schedinit  stackinit, mallocinit, mcommoninit(m0), signals, environment, debug variables, procresize: m0 has
+//      P 0
 //      6. newproc(main)   goroutine 1: runtime main, which calls the user's
 //      7. mstart → schedule → gogo: never comes back, until main has returned; then gogo(&g0.sched) does
 //
@@ -18,6 +19,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "mem.h"
 #include "proc.h"
 
 namespace vitrine::rt {
@@ -55,6 +57,7 @@ static void schedinit(int32 procs) {
   sched.maxmcount = 10000;
   parsedebugvars();  // Unlike Go: before stackinit, which it can direct
   stackinit();
+  mallocinit();
   mcommoninit(&m0, -1);
   msigsave(&m0);
   initsig();

@@ -70,7 +70,9 @@ void futexwakeup(atomic<uint32>* addr, uint32 count);
 int32 getproccount();
 const char* gogetenv(const char* name);  // null: not set
 int32 atoi32(const char* s, bool* ok);
-// Zeroed memory from the OS, never returned; throws on failure. For m, p, slabs.
+
+// ---- malloc.cc
+// Zeroed memory from the OS, never returned; ends the program on failure. For m, p, slabs.
 void* persistentalloc(uintptr size, uintptr align);
 
 // ---- asm_amd64.S ---------------------------------------------------------------------------------------------------
@@ -98,8 +100,8 @@ void notewakeup(note* n);
 void notesleep(note* n);             // on g0, or a foreign thread
 bool notetsleep(note* n, int64 ns);  // false: timed out
 
-// ---- malloc0.cc: small objects of the runtime (sudogs, hchans); thread-safe ---------------------------------
-void* rawalloc(uintptr size);  // 16-byte aligned, zeroed; throws when memory is out
+// ---- malloc_raw.cc: small objects of the runtime (sudogs, hchans); any thread --------------------------------
+void* rawalloc(uintptr size);  // 16-byte aligned, zeroed; ends the program when memory is out
 void rawfree(void* p);
 
 // ---- proc*.cc ------------------------------------------------------------------------------------------------------
@@ -189,7 +191,7 @@ void injectglist(gList* l);  // proc_m.cc: Gwaiting → Grunnable, onto queues; 
 
 // proc_m.cc, from time.cc: a timer was added that is due at `when`; only the scheduler knows who sleeps beyond it.
 void wakePoller(int64 when);
-// sanitize.cc, from os_linux.cc: a leak checker has to hear of memory that may hold the only pointer to a block.
+// sanitize.cc, from malloc.cc: a leak checker has to hear of memory that may hold the only pointer to a block.
 void san_root(void* p, uint64 size);
 
 }  // namespace vitrine::rt

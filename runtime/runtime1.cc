@@ -33,6 +33,9 @@ debugvars debug = {
     .traceback_level = 1,
     .traceback_all = 0,
     .traceback_crash = 0,
+    .efence = 0,
+    .sbrk = 0,
+    .allocfreetrace = 0,
 };
 
 namespace {
@@ -66,6 +69,9 @@ constexpr struct {
     {"schedtrace", &debugvars::schedtrace},
     {"scheddetail", &debugvars::scheddetail},
     {"asyncpreemptoff", &debugvars::asyncpreemptoff},
+    {"efence", &debugvars::efence},
+    {"sbrk", &debugvars::sbrk},
+    {"allocfreetrace", &debugvars::allocfreetrace},
 };
 
 void setdebugvar(word name, word value) {

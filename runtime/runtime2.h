@@ -423,17 +423,6 @@ struct gslab {
 };
 constexpr uint64 gslabBytes = 1 << 20;
 
-// A mapping that goroutine stacks are cut from.
-struct stackslab {
-  uintptr base;
-  uint64 bytes;
-  uint32 slotlog2;
-  uint32 nslots;
-  uint32 used;  // slots ever handed out (a bump index)
-  uint32 nlive;
-  stackslab* next;
-};
-
 // Hidden: the layout note refers to them by distance, also in a shared object.
 #pragma GCC visibility push(hidden)
 alignas(64) extern schedt sched;

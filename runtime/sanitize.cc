@@ -79,6 +79,14 @@ static void vg_deadg(g*) {}
 
 static const bool onvalgrind = runsonvalgrind();  // before main(), so before any goroutine
 
+// Also before this file's constructors have run.
+bool san_watched() {
+  static uint8 known;  // 1 + the answer
+  uint8 k = load_relaxed(known);
+  if (__builtin_expect(k == 0, 0)) store_relaxed(known, k = uint8(1 + runsonvalgrind()));
+  return k == 2;
+}
+
 void san_newg(g* gp) {
   if (__builtin_expect(onvalgrind, 0)) vg_newg(gp);
   gp->fakestack = nullptr;

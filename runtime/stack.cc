@@ -1,198 +1,272 @@
-// stack.cc: where goroutine stacks come from until the span heap takes them over, and what lies below them.
-// Follows the role of Go's stack.go; unlike Go: a C++ stack can neither move nor grow, so a stack is a slot of a power
-// of two (16 KiB up) of which only touched pages cost memory.
+// stack.cc: goroutine stacks, from spans of the heap. Follows Go's stack.go (stackalloc, stackfree, stackpool,
+// stackcache). Unlike Go: a C++ stack can neither move nor grow, so a stack is a slot of a power of two (16 KiB up) of
+// which only touched pages cost memory.
 //
-//   slab (4 MiB, doubling to 64 MiB; one mapping, NORESERVE, no huge pages, not dumped until used)
-//   ├─ slot: │ guard page │ stack.lo … stack.hi │   ├─ slot … │   ├─ never used: MADV_DONTDUMP │
+//   p.mcache.stackcache[order]   up to 1 MiB of free slots, last in, first out; the P's alone
+//   stackpool[order]             16, 32, 64 and 128 KiB: spans of 1 MiB cut into slots; those with a free slot are
+//   listed stackLarge.free[log2]        larger: spans that are one free stack, by log2 of their pages mheap_ spans that
+//   have no stack at all
 //
-// Guards cost VMAs, and vm.max_map_count (65,530) is what stops fiber runtimes at 32,000 stacks. So:
-//   1. the first 8,192 stacks (GODEBUG=stackguardbudget=N) get an mprotect guard: two VMAs each, and every tool
-//      understands them;
-//   2. the rest get MADV_GUARD_INSTALL where the kernel has it (6.13): a guard in the page tables, no VMA;
-//   3. otherwise a canary word at the low end, checked whenever the goroutine leaves its M.
-// GODEBUG=stackguard=mprotect|madvise|canary forces one of them.
+//   slot: │ guard page │ stack.lo … stack.hi │     (stack_guard.cc)
 //
-// Who owns a slot: its g, from stackalloc to stackfree; the free lists between. All lists are guarded by stacks.lock.
+// stackalloc takes from the P's cache; an empty cache gets half of its capacity from the pool under one lock, a full
+// one gives half of it back. Who has no P uses the pool directly.
+//
+// Memory: a slot in a P's cache keeps its pages, since the next goroutine touches them soon. One that goes to the pool
+// gives them back first (MADV_DONTNEED). A span of which all slots are free loses its guards and goes back to the heap
+// as a scavenged span: without pages and not dumped. A new span's pages are dumped from then on: a core that is piped
+// somewhere writes at most 1 MiB of untouched stacks per order as zeros.
+//
+// Which slots are free is in the span, never in the slots' memory, which has no pages, or a guard where a link would
+// be: bit i of allocCache for slot i, allocCount for the number of the others. Those in a P's cache count as allocated
+// there, and are in its array. So a debugger needs no pointer out of a free stack. Guarded by
+// stackpool[order].item.lock, but for slotguard[i], which belongs to who has slot i.
+//
+// Unlike Go: a large stack that is freed goes to stackLarge and stays there, up to four of each size; Go empties that
+// list when a collection ends.
 #include <sys/mman.h>
 
-#include <cerrno>
-#include <cstring>
-
+#include "mem.h"
 #include "proc.h"
-
-#ifndef MADV_GUARD_INSTALL
-#define MADV_GUARD_INSTALL 102
-#endif
 
 namespace vitrine::rt {
 
-namespace {
+stackpoolPadded stackpool[numStackOrders];
+stackLargeT stackLarge;
 
-constexpr uint32 minlog2 = 14, maxlog2 = 36;
-constexpr uint64 guardBytes = 4096;
-constexpr uint64 firstSlab = 4 << 20, largestSlab = 64 << 20, dumpStep = 1 << 20;
-constexpr uint64 canaryWord = 0xc0defa11ba5eba11;
+constexpr uint32 maxStackLog2 = 36;
+constexpr int32 stackLargeKept = 4;
 
-struct freestack {
-  uintptr base;  // of the slot
-  stackslab* slab;
-  uint8 guard;
-  freestack* next;
-};
-
-struct stackorder {
-  stackslab* slabs;  // newest first; only the newest has never-used slots
-  freestack* free;
-  uint64 nextslab;  // bytes of the next slab
-};
-
-struct {
-  mutex lock;
-  stackorder order[maxlog2 + 1];
-  int32 guardbudget;  // mprotect guards left
-  bool madviseworks;
-} stacks;
-
-// One slot's slab is needed again when the slot is freed: looked up by address, newest first.
-stackslab* slabof(uint32 log2, uintptr base) {
-  for (stackslab* s = stacks.order[log2].slabs; s != nullptr; s = s->next)
-    if (base - s->base < s->bytes) return s;
-  return nullptr;
-}
-
-stackslab* newslab(uint32 log2) {
-  stackorder& o = stacks.order[log2];
-  uint64 slot = 1ull << log2;
-  if (o.nextslab < slot) o.nextslab = slot > firstSlab ? slot : firstSlab;
-  uint64 bytes = o.nextslab;
-  void* p =
-      mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
-  if (p == MAP_FAILED) return nullptr;
-  madvise(p, bytes, MADV_NOHUGEPAGE);
-  madvise(p, bytes, MADV_DONTDUMP);
-  if (bytes < largestSlab) o.nextslab = bytes * 2;
-  auto* s = static_cast<stackslab*>(persistentalloc(sizeof(stackslab), 8));
-  *s = {uintptr(p), bytes, log2, uint32(bytes >> log2), 0, 0, o.slabs};
-  o.slabs = s;
-  return s;
-}
-
-uint8 installguard(uintptr base) {
-  void* p = reinterpret_cast<void*>(base);
-  uint8 forced = uint8(debug.stackguard);
-  if (forced == gguardMprotect || (forced == 0 && stacks.guardbudget > 0)) {
-    if (mprotect(p, guardBytes, PROT_NONE) == 0) {
-      stacks.guardbudget--;
-      return gguardMprotect;
-    }
-    if (forced != 0) return gguardNone;
-  }
-  if (stacks.madviseworks && forced != gguardCanary) {
-    if (madvise(p, guardBytes, MADV_GUARD_INSTALL) == 0) return gguardMadvise;
-    stacks.madviseworks = false;
-  }
-  return gguardCanary;
-}
-
-bool takeslot(uint32 log2, uintptr* base, uint8* guard) {
-  stackorder& o = stacks.order[log2];
-  if (freestack* f = o.free; f != nullptr) {
-    o.free = f->next;
-    *base = f->base;
-    *guard = f->guard;
-    if (f->slab->nlive++ == 0)
-      madvise(reinterpret_cast<void*>(f->slab->base), uint64(f->slab->used) << log2, MADV_DODUMP);
-    rawfree(f);
-    return true;
-  }
-  stackslab* s = o.slabs;
-  if (s == nullptr || s->used == s->nslots) {
-    s = newslab(log2);
-    if (s == nullptr) return false;
-  }
-  uint64 offset = uint64(s->used) << log2, end = offset + (1ull << log2);
-  // Dumped from here on, in steps, so that the boundary moves rarely.
-  uint64 dumped = offset == 0 ? 0 : (offset + dumpStep - 1) & ~(dumpStep - 1);
-  if (end > dumped) {
-    uint64 upto = (end + dumpStep - 1) & ~(dumpStep - 1);
-    if (upto > s->bytes) upto = s->bytes;
-    madvise(reinterpret_cast<void*>(s->base + dumped), upto - dumped, MADV_DODUMP);
-  }
-  s->used++;
-  s->nlive++;
-  *base = s->base + offset;
-  *guard = installguard(*base);
-  return true;
-}
-
-}  // namespace
-
-void stackinit() {
-  stacks.guardbudget = debug.stackguardbudget;
-  stacks.madviseworks = debug.stackguard != gguardMprotect && debug.stackguard != gguardCanary;
-}
+// For who debugs this file.
+extern const int32 stackDebug, stackFromSystem, stackFaultOnFree, stackNoCache;
+const int32 stackDebug = 0;        // > 0: prints each stackalloc and stackfree
+const int32 stackFromSystem = 0;   // stacks are mappings of their own
+const int32 stackFaultOnFree = 0;  // with stackFromSystem: a freed stack's memory faults, and is never used again
+const int32 stackNoCache = 0;      // no caches of Ps
 
 uint32 stackclassof(uint64 size) {
-  uint32 log2 = minlog2;
-  while ((1ull << log2) < size && log2 < maxlog2) log2++;
+  uint32 log2 = fixedStackLog2;
+  while ((1ull << log2) < size && log2 < maxStackLog2) log2++;
   return log2;
 }
 
-uint64 guardsize(const g* gp) { return gp->guard == gguardMprotect || gp->guard == gguardMadvise ? guardBytes : 0; }
+uint32 stacklog2(uintptr npages) { return uint32(63 - __builtin_clzll(npages)); }
+
+// ---- the pool
+
+// A slot of this order; 0: no memory. The pool's lock held.
+static uintptr stackpoolalloc(uint32 order) {
+  mSpanList* list = &stackpool[order].item.span;
+  mspan* s = list->first;
+  if (s == nullptr) {
+    s = mheap_.allocManual(stackSpanBytes >> pageShift, spanStackPool, &memstats.stacks_inuse, 0);
+    if (s == nullptr) return 0;
+    s->spanclass = spanClass(order);
+    s->elemsize = uintptr(1) << (fixedStackLog2 + order);
+    s->nelems = stackSpanBytes / s->elemsize;
+    s->allocCache = ~uint64(0) >> (64 - s->nelems);
+    s->slotguard = allocslotguard(s->nelems);
+    s->allocCount = 0;
+    list->insert(s);
+  }
+  int i = __builtin_ctzll(s->allocCache);
+  s->allocCache &= s->allocCache - 1;
+  s->allocCount++;
+  if (s->allocCache == 0) list->remove(s);
+  return s->base() + uintptr(i) * s->elemsize;
+}
+
+static uintptr slotindex(const mspan* s, uintptr base) { return (base - s->base()) / s->elemsize; }
+
+// The pages of a slot that nobody will use soon.
+static void givepages(uintptr base, uintptr bytes) { madvise(reinterpret_cast<void*>(base), bytes, MADV_DONTNEED); }
+
+// A span that is all free goes back to the heap. It is on no list.
+static void freestackspan(mspan* s) {
+  removeguards(s->base(), s->bytes(), s->slotguard, s->nelems);
+  freeslotguard(s->slotguard);
+  s->slotguard = nullptr;
+  s->allocCache = 0;
+  sysUnused(reinterpret_cast<void*>(s->base()), s->bytes());
+  mheap_.freeManual(s, &memstats.stacks_inuse, true);
+}
+
+// The slot is free. The pool's lock held.
+void stackpoolfree(uintptr base, uint32 order) {
+  mspan* s = spanOfUnchecked(base);
+  if (s->state.load(__ATOMIC_RELAXED) != mSpanManual || s->owner != spanStackPool || s->spanclass != order)
+    throw_("stackfree: not a stack of ours");
+  uint64 bit = uint64(1) << slotindex(s, base);
+  if ((s->allocCache & bit) != 0) throw_("stackfree: freed twice");
+  if (s->allocCache == 0) stackpool[order].item.span.insert(s);
+  s->allocCache |= bit;
+  if (--s->allocCount == 0) {
+    stackpool[order].item.span.remove(s);
+    freestackspan(s);
+  }
+}
+
+// ---- caches
+
+constexpr uint32 cacheslots(uint32 order) { return stackCacheSlots >> order; }
+
+void stackcacherefill(mcache* c, uint32 order) {
+  stackfreelist& list = c->stackcache[order];
+  uint32 want = cacheslots(order) / 2, n = 0;
+  uintptr got[stackCacheSlots / 2];
+  lock(&stackpool[order].item.lock);
+  while (n < want) {
+    uintptr base = stackpoolalloc(order);
+    if (base == 0) break;
+    got[n++] = base;
+  }
+  unlock(&stackpool[order].item.lock);
+  // The lowest is handed out first, so that the memory which is touched lies together.
+  while (n > 0) list.slot[list.n++] = got[--n];
+}
+
+static void release(mcache* c, uint32 order, uint32 keep) {
+  stackfreelist& list = c->stackcache[order];
+  if (list.n <= keep) return;
+  uint32 n = list.n - keep;  // the oldest
+  for (uint32 i = 0; i < n; i++) givepages(list.slot[i], uintptr(1) << (fixedStackLog2 + order));
+  lock(&stackpool[order].item.lock);
+  for (uint32 i = 0; i < n; i++) stackpoolfree(list.slot[i], order);
+  unlock(&stackpool[order].item.lock);
+  for (uint32 i = 0; i < keep; i++) list.slot[i] = list.slot[i + n];
+  list.n = keep;
+}
+
+void stackcacherelease(mcache* c, uint32 order) { release(c, order, cacheslots(order) / 2); }
+
+void stackcache_clear(mcache* c) {
+  for (uint32 order = 0; order < numStackOrders; order++) release(c, order, 0);
+}
+
+// ---- one stack
+
+// The mcache to use while pinned by *mp; null: none.
+static mcache* pinnedcacheof(m** mp) {
+  *mp = acquirem();
+  rt::p* pp = pinnedp(*mp);
+  return pp != nullptr && stackNoCache == 0 ? pp->mcache : nullptr;
+}
+
+static uintptr poolalloc(uint32 order) {
+  m* mp;
+  uintptr base = 0;
+  if (mcache* c = pinnedcacheof(&mp); c != nullptr) {
+    stackfreelist& list = c->stackcache[order];
+    if (list.n == 0) stackcacherefill(c, order);
+    if (list.n > 0) base = list.slot[--list.n];
+  } else {
+    mallocinit();
+    lock(&stackpool[order].item.lock);
+    base = stackpoolalloc(order);
+    unlock(&stackpool[order].item.lock);
+  }
+  releasem(mp);
+  return base;
+}
+
+static void poolfree(uintptr base, uint32 order) {
+  m* mp;
+  if (mcache* c = pinnedcacheof(&mp); c != nullptr) {
+    stackfreelist& list = c->stackcache[order];
+    if (list.n == cacheslots(order)) stackcacherelease(c, order);
+    list.slot[list.n++] = base;
+  } else {
+    givepages(base, uintptr(1) << (fixedStackLog2 + order));
+    lock(&stackpool[order].item.lock);
+    stackpoolfree(base, order);
+    unlock(&stackpool[order].item.lock);
+  }
+  releasem(mp);
+}
+
+static uintptr largealloc(uintptr npages) {
+  mallocinit();
+  mSpanList* list = &stackLarge.free[stacklog2(npages)];
+  lock(&stackLarge.lock);
+  mspan* s = list->first;
+  if (s != nullptr) list->remove(s);
+  unlock(&stackLarge.lock);
+  if (s == nullptr) {
+    s = mheap_.allocManual(npages, spanStackLarge, &memstats.stacks_inuse, 0);
+    if (s == nullptr) return 0;
+    s->slotguard = allocslotguard(1);
+  }
+  s->allocCount = 1;
+  return s->base();
+}
+
+static void largefree(uintptr base) {
+  mspan* s = spanOfUnchecked(base);
+  if (s->state.load(__ATOMIC_RELAXED) != mSpanManual || s->owner != spanStackLarge || s->list != nullptr)
+    throw_("stackfree: not a stack of ours");
+  s->allocCount = 0;
+  mSpanList* list = &stackLarge.free[stacklog2(s->npages)];
+  lock(&stackLarge.lock);
+  int32 n = 0;
+  for (mspan* o = list->first; o != nullptr; o = o->next) n++;
+  if (n < stackLargeKept) {
+    givepages(base, s->bytes());
+    list->insert(s);
+    s = nullptr;
+  }
+  unlock(&stackLarge.lock);
+  if (s != nullptr) freestackspan(s);
+}
+
+static uint8 guardof(uintptr base) {
+  mspan* s = spanOfUnchecked(base);
+  uint8& guard = s->slotguard[slotindex(s, base)];
+  if (guard == slotUnused) guard = installguard(base);
+  return guard;
+}
 
 bool stackalloc(g* gp, uint64 size) {
   uint32 log2 = stackclassof(size);
   if ((1ull << log2) < size) return false;
   uintptr base;
   uint8 guard;
-  lock(&stacks.lock);
-  bool ok = takeslot(log2, &base, &guard);
-  unlock(&stacks.lock);
-  if (!ok) return false;
+  if (stackFromSystem != 0) {
+    base = uintptr(sysAlloc(1ull << log2, &memstats.stacks_inuse));
+    guard = base != 0 ? installguard(base) : 0;
+  } else {
+    base = log2 < fixedStackLog2 + numStackOrders ? poolalloc(log2 - fixedStackLog2)
+                                                  : largealloc((uintptr(1) << log2) >> pageShift);
+    guard = base != 0 ? guardof(base) : 0;
+  }
+  if (base == 0) return false;
   gp->guard = guard;
   gp->stackclass = log2;
   gp->stack.hi = base + (1ull << log2);
   gp->stack.lo = base + (guardsize(gp) != 0 ? guardBytes : 0);
   store_relaxed(gp->stackguard0, gp->stack.lo + stackGuard);  // sysmon may still ask the g that it was
   gp->stackcanary = 0;
-  if (guard == gguardCanary) {
-    gp->stackcanary = gp->stack.lo;
-    memcpy(reinterpret_cast<void*>(gp->stackcanary), &canaryWord, sizeof canaryWord);
-  }
+  if (guard == gguardCanary) setcanary(gp);
+  if (stackDebug > 0) print("stackalloc ", uint64(1) << log2, " at ", hex{base}, "\n");
   return true;
 }
 
 void stackfree(g* gp) {
   uint32 log2 = gp->stackclass;
-  uintptr base = gp->stack.hi - (1ull << log2);
-  auto* f = static_cast<freestack*>(rawalloc(sizeof(freestack)));
-  lock(&stacks.lock);
-  stackslab* s = slabof(log2, base);
-  if (s == nullptr) throw_("stackfree: not a stack of ours");
-  *f = {base, s, gp->guard, stacks.order[log2].free};
-  stacks.order[log2].free = f;
-  if (--s->nlive == 0) {
-    // Nobody lives here: give the pages back and leave them out of core dumps. Guards stay.
-    void* p = reinterpret_cast<void*>(s->base);
-    uint64 bytes = uint64(s->used) << log2;
-    madvise(p, bytes, MADV_DONTNEED);
-    madvise(p, bytes, MADV_DONTDUMP);
-  }
-  unlock(&stacks.lock);
+  uintptr bytes = uintptr(1) << log2, base = gp->stack.hi - bytes;
+  if (stackDebug > 0) print("stackfree ", uint64(bytes), " at ", hex{base}, "\n");
   gp->stack = {0, 0};
   gp->stackcanary = 0;
   gp->guard = gguardNone;
-}
-
-void checkcanary_slow(g* gp) {
-  uint64 word;
-  memcpy(&word, reinterpret_cast<void*>(gp->stackcanary), sizeof word);
-  if (word == canaryWord) return;
-  print("runtime: goroutine ", gp->goid, " ");
-  printname(gp->name);
-  print(" overflowed its stack of ", uint64(1) << gp->stackclass, " bytes [", hex{gp->stack.lo}, ", ",
-        hex{gp->stack.hi}, "): its canary word is overwritten\n");
-  throw_("stack overflow");
+  if (stackFromSystem != 0) {
+    if (stackFaultOnFree != 0)
+      sysFault(reinterpret_cast<void*>(base), bytes);
+    else
+      sysFree(reinterpret_cast<void*>(base), bytes, &memstats.stacks_inuse);
+  } else if (log2 < fixedStackLog2 + numStackOrders) {
+    poolfree(base, log2 - fixedStackLog2);
+  } else {
+    largefree(base);
+  }
 }
 
 }  // namespace vitrine::rt

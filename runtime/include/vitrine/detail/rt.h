@@ -42,6 +42,38 @@ string version();
 int32 setMaxThreads(int32 n);
 void dumpstacks(int32 fd);
 
+// ---- mstats.cc
+
+// The names and meanings of Go's MemStats; times and counts of a collector come with it. Bytes, unless it says
+// otherwise.
+struct memStats {
+  uint64 alloc;        // of allocated heap objects; heap_alloc
+  uint64 total_alloc;  // ever allocated for heap objects
+  uint64 sys;          // address space obtained from the system: the sum of all *_sys and of spans
+  uint64 mallocs;      // count of heap objects allocated, tiny ones included
+  uint64 frees;        // count
+  uint64 heap_alloc;
+  uint64 heap_sys;       // in the heap's spans, those of stacks and of the runtime's objects not included
+  uint64 heap_idle;      // in free spans
+  uint64 heap_inuse;     // in spans with heap objects
+  uint64 heap_released;  // of heap_idle, given back to the system or never touched
+  uint64 heap_objects;   // count
+  uint64 stack_inuse;    // in spans of goroutine stacks; touched or not
+  uint64 stack_sys;
+  uint64 mspan_inuse, mspan_sys;
+  uint64 mcache_inuse, mcache_sys;
+  uint64 buck_hash_sys;
+  uint64 gc_sys;                          // bitmaps and page maps; touched or not
+  uint64 other_sys;                       // goroutines, threads, Ps, and the like
+  uint64 runtime_inuse;                   // in spans of the runtime's own objects: channels, closures, timers
+  uint64 runtime_mallocs, runtime_frees;  // counts of these
+  struct {
+    uint32 size;  // of objects of this class
+    uint64 mallocs, frees;
+  } by_size[68];
+};
+void readmemstats(memStats* st);
+
 // ---- time.cc
 
 void timeSleep(int64 ns);

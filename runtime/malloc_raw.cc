@@ -1,0 +1,220 @@
+// malloc_raw.cc: the runtime's own objects — sudogs, channels, closures, timer heaps — which are freed by hand. No Go
+// ancestor: Go leaves such objects to its collector, and frees by hand only what fixalloc and the stacks have.
+//
+// They live in spans of the state mSpanManual, owner spanRuntime, one size class each, so a collector neither frees nor
+// walks them by itself. Three layers:
+//   mcache.rawcache[class]     up to 30 free objects, last in, first out; the P's alone
+//   mheap_.runtime[class]      an mcentral: spans that have a free object on nonempty, the others on empty
+//   mheap_                     a span whose last object comes back is freed, unless it is the only one on nonempty
+// A rawcache that is empty takes half of its slots from mcentral under one lock; one that is full gives its older half
+// back. Who has no P uses mcentral directly.
+//
+// What is free is known exactly, and not from the memory of the objects, which a late write may have spoilt:
+//   bit i of the span's allocBits is 1: some P has it in its rawcache, or it is in use
+//   allocCount is the number of these bits
+// freeindex is where the search for a 0 bit begins: no bit before it is 0. Bits, allocCount and freeindex change only under
+// the mcentral's lock. Freeing what is free is found when the object returns to its span.
+//
+// Rejected: spans in mcaches, as for collected objects. A free on another P than the one that has the span would need
+// atomic operations on the span, and channels and closures are mostly freed by another.
+// Rejected: free lists through the objects: a debugger would have to trust freed memory.
+//
+// A size is rounded up to 16 first, so that every object is aligned to 16: class 3, of 24 bytes, is never used.
+//
+// Under AddressSanitizer, ThreadSanitizer and Valgrind rawalloc is libc's calloc, so that these tools see each object, its
+// leak and its use after free (and in the systematic tests, which watch libc's free). That is decided once, at the first
+// call: an object is freed where it came from. The functions here are tested there all the same.
+#include <cstdlib>
+#include <cstring>
+
+#include "mem.h"
+#include "proc.h"
+
+namespace vitrine::rt {
+
+static bool rawfromlibc() {
+#ifdef VITRINE_SYSTEMATIC
+  return true;
+#else
+  return sanitized() || san_watched();
+#endif
+}
+
+// ---- the spans. c->lock held
+
+static void fill(mcentral* c, mspan* s, void** out, uint32* n, uint32 want) {
+  auto* words = reinterpret_cast<uint64*>(s->allocBits);
+  uintptr at = s->freeindex;
+  while (*n < want && s->allocCount < s->nelems) {
+    uint64 freebits = ~words[at / 64] & ~uint64(0) << at % 64;
+    if (freebits == 0) {
+      at = alignDown(at, 64) + 64;
+      continue;
+    }
+    uintptr i = alignDown(at, 64) + uintptr(__builtin_ctzll(freebits));
+    if (i >= s->nelems) throw_("allocobject: allocCount says that an object is free");
+    words[i / 64] |= uint64(1) << i % 64;
+    s->allocCount++;
+    out[(*n)++] = reinterpret_cast<void*>(s->base() + i * s->elemsize);
+    at = i + 1;
+  }
+  s->freeindex = at < s->nelems ? at : s->nelems;
+  if (s->allocCount == s->nelems) {
+    c->nonempty.remove(s);
+    c->empty.insertBack(s);
+  }
+}
+
+// `want` objects of class sc; fewer only if memory is out.
+static uint32 takeobjects(uint8 sc, void** out, uint32 want) {
+  mcentral* c = &mheap_.runtime[sc].mcentral;
+  uint32 n = 0;
+  lock(&c->lock);
+  while (n < want) {
+    mspan* s = c->nonempty.first;
+    if (s == nullptr) {
+      s = mheap_.allocManual(class_to_allocnpages[sc], spanRuntime, &memstats.runtime_inuse, sc);
+      if (s == nullptr) break;
+      c->nonempty.insert(s);
+    }
+    fill(c, s, out, &n, want);
+  }
+  store_relaxed(c->nmalloc, c->nmalloc + n);
+  unlock(&c->lock);
+  return n;
+}
+
+// Objects of class sc that are free.
+static void giveobjects(uint8 sc, void** objects, uint32 n) {
+  mcentral* c = &mheap_.runtime[sc].mcentral;
+  lock(&c->lock);
+  for (uint32 k = 0; k < n; k++) {
+    mspan* s = spanOfUnchecked(uintptr(objects[k]));
+    uintptr i = s->objIndex(uintptr(objects[k]));
+    markBits bit = allocBitsForIndex(s, i);
+    if ((*bit.bytep & bit.mask) == 0 || s->base() + i * s->elemsize != uintptr(objects[k])) {
+      print("runtime: ", objects[k], " in span ", hex{s->base()}, " of ", uint64(s->elemsize), "-byte objects\n");
+      throw_("freeobject: not an object that is in use");
+    }
+    *bit.bytep &= gcBits(~bit.mask);
+    if (s->allocCount-- == s->nelems) {
+      c->empty.remove(s);
+      c->nonempty.insert(s);
+    }
+    if (i < s->freeindex) s->freeindex = i;
+    if (s->allocCount == 0 && (c->nonempty.first != s || s->next != nullptr)) {
+      c->nonempty.remove(s);
+      mheap_.freeManual(s, &memstats.runtime_inuse, false);
+    }
+  }
+  store_relaxed(c->nfree, c->nfree + n);
+  unlock(&c->lock);
+}
+
+// ---- one object
+
+static void* nomemory(uintptr size) {
+  outofmemory(size);
+  fatal("out of memory");
+}
+
+VITRINE_NOINLINE static void* alloclarge(uintptr size) {
+  if (size + pageSize < size) return nomemory(size);
+  mspan* s = mheap_.allocManual(alignUp(size, pageSize) >> pageShift, spanRuntimeLarge, &memstats.runtime_inuse, 0);
+  if (s == nullptr) return nomemory(size);
+  if (s->needzero) memset(reinterpret_cast<void*>(s->base()), 0, s->bytes());
+  return reinterpret_cast<void*>(s->base());
+}
+
+VITRINE_NOINLINE static void freelarge(mspan* s, void* p) {
+  if (s->base() != uintptr(p) || s->allocCount != 1) throw_("freeobject: not an object that is in use");
+  s->allocCount = 0;
+  if (debug.efence != 0)
+    sysFault(p, s->bytes());  // the span stays as it is, for ever
+  else
+    mheap_.freeManual(s, &memstats.runtime_inuse, false);
+}
+
+void* allocobject(uintptr size) {
+  if (__builtin_expect(size > maxSmallSize || debug.efence != 0, 0)) {
+    mallocinit();
+    return alloclarge(size == 0 ? 1 : size);
+  }
+  uint8 sc = sizeToClass(size == 0 ? 16 : alignUp(size, 16));
+  void* p = nullptr;
+  m* mp = acquirem();
+  if (rt::p* pp = pinnedp(mp); __builtin_expect(pp != nullptr && pp->mcache != nullptr, 1)) {
+    mcache* c = pp->mcache;
+    rawCache& cache = c->rawcache[sc];
+    if (__builtin_expect(cache.n == 0, 0)) cache.n = takeobjects(sc, cache.slot, rawCacheSlots / 2);
+    if (__builtin_expect(cache.n > 0, 1)) p = cache.slot[--cache.n];
+    store_relaxed(c->local_rawallocs, c->local_rawallocs + 1);
+  } else {
+    mallocinit();
+    takeobjects(sc, &p, 1);
+    mSysStatInc(&memstats.rawallocs, 1);
+  }
+  if (p == nullptr) return nomemory(size);
+  releasem(mp);
+  memset(p, 0, class_to_size[sc]);
+  if (__builtin_expect(debug.allocfreetrace != 0, 0)) print("tracealloc(", p, ", ", hex{size}, ")\n");
+  return p;
+}
+
+void freeobject(void* p) {
+  if (p == nullptr) return;
+  mspan* s = spanOf(uintptr(p));
+  if (s == nullptr || s->state.load(__ATOMIC_ACQUIRE) != mSpanManual) throw_("freeobject: not an object of the runtime");
+  if (__builtin_expect(debug.allocfreetrace != 0, 0)) print("tracefree(", p, ", ", hex{s->elemsize}, ")\n");
+  if (__builtin_expect(s->owner != spanRuntime, 0)) {
+    if (s->owner != spanRuntimeLarge) throw_("freeobject: not an object of the runtime");
+    return freelarge(s, p);
+  }
+  uint8 sc = spansizeclass(s->spanclass);
+  m* mp = acquirem();
+  if (rt::p* pp = pinnedp(mp); __builtin_expect(pp != nullptr && pp->mcache != nullptr, 1)) {
+    mcache* c = pp->mcache;
+    rawCache& cache = c->rawcache[sc];
+    if (__builtin_expect(cache.n == rawCacheSlots, 0)) {
+      constexpr uint32 half = rawCacheSlots / 2;
+      giveobjects(sc, cache.slot, half);
+      cache.n -= half;
+      memmove(cache.slot, cache.slot + half, cache.n * sizeof(void*));
+    }
+    if (cache.n > 0 && cache.slot[cache.n - 1] == p) throw_("freeobject: freed twice");
+    cache.slot[cache.n++] = p;
+    store_relaxed(c->local_rawfrees, c->local_rawfrees + 1);
+  } else {
+    giveobjects(sc, &p, 1);
+    mSysStatInc(&memstats.rawfrees, 1);
+  }
+  releasem(mp);
+}
+
+// All of c's free objects go back to their spans.
+void rawcacheflush(mcache* c) {
+  for (int32 sc = 0; sc < numSizeClasses; sc++) {
+    rawCache& cache = c->rawcache[sc];
+    if (cache.n > 0) giveobjects(uint8(sc), cache.slot, cache.n);
+    cache.n = 0;
+  }
+  mSysStatInc(&memstats.rawallocs, c->local_rawallocs);
+  mSysStatInc(&memstats.rawfrees, c->local_rawfrees);
+  store_relaxed(c->local_rawallocs, 0);
+  store_relaxed(c->local_rawfrees, 0);
+}
+
+// ---- what the rest of the runtime calls
+
+void* rawalloc(uintptr size) {
+  if (__builtin_expect(!rawfromlibc(), 1)) return allocobject(size);
+  void* p = calloc(1, size == 0 ? 1 : size);
+  return p != nullptr ? p : nomemory(size);
+}
+
+void rawfree(void* p) {
+  if (__builtin_expect(!rawfromlibc(), 1)) return freeobject(p);
+  free(p);
+}
+
+}  // namespace vitrine::rt

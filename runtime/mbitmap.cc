@@ -1,0 +1,112 @@
+// mbitmap.cc: which words of the heap are pointers, and which objects are marked. Follows Go's mbitmap.go (1.12).
+//
+// heapArena.bitmap has a byte for four words: bit i says that word i is a pointer, bit 4+i that this word or a later one
+// of its object may be one (scan). An object without pointers at its end has scan 0 from there on, so a reader stops at
+// the first word with scan 0. Objects of noscan spans have no meaningful bits.
+//
+// heapBitsSetType writes the bits of a new object from its type: gcdata has one bit a word for the first ptrdata bytes.
+// Who writes owns the span (its mcache's P, or nobody else knows the object), and spans begin at multiples of 32 bytes,
+// so two writers never share a byte. A concurrent marker reads an object's bits only after it was published.
+//
+// Unlike Go: the scan bit of word 1 has no second meaning, and there is one loop for all sizes.
+// Unlike Go: spans without pointers are not cleared in the bitmap: nobody may look there, and a large object would touch
+// a thirty-second of its size.
+#include <cstring>
+
+#include "mem.h"
+
+namespace vitrine::rt {
+
+heapBits heapBitsForAddr(uintptr addr) {
+  heapArena* ha = arenaOf(addr);
+  if (ha == nullptr) return {};
+  return {&ha->bitmap[addr / (ptrSize * 4) % heapArenaBitmapBytes], uint32(addr / ptrSize % 4),
+          uint32(arenaIndex(addr).value), &ha->bitmap[heapArenaBitmapBytes - 1]};
+}
+
+heapBits heapBits::forward(uintptr n) const {
+  uintptr words = shift + n;
+  if (words / 4 <= uintptr(last - bitp)) return {bitp + words / 4, uint32(words % 4), arena, last};
+  // In a later arena.
+  uintptr inarena = heapArenaBitmapBytes - 1 - uintptr(last - bitp);
+  return heapBitsForAddr(arenaBase({arena}) + (inarena * 4 + words) * ptrSize);
+}
+
+heapBits heapBits::next() const { return forward(1); }
+
+// All bits of the span become 0. A span may cross arenas.
+void heapBits::initSpan(mspan* s) const {
+  uintptr left = s->bytes() / (ptrSize * 4);
+  for (heapBits h = *this; left > 0;) {
+    uintptr here = uintptr(h.last - h.bitp) + 1;
+    uintptr n = left < here ? left : here;
+    memset(h.bitp, 0, n);
+    left -= n;
+    if (left > 0) h = h.forward(n * 4);
+  }
+}
+
+void heapBitsSetType(uintptr x, uintptr size, uintptr dataSize, const _type* typ) {
+  uintptr words = size / ptrSize, stride = typ->size / ptrSize, ptrwords = typ->ptrdata / ptrSize;
+  // The end of the last element's pointers.
+  uintptr scanwords = stride == 0 ? 0 : (dataSize / typ->size - 1) * stride + ptrwords;
+  heapBits h = heapBitsForAddr(x);
+  uintptr inelem = 0;
+  for (uintptr i = 0; i < words; i++) {
+    uint8 bits = 0;
+    if (i < scanwords) {
+      bits = bitScan;
+      if (inelem < ptrwords && (typ->gcdata[inelem / 8] >> inelem % 8 & 1) != 0) bits |= bitPointer;
+      if (++inelem == stride) inelem = 0;
+    }
+    *h.bitp = uint8((*h.bitp & ~((bitPointer | bitScan) << h.shift)) | bits << h.shift);
+    // One word after the last says that no more follow; large objects' bits were cleared with the span.
+    if (i >= scanwords && spanOfUnchecked(x)->nelems == 1) break;
+    h = h.next();
+  }
+}
+
+uintptr mspan::objIndex(uintptr p) const {
+  uintptr offset = p - base();
+  if (nelems == 1 && divMagic == 0 && divShift == 0) return 0;
+  if (divShift != 0) return offset >> divShift;
+  return uintptr(uint64(offset) * divMagic >> 32);
+}
+
+bool mspan::isFree(uintptr index) const {
+  if (index < freeindex) return false;
+  return (allocBits[index / 8] >> index % 8 & 1) == 0;
+}
+
+// The complement of the 64 bits of allocBits at whichByte, which is a multiple of 8.
+void mspan::refillAllocCache(uintptr whichByte) {
+  uint64 bits;
+  memcpy(&bits, &allocBits[whichByte], 8);
+  allocCache = ~bits;
+}
+
+// The first free object at or after freeindex, which moves there; nelems: none.
+uintptr mspan::nextFreeIndex() {
+  uintptr i = freeindex;
+  if (i == nelems) return i;
+  if (i > nelems) throw_("mspan: freeindex is beyond nelems");
+  while (allocCache == 0) {
+    i = (i + 64) & ~uintptr(63);
+    if (i >= nelems) return freeindex = nelems;
+    refillAllocCache(i / 8);
+  }
+  int bit = __builtin_ctzll(allocCache);
+  uintptr result = i + uintptr(bit);
+  if (result >= nelems) return freeindex = nelems;
+  allocCache >>= bit;
+  allocCache >>= 1;  // in two steps: bit + 1 may be 64
+  i = result + 1;
+  if (i % 64 == 0 && i != nelems) refillAllocCache(i / 8);
+  store_relaxed(freeindex, i);
+  return result;
+}
+
+markBits markBitsForIndex(mspan* s, uintptr index) { return {&s->gcmarkBits[index / 8], uint8(1 << index % 8), index}; }
+markBits allocBitsForIndex(mspan* s, uintptr index) { return {&s->allocBits[index / 8], uint8(1 << index % 8), index}; }
+
+}  // namespace vitrine::rt

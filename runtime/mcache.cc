@@ -1,0 +1,81 @@
+// mcache.cc: what a P allocates from without a lock. Follows Go's mcache.go.
+//
+// alloc[class] is a span that only this P allocates from; &emptymspan stands for none, so that the fast path needs no
+// test. refill changes a full span for one of mcentral's. A P's M uses the mcache while pinned, so nobody else is in it:
+// the P cannot be taken away, and stopping the world waits.
+//
+// flushGen: when a collection begins its sweep, spans in mcaches are not swept, so each mcache has to give them up before
+// it is used again: acquirep calls prepareForSweep, and so does the collector for Ps that stay where they are.
+//
+// Unlike Go: mcache0 serves everybody who has no P, under mcache0lock: threads that are no Ms, goroutines that lost
+// their P, and code before and after run().
+#include "mem.h"
+
+namespace vitrine::rt {
+
+mcache* allocmcache() {
+  lock(&mheap_.lock);
+  auto* c = static_cast<mcache*>(mheap_.cachealloc.alloc());
+  c->flushGen.store(load_relaxed(mheap_.sweepgen), __ATOMIC_RELAXED);
+  unlock(&mheap_.lock);
+  for (mspan*& s : c->alloc) s = &emptymspan;
+  c->next_sample = MemProfileRate;
+  return c;
+}
+
+void freemcache(mcache* c) {
+  c->releaseAll();
+  stackcache_clear(c);
+  rawcacheflush(c);
+  lock(&mheap_.lock);
+  mheap_.largefree += c->local_largefree;
+  mheap_.nlargefree += c->local_nlargefree;
+  for (int32 i = 0; i < numSizeClasses; i++) mheap_.nsmallfree[i] += c->local_nsmallfree[i];
+  mheap_.cachealloc.free(c);
+  unlock(&mheap_.lock);
+}
+
+void mcache::refill(spanClass sc) {
+  mspan* s = alloc[sc];
+  if (s->allocCount != s->nelems) throw_("mcache: refill of a span with free objects");
+  if (s != &emptymspan) {
+    uint32 sg = load_relaxed(mheap_.sweepgen);
+    if (s->sweepgen.load(__ATOMIC_RELAXED) != sg + 3) throw_("mcache: the cached span has a wrong sweepgen");
+    s->incache = 0;  // it is full, and stays on mcentral's empty
+    s->sweepgen.store(sg, __ATOMIC_RELEASE);
+  }
+  s = mheap_.central[sc].mcentral.cacheSpan();
+  if (s == nullptr) {
+    outofmemory(uintptr(class_to_allocnpages[spansizeclass(sc)]) << pageShift);
+    fatal("out of memory");
+  }
+  s->sweepgen.store(load_relaxed(mheap_.sweepgen) + 3, __ATOMIC_RELAXED);
+  store_relaxed(alloc[sc], s);
+}
+
+void mcache::releaseAll() {
+  for (int32 i = 0; i < numSpanClasses; i++) {
+    mspan* s = alloc[i];
+    if (s == &emptymspan) continue;
+    store_relaxed(alloc[i], &emptymspan);
+    mheap_.central[i].mcentral.uncacheSpan(s);
+  }
+  tiny = 0;
+  tinyoffset = 0;
+  mSysStatInc(&memstats.heap_scan, local_scan);
+  local_scan = 0;
+  mSysStatInc(&memstats.tinyallocs, local_tinyallocs);
+  store_relaxed(local_tinyallocs, 0);
+}
+
+void mcache::prepareForSweep() {
+  uint32 sg = load_relaxed(mheap_.sweepgen);
+  uint32 mine = flushGen.load(__ATOMIC_RELAXED);
+  if (mine == sg) return;
+  if (mine != sg - 2) throw_("mcache: missed a sweep");
+  releaseAll();
+  stackcache_clear(this);
+  flushGen.store(sg, __ATOMIC_RELEASE);
+}
+
+}  // namespace vitrine::rt

@@ -1,0 +1,80 @@
+// mem_linux.cc: address space and pages from the kernel. Follows Go's mem_linux.go.
+//
+// An arena goes through these states; the heap's word for "mapped, not used" is scavenged:
+//   reserved   sysReserve   PROT_NONE; costs address space only
+//   mapped     sysMap       readable, writable; nothing committed (NORESERVE), no page touched, left out of core dumps
+//   used       sysUsed      in core dumps
+//   mapped     sysUnused    pages dropped; they read as zero
+// Core dumps: a dump that the kernel pipes somewhere would write each untouched page as zeros, and goroutine stacks are
+// mostly such pages. So DONTDUMP goes with "has no memory".
+//
+// Unlike Go: no huge pages in the heap (MADV_NOHUGEPAGE on every arena). Stacks come from the same arenas, and a huge
+// page would give each of them 2 MiB of which it touches one page.
+// Unlike Go: MADV_DONTNEED always, never MADV_FREE: what was given back is zero for certain, and RSS tells the truth.
+#include <sys/mman.h>
+#include <sys/prctl.h>
+
+#include <cerrno>
+
+#include "mem.h"
+
+#ifndef PR_SET_VMA
+#define PR_SET_VMA 0x53564d41
+#define PR_SET_VMA_ANON_NAME 0
+#endif
+
+namespace vitrine::rt {
+
+void sysName(void* v, uintptr n, const char* name) {
+  int saved = errno;
+  prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, v, n, name);  // EINVAL where the kernel has no such names
+  errno = saved;
+}
+
+static void* map(void* at, uintptr n, int prot, int flags) {
+  int saved = errno;
+  void* p = mmap(at, n, prot, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
+  errno = saved;
+  return p == MAP_FAILED ? nullptr : p;
+}
+
+static void advise(void* v, uintptr n, int advice) {
+  int saved = errno;
+  madvise(v, n, advice);
+  errno = saved;
+}
+
+void* sysAlloc(uintptr n, uint64* stat) {
+  void* p = map(nullptr, n, PROT_READ | PROT_WRITE, MAP_NORESERVE);
+  if (p == nullptr) return nullptr;
+  sysName(p, n, "vitrine: heap metadata");
+  if (stat != nullptr) mSysStatInc(stat, n);
+  return p;
+}
+
+void sysFree(void* v, uintptr n, uint64* stat) {
+  if (stat != nullptr) mSysStatDec(stat, n);
+  munmap(v, n);
+}
+
+void* sysReserve(void* hint, uintptr n) { return map(hint, n, PROT_NONE, MAP_NORESERVE); }
+
+bool sysMap(void* v, uintptr n, uint64* stat) {
+  if (map(v, n, PROT_READ | PROT_WRITE, MAP_NORESERVE | MAP_FIXED) != v) return false;
+  advise(v, n, MADV_NOHUGEPAGE);
+  advise(v, n, MADV_DONTDUMP);
+  sysName(v, n, "vitrine: heap");
+  if (stat != nullptr) mSysStatInc(stat, n);
+  return true;
+}
+
+void sysUsed(void* v, uintptr n) { advise(v, n, MADV_DODUMP); }
+
+void sysUnused(void* v, uintptr n) {
+  advise(v, n, MADV_DONTNEED);
+  advise(v, n, MADV_DONTDUMP);
+}
+
+void sysFault(void* v, uintptr n) { map(v, n, PROT_NONE, MAP_NORESERVE | MAP_FIXED); }
+
+}  // namespace vitrine::rt

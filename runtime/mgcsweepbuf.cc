@@ -1,0 +1,51 @@
+// mgcsweepbuf.cc: the set of spans in use, for the sweeper to walk. Follows Go's mgcsweepbuf.go (1.12).
+//
+// Blocks of 512 spans under a spine of pointers to blocks. push takes the next index by one atomic add; who gets the first
+// index of a block that is not there yet makes it, under spineLock. pop takes from the end. push and push, pop and pop
+// may run at once; push and pop may not: mheap_ has two of these, of swept and of unswept spans, which change roles with
+// the world stopped. A span that was freed stays in the set until it is popped, so who pops looks at its state.
+//
+// Unlike Go: the spine is one reservation of its greatest length, which costs no memory until it is used, and so never
+// moves: 16,384 blocks are 8 Mi spans.
+#include "mem.h"
+
+namespace vitrine::rt {
+
+void gcSweepBuf::push(mspan* s) {
+  uint32 cursor = index.add(1) - 1;
+  uintptr top = cursor / gcSweepBlockEntries, bottom = cursor % gcSweepBlockEntries;
+  if (top >= gcSweepBufBlocks) throw_("gcSweepBuf: too many spans");
+  if (top >= spineLen.load(__ATOMIC_ACQUIRE)) {
+    lock(&spineLock);
+    gcSweepBlock** sp = spine.load(__ATOMIC_RELAXED);
+    if (sp == nullptr) {
+      sp = static_cast<gcSweepBlock**>(sysAlloc(gcSweepBufBlocks * sizeof(void*), &memstats.gc_sys));
+      if (sp == nullptr) throw_("gcSweepBuf: no memory");
+      spine.store(sp, __ATOMIC_RELEASE);
+    }
+    // Who is late finds it done; who is early, past a block that another is about to make, makes that too.
+    for (uintptr n = spineLen.load(__ATOMIC_RELAXED); n <= top; n++) {
+      if (sp[n] == nullptr)
+        sp[n] = static_cast<gcSweepBlock*>(persistentalloc(sizeof(gcSweepBlock), 64, &memstats.gc_sys));
+      spineLen.store(n + 1, __ATOMIC_RELEASE);
+    }
+    unlock(&spineLock);
+  }
+  store_relaxed(spine.load(__ATOMIC_ACQUIRE)[top]->spans[bottom], s);
+}
+
+mspan* gcSweepBuf::pop() {
+  uint32 cursor = index.load();
+  do {
+    if (cursor == 0) return nullptr;
+  } while (!index.cas(cursor, cursor - 1) && (cursor = index.load(), true));
+  cursor--;
+  mspan** at = &spine.load(__ATOMIC_ACQUIRE)[cursor / gcSweepBlockEntries]->spans[cursor % gcSweepBlockEntries];
+  mspan* s = load_relaxed(*at);
+  store_relaxed(*at, nullptr);
+  return s;
+}
+
+uint32 gcSweepBuf::numBlocks() const { return uint32((index.load() + gcSweepBlockEntries - 1) / gcSweepBlockEntries); }
+
+}  // namespace vitrine::rt

@@ -1,0 +1,396 @@
+// mheap.cc: spans — runs of pages — given out, taken back and merged. Follows Go's mheap.go (1.12 to 1.13).
+//
+// alloc(npages):
+//   1. the best fit of the treap (mgclarge.cc); none: grow (mheap_grow.cc), and again
+//   2. a larger span is cut: its tail stays in the treap as a span of its own
+//   3. of a scavenged span what is taken becomes used (sysUsed), in steps of 1 MiB: one system call for many spans;
+//      the rest of the step is a free span that has (or may get) memory
+//   4. every page of the span points to it in its arena's spans[], then the state says what it is
+// free(s):
+//   5. coalesce: the free spans next to it are found through spans[] and become part of it. Spans in use have all their
+//      pages there; of a free span only the first and the last are right, and only those are looked at
+//   6. into the treap; the pages stay until scavengeLocked, largest spans first, gives them back
+//
+// Two free neighbours stay apart only if one is scavenged and the other is not: merging them would either forget which
+// pages have memory or give memory back (and fault it in again) each time that a span next to untouched memory comes
+// and goes. Where physical pages are larger than ours, the border between the two moves to a physical page's, towards
+// the scavenged one: a page counts as used if a part of it is.
+//
+// needzero: a span's memory may be other than zero. Given-back pages read as zero, so scavenging clears it; merging
+// takes the or of both.
+//
+// Who holds mheap_.lock may call nothing that allocates but fixalloc and persistentalloc. A span between alloc and free
+// belongs to who asked for it. `state` is what readers without the lock go by (spanOfHeap): stored last, with release,
+// when a span comes to life, and first when it dies.
+//
+// Unlike Go: runs on the caller's stack. A goroutine's stack has room for these few frames, and the lock pins it.
+#include <cstring>
+
+#include "mem.h"
+#include "proc.h"
+
+namespace vitrine::rt {
+
+alignas(64) mheap mheap_;
+mspan emptymspan;
+uintptr zerobase;
+uintptr physPageSize;
+uintptr physHugePageSize;
+
+// ---- lists
+
+void mSpanList::init() { first = last = nullptr; }
+
+void mSpanList::remove(mspan* s) {
+  if (s->list != this) {
+    print("runtime: span ", hex{s->startAddr}, " is on list ", s->list, ", not on ", this, "\n");
+    throw_("mSpanList.remove");
+  }
+  (first == s ? first : s->prev->next) = s->next;
+  (last == s ? last : s->next->prev) = s->prev;
+  s->next = s->prev = nullptr;
+  s->list = nullptr;
+}
+
+void mSpanList::insert(mspan* s) {
+  if (s->next != nullptr || s->prev != nullptr || s->list != nullptr) throw_("mSpanList.insert: on a list already");
+  s->next = first;
+  (first != nullptr ? first->prev : last) = s;
+  first = s;
+  s->list = this;
+}
+
+void mSpanList::insertBack(mspan* s) {
+  if (s->next != nullptr || s->prev != nullptr || s->list != nullptr) throw_("mSpanList.insertBack: on a list already");
+  s->prev = last;
+  (last != nullptr ? last->next : first) = s;
+  last = s;
+  s->list = this;
+}
+
+void mSpanList::takeAll(mSpanList* other) {
+  while (mspan* s = other->first) {
+    other->remove(s);
+    insertBack(s);
+  }
+}
+
+// ---- one span
+
+void mspan::init(uintptr base, uintptr n) {
+  *this = {};
+  startAddr = base;
+  npages = n;
+}
+
+uintptr mspan::layout(uintptr* size, uintptr* n) const {
+  *size = elemsize;
+  *n = elemsize == 0 ? 0 : bytes() / elemsize;
+  return bytes();
+}
+
+// The whole physical pages in the span.
+void mspan::physPageBounds(uintptr* start, uintptr* end) const {
+  *start = alignUp(base(), physPageSize);
+  *end = alignDown(base() + bytes(), physPageSize);
+}
+
+uintptr mspan::released() const {
+  if (scavenged == 0) return 0;
+  uintptr start, end;
+  physPageBounds(&start, &end);
+  return end > start ? end - start : 0;
+}
+
+uintptr mspan::scavenge() {
+  uintptr start, end;
+  physPageBounds(&start, &end);
+  if (end <= start) return 0;
+  sysUnused(reinterpret_cast<void*>(start), end - start);
+  scavenged = 1;
+  if (end - start == bytes()) needzero = 0;
+  mSysStatInc(&memstats.heap_released, end - start);
+  mSysStatInc(&memstats.nscavenged, end - start);
+  return end - start;
+}
+
+// ---- the map from pages to spans. mheap_.lock held
+
+void mheap::setSpan(uintptr base, mspan* s) { store_relaxed(arenaOf(base)->spans[base / pageSize % pagesPerArena], s); }
+
+void mheap::setSpans(uintptr base, uintptr npages, mspan* s) {
+  while (npages > 0) {
+    heapArena* ha = arenaOf(base);
+    for (uintptr i = base / pageSize % pagesPerArena; i < pagesPerArena && npages > 0; i++, npages--, base += pageSize)
+      store_relaxed(ha->spans[i], s);
+  }
+}
+
+static void setPageInUse(mspan* s, bool on) {
+  uintptr page = s->base() / pageSize % pagesPerArena;
+  uint8* at = &arenaOf(s->base())->pageInUse[page / 8];
+  uint8 bit = uint8(1 << page % 8);
+  __atomic_store_n(at, uint8(on ? *at | bit : *at & ~bit), __ATOMIC_RELAXED);
+}
+
+// A new span is on allspans for ever: called by spanalloc the first time that it gives one out.
+static void recordspan(void*, void* vp) {
+  auto* h = &mheap_;
+  if (h->allspans.len == h->allspans.cap) {
+    int64 cap = h->allspans.cap == 0 ? (64 << 10) / int64(ptrSize) : h->allspans.cap * 3 / 2;
+    auto** array = static_cast<mspan**>(sysAlloc(uintptr(cap) * ptrSize, &memstats.other_sys));
+    if (array == nullptr) throw_("runtime: cannot allocate memory");
+    if (h->allspans.len > 0) memcpy(array, h->allspans.array, uintptr(h->allspans.len) * ptrSize);
+    // The old array stays for readers that loaded it. Array before len, as with allgs.
+    __atomic_store_n(&h->allspans.array, array, __ATOMIC_RELEASE);
+    h->allspans.cap = cap;
+  }
+  h->allspans.array[h->allspans.len] = static_cast<mspan*>(vp);
+  __atomic_store_n(&h->allspans.len, h->allspans.len + 1, __ATOMIC_RELEASE);
+}
+
+void mheap::init() {
+  treapalloc.init(sizeof(treapNode), nullptr, nullptr, &memstats.other_sys);
+  spanalloc.init(sizeof(mspan), recordspan, nullptr, &memstats.mspan_sys);
+  cachealloc.init(sizeof(mcache), nullptr, nullptr, &memstats.mcache_sys);
+  specialfinalizeralloc.init(sizeof(specialfinalizer), nullptr, nullptr, &memstats.other_sys);
+  specialprofilealloc.init(sizeof(specialprofile), nullptr, nullptr, &memstats.other_sys);
+  arenaHintAlloc.init(sizeof(arenaHint), nullptr, nullptr, &memstats.other_sys);
+  for (int32 i = 0; i < 3; i++) bitsalloc[i].init(uintptr(8) << 2 * i, nullptr, nullptr, &memstats.gc_sys);
+  slotguardalloc.init(stackCacheSlots, nullptr, nullptr, &memstats.gc_sys);
+  sweepgen = 2;  // so that sweepgen - 2 of a zeroed span is never this one's
+  sweepdone.store(1);
+  for (int32 i = 0; i < numSpanClasses; i++) central[i].mcentral.init(spanClass(i));
+  for (int32 i = 0; i < numSizeClasses; i++) runtime[i].mcentral.init(makeSpanClass(uint8(i), true));
+  auto* l2 = rt::sysAlloc(sizeof(heapArena*) << arenaL2Bits, &memstats.gc_sys);
+  if (l2 == nullptr) throw_("runtime: no address space for the heap's index");
+  sysName(l2, sizeof(heapArena*) << arenaL2Bits, "vitrine: heap index");
+  store_relaxed(arenas[0], static_cast<heapArena**>(l2));
+}
+
+// ---- allocation
+
+// What is cut off a span that is given out: free, and next to nobody that it could merge with. mheap_.lock held.
+static void keeptail(mheap* h, uintptr base, uintptr npages, const mspan* of, bool scavenged) {
+  auto* t = static_cast<mspan*>(h->spanalloc.alloc());
+  t->init(base, npages);
+  t->needzero = of->needzero;
+  t->scavenged = scavenged;
+  t->unusedsince = of->unusedsince;
+  t->state.store(mSpanFree, __ATOMIC_RELAXED);
+  h->setSpan(base, t);
+  h->setSpan(base + t->bytes() - 1, t);
+  h->free.insert(t);
+}
+
+constexpr uintptr usedStepPages = (1 << 20) / pageSize;
+
+// A span of exactly npages, in no state yet; null: no memory. mheap_.lock held.
+mspan* mheap::allocSpanLocked(uintptr npages, uint64* stat) {
+  treapNode* t = free.find(npages);
+  if (t == nullptr) {
+    if (!grow(npages)) return nullptr;
+    t = free.find(npages);
+    if (t == nullptr) throw_("mheap: grew and has no span");
+  }
+  mspan* s = t->spanKey;
+  if (s->state.load(__ATOMIC_RELAXED) != mSpanFree) throw_("mheap: the span in the treap is not free");
+  free.removeNode(t);
+  uintptr whole = s->npages, released = s->released();
+  bool wasscavenged = s->scavenged != 0;
+  if (wasscavenged) {
+    uintptr used = alignUp(npages, usedStepPages);
+    if (used > whole || physPageSize > pageSize) used = physPageSize > pageSize ? npages : whole;
+    s->npages = npages;
+    sysUsed(reinterpret_cast<void*>(s->base()), used << pageShift);
+    if (whole > used) keeptail(this, s->base() + (used << pageShift), whole - used, s, true);
+    if (used > npages) keeptail(this, s->base() + s->bytes(), used - npages, s, false);
+    s->scavenged = 0;
+    mspan rest{};
+    rest.startAddr = s->base() + (used << pageShift);
+    rest.npages = whole - used;
+    rest.scavenged = 1;
+    mSysStatDec(&memstats.heap_released, released - (whole > used ? rest.released() : 0));
+  } else if (whole > npages) {
+    s->npages = npages;
+    keeptail(this, s->base() + s->bytes(), whole - npages, s, false);
+  }
+  s->unusedsince = 0;
+  setSpans(s->base(), npages, s);
+  mSysStatDec(&memstats.heap_idle, s->bytes());
+  mSysStatInc(stat, s->bytes());
+  return s;
+}
+
+static uint8 bitsclass(uintptr nelems) { return nelems <= 64 ? 0 : nelems <= 256 ? 1 : 2; }
+
+// What a span of objects needs to know of its class; both bitmaps are zero. mheap_.lock held.
+static void setclass(mheap* h, mspan* s, uint8 sizeclass) {
+  s->divShift = 0;
+  s->divMul = 0;
+  s->baseMask = 0;
+  if (sizeclass == 0) {
+    s->elemsize = s->bytes();
+    s->nelems = 1;
+    s->divMagic = 0;
+  } else {
+    s->elemsize = class_to_size[sizeclass];
+    s->nelems = s->bytes() / s->elemsize;
+    s->divMagic = class_to_divmagic[sizeclass];
+    if ((s->elemsize & (s->elemsize - 1)) == 0) {
+      s->divShift = uint8(__builtin_ctzll(s->elemsize));
+      s->baseMask = uint16(~(s->elemsize - 1));
+    }
+  }
+  s->limit = s->base() + s->nelems * s->elemsize;
+  s->allocCount = 0;
+  s->freeindex = 0;
+  s->allocCache = ~uint64(0);
+  s->bitsclass = bitsclass(s->nelems);
+  s->allocBits = static_cast<gcBits*>(h->bitsalloc[s->bitsclass].alloc());
+  s->gcmarkBits = static_cast<gcBits*>(h->bitsalloc[s->bitsclass].alloc());
+}
+
+// A span for objects of class sc, or for one large object; null: no memory.
+mspan* mheap::alloc_m(uintptr npages, rt::spanClass sc, bool large) {
+  rt::lock(&lock);
+  mspan* s = allocSpanLocked(npages, &memstats.heap_inuse);
+  if (s != nullptr) {
+    s->sweepgen.store(load_relaxed(sweepgen), __ATOMIC_RELAXED);
+    s->spanclass = sc;
+    s->owner = spanNobody;
+    setclass(this, s, spansizeclass(sc));
+    setPageInUse(s, true);
+    pagesInUse.add(npages, __ATOMIC_RELAXED);
+    if (large) {
+      largealloc += s->elemsize;
+      nlargealloc++;
+      mSysStatInc(&memstats.heap_live, s->bytes());
+    }
+    s->state.store(mSpanInUse, __ATOMIC_RELEASE);
+  }
+  rt::unlock(&lock);
+  if (s != nullptr) sweepSpans[load_relaxed(sweepgen) / 2 % 2].push(s);
+  return s;
+}
+
+mspan* mheap::alloc(uintptr npages, rt::spanClass sc, bool large, bool needzero) {
+  mspan* s = alloc_m(npages, sc, large);
+  if (s != nullptr && needzero && s->needzero != 0) {
+    memset(reinterpret_cast<void*>(s->base()), 0, s->bytes());
+    s->needzero = 0;
+  }
+  return s;
+}
+
+mspan* mheap::allocManual(uintptr npages, rt::spanOwner owner, uint64* stat, uint8 sizeclass) {
+  rt::lock(&lock);
+  mspan* s = allocSpanLocked(npages, stat);
+  if (s != nullptr) {
+    s->sweepgen.store(load_relaxed(sweepgen), __ATOMIC_RELAXED);
+    s->owner = owner;
+    s->spanclass = makeSpanClass(sizeclass, true);
+    if (owner == spanRuntime) {
+      setclass(this, s, sizeclass);
+    } else {
+      s->elemsize = s->bytes();
+      s->nelems = 1;
+      s->limit = s->base() + s->bytes();
+      s->allocCount = 1;
+      s->allocBits = s->gcmarkBits = nullptr;
+    }
+    s->state.store(mSpanManual, __ATOMIC_RELEASE);
+  }
+  rt::unlock(&lock);
+  return s;
+}
+
+// ---- and back
+
+void mheap::freeSpan(mspan* s, bool large) {
+  rt::lock(&lock);
+  if (large) {
+    largefree += s->elemsize;
+    nlargefree++;
+    mSysStatDec(&memstats.heap_live, s->bytes());
+  }
+  freeSpanLocked(s, &memstats.heap_inuse, false);
+  rt::unlock(&lock);
+}
+
+void mheap::freeManual(mspan* s, uint64* stat, bool unused) {
+  rt::lock(&lock);
+  freeSpanLocked(s, stat, unused);
+  rt::unlock(&lock);
+}
+
+// unused: the pages were given back (sysUnused) by who frees. mheap_.lock held.
+void mheap::freeSpanLocked(mspan* s, uint64* stat, bool unused) {
+  mSpanState was = s->state.load(__ATOMIC_RELAXED);
+  if (was == mSpanInUse) {
+    if (s->sweepgen.load(__ATOMIC_RELAXED) != load_relaxed(sweepgen) || s->allocCount != 0)
+      throw_("mheap: a span that is freed has objects, or is not swept");
+    pagesInUse.add(-s->npages, __ATOMIC_RELAXED);
+    setPageInUse(s, false);
+  } else if (was == mSpanManual) {
+    if (s->allocCount != 0) throw_("mheap: a manual span that is freed is in use");
+  } else {
+    print("runtime: span ", hex{s->base()}, " has state ", uint64(was), "\n");
+    throw_("mheap: a span that is freed is not in use");
+  }
+  if (s->list != nullptr) throw_("mheap: a span that is freed is on a list");
+  s->state.store(mSpanFree, __ATOMIC_RELEASE);
+  if (s->allocBits != nullptr) bitsalloc[s->bitsclass].free(s->allocBits);
+  if (s->gcmarkBits != nullptr) bitsalloc[s->bitsclass].free(s->gcmarkBits);
+  s->allocBits = s->gcmarkBits = nullptr;
+  s->owner = spanNobody;
+  s->needzero = !unused;
+  s->scavenged = unused;
+  mSysStatDec(stat, s->bytes());
+  mSysStatInc(&memstats.heap_idle, s->bytes());
+  if (unused) mSysStatInc(&memstats.heap_released, s->released());
+  s->unusedsince = nanotime();
+  coalesce(s);
+  free.insert(s);
+}
+
+// Moves the border between free neighbours a (below) and b, of which one is scavenged, to that of a physical page.
+static void realign(mspan* a, mspan* b) {
+  if (pageSize >= physPageSize) return;
+  uintptr border = a->scavenged ? alignDown(b->base(), physPageSize) : alignUp(b->base(), physPageSize);
+  uintptr end = b->base() + b->bytes();
+  if (border <= a->base() || border >= end) return;
+  a->npages = (border - a->base()) >> pageShift;
+  b->startAddr = border;
+  b->npages = (end - border) >> pageShift;
+  bool needzero = a->needzero != 0 || b->needzero != 0;
+  (a->scavenged ? b : a)->needzero = needzero;
+}
+
+// Makes s, which is free and in no treap, as large as its free neighbours allow. mheap_.lock held.
+void mheap::coalesce(mspan* s) {
+  auto isfree = [](mspan* o) { return o != nullptr && o->state.load(__ATOMIC_RELAXED) == mSpanFree; };
+  for (int32 side = 0; side < 2; side++) {
+    bool below = side == 0;
+    mspan* o = spanOf(below ? s->base() - 1 : s->base() + s->bytes());
+    if (!isfree(o)) continue;
+    if (o->scavenged == s->scavenged) {
+      free.removeSpan(o);
+      if (below) s->startAddr = o->startAddr;
+      s->npages += o->npages;
+      s->needzero |= o->needzero;
+      o->state.store(mSpanDead, __ATOMIC_RELAXED);
+      spanalloc.free(o);
+    } else if (pageSize < physPageSize) {
+      free.removeSpan(o);
+      below ? realign(o, s) : realign(s, o);
+      setSpan(o->base(), o);
+      setSpan(o->base() + o->bytes() - 1, o);
+      free.insert(o);
+    }
+  }
+  setSpan(s->base(), s);
+  setSpan(s->base() + s->bytes() - 1, s);
+}
+
+}  // namespace vitrine::rt

@@ -1,0 +1,198 @@
+// mheap_grow.cc: where the heap's address space comes from, and how its memory goes back. Follows Go's mheap.grow,
+// mheap.sysAlloc (malloc.go) and the scavenger's scavengeLocked (1.13, without a goroutine in the background).
+//
+// The heap grows by arenas of 64 MiB, aligned to their size, wanted at 0x00c0'0000'0000 and up: such addresses are rare in
+// other data, easily seen in a dump, and next to each other, so that spans may cross arenas. Each arena gets a heapArena
+// (bitmap and spans), entered in the index mheap_.arenas by its address. Under a sanitizer, which has the low half of
+// the address space for itself, and when the hints are used up, the kernel chooses.
+//
+// An arena is mapped as a whole, and cut off piece by piece: [curArena.base, curArena.end) is not in spans yet. Each
+// piece enters the treap as a scavenged span, because nobody has touched it.
+//
+// Only a failure to get address space or metadata ends here in `false`; who asked decides what that means.
+#include <cstring>
+
+#include "mem.h"
+#include "proc.h"
+
+namespace vitrine::rt {
+
+constexpr uintptr growStep = 4 << 20;
+
+static void addhint(mheap* h, uintptr addr) {
+  auto* hint = static_cast<arenaHint*>(h->arenaHintAlloc.alloc());
+  hint->addr = addr;
+  hint->next = h->arenaHints;
+  h->arenaHints = hint;
+}
+
+static void inithints(mheap* h) {
+  static bool done;
+  if (done) return;
+  done = true;
+  if (sanitized()) return;
+  for (int32 i = 0x7f; i >= 0; i--) addhint(h, uintptr(i) << 40 | uintptr(0x00c0) << 32);
+}
+
+// n bytes anywhere, aligned to an arena.
+static uintptr reservealigned(uintptr n) {
+  auto p = uintptr(sysReserve(nullptr, n + heapArenaBytes));
+  if (p == 0) return 0;
+  uintptr base = alignUp(p, heapArenaBytes);
+  if (base > p) sysFree(reinterpret_cast<void*>(p), base - p, nullptr);
+  if (uintptr end = p + n + heapArenaBytes; end > base + n)
+    sysFree(reinterpret_cast<void*>(base + n), end - (base + n), nullptr);
+  return base;
+}
+
+// At least n bytes of mapped arenas. mheap_.lock held.
+bool mheap::sysAlloc(uintptr n, uintptr* base, uintptr* size) {
+  inithints(this);
+  n = alignUp(n, heapArenaBytes);
+  uintptr v = 0;
+  while (arenaHints != nullptr && v == 0) {
+    arenaHint* hint = arenaHints;
+    v = uintptr(sysReserve(reinterpret_cast<void*>(hint->addr), n));
+    if (v == hint->addr) {
+      hint->addr += n;
+      break;
+    }
+    // Taken: this hint is of no use any more.
+    if (v != 0) sysFree(reinterpret_cast<void*>(v), n, nullptr);
+    if (v == 0) break;
+    v = 0;
+    arenaHints = hint->next;
+    arenaHintAlloc.free(hint);
+  }
+  if (v == 0) v = reservealigned(n);
+  if (v == 0) return false;
+  if (v + n > uintptr(1) << heapAddrBits) throw_("runtime: memory reserved beyond the address space of the heap");
+  if (!sysMap(reinterpret_cast<void*>(v), n, nullptr)) {
+    sysFree(reinterpret_cast<void*>(v), n, nullptr);
+    return false;
+  }
+  for (uintptr at = v; at < v + n; at += heapArenaBytes) {
+    auto* ha = static_cast<heapArena*>(rt::sysAlloc(sizeof(heapArena), &memstats.gc_sys));
+    if (ha == nullptr) return false;  // what is mapped stays unused
+    ha->base = at;
+    if (allArenas.len == allArenas.cap) {
+      int64 cap = allArenas.cap == 0 ? 512 : allArenas.cap * 2;
+      auto* array =
+          static_cast<uintptr*>(persistentalloc(uintptr(cap) * sizeof(uintptr), 64, &memstats.other_sys));
+      if (allArenas.len > 0) memcpy(array, allArenas.array, uintptr(allArenas.len) * sizeof(uintptr));
+      __atomic_store_n(&allArenas.array, array, __ATOMIC_RELEASE);
+      allArenas.cap = cap;
+    }
+    allArenas.array[allArenas.len] = at;
+    __atomic_store_n(&allArenas.len, allArenas.len + 1, __ATOMIC_RELEASE);
+    arenaIdx i = arenaIndex(at);
+    __atomic_store_n(&arenas[i.l1()][i.l2()], ha, __ATOMIC_RELEASE);
+  }
+  *base = v;
+  *size = n;
+  return true;
+}
+
+// [base, base+n) becomes a free span that nobody has touched. mheap_.lock held.
+static void addfree(mheap* h, uintptr base, uintptr n) {
+  auto* s = static_cast<mspan*>(h->spanalloc.alloc());
+  s->init(base, n >> pageShift);
+  s->scavenged = 1;
+  s->unusedsince = nanotime();
+  s->state.store(mSpanFree, __ATOMIC_RELAXED);
+  h->setSpan(base, s);
+  h->setSpan(base + n - 1, s);
+  mSysStatInc(&memstats.heap_sys, n);
+  mSysStatInc(&memstats.heap_idle, n);
+  mSysStatInc(&memstats.heap_released, s->released());
+  h->coalesce(s);
+  h->free.insert(s);
+}
+
+// The treap gets a span of at least npages; false: no memory. mheap_.lock held.
+bool mheap::grow(uintptr npages) {
+  if (npages > (uintptr(1) << heapAddrBits) / pageSize) return false;
+  uintptr ask = alignUp(npages << pageShift, growStep);
+  if (curArena.end - curArena.base < ask) {
+    uintptr base, size;
+    if (!sysAlloc(ask, &base, &size)) return false;
+    if (base == curArena.end) {
+      curArena.end = base + size;
+    } else {
+      if (curArena.end > curArena.base) addfree(this, curArena.base, curArena.end - curArena.base);
+      curArena = {base, base + size};
+    }
+  }
+  uintptr base = curArena.base;
+  curArena.base += ask;
+  addfree(this, base, ask);
+  return true;
+}
+
+// ---- giving memory back
+
+// Gives back at least nbytes, if there are so many, from the largest free spans down; returns how many. lock held.
+uintptr mheap::scavengeLocked(uintptr nbytes) {
+  if (scavengeCredit >= nbytes) {
+    scavengeCredit -= nbytes;
+    return nbytes;
+  }
+  uintptr gone = 0;
+  for (treapNode* t = free.end(); t != nullptr && gone < nbytes;) {
+    treapNode* before = treappred(t);
+    mspan* s = t->spanKey;
+    uintptr start, end;
+    s->physPageBounds(&start, &end);
+    if (s->scavenged != 0 || end <= start) {
+      t = before;
+      continue;
+    }
+    free.removeNode(t);
+    gone += s->scavenge();
+    // It may merge now, and take the one before it, or any other, out of the treap: start anew from the end. What is
+    // scavenged already is passed quickly, and each round scavenges one.
+    coalesce(s);
+    free.insert(s);
+    t = free.end();
+  }
+  if (gone > nbytes) scavengeCredit += gone - nbytes;
+  return gone;
+}
+
+uintptr scavengeAll() {
+  lock(&mheap_.lock);
+  mheap_.scavengeCredit = 0;
+  uintptr n = mheap_.scavengeLocked(~uintptr(0) >> 1);
+  unlock(&mheap_.lock);
+  return n;
+}
+
+uint64 heapRetained() { return load_relaxed(memstats.heap_sys) - load_relaxed(memstats.heap_released); }
+
+// ---- what spans have beside their pages
+
+void addspecial(mspan* s, special* sp) {
+  lock(&s->speciallock);
+  special** at = &s->specials;
+  while (*at != nullptr && (*at)->offset <= sp->offset) at = &(*at)->next;
+  sp->next = *at;
+  *at = sp;
+  unlock(&s->speciallock);
+}
+
+uint8* allocslotguard(uintptr n) {
+  if (n > stackCacheSlots) throw_("allocslotguard: too many slots");
+  lock(&mheap_.lock);
+  auto* p = static_cast<uint8*>(mheap_.slotguardalloc.alloc());
+  unlock(&mheap_.lock);
+  memset(p, slotUnused, n);
+  return p;
+}
+
+void freeslotguard(uint8* p) {
+  lock(&mheap_.lock);
+  mheap_.slotguardalloc.free(p);
+  unlock(&mheap_.lock);
+}
+
+}  // namespace vitrine::rt
