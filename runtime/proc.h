@@ -80,6 +80,8 @@ void freezeforexit(g* gp);
 
 // proc_world.cc
 p* procresize(int32 nprocs);
+// Calls fn on g0 while no P is used. From a goroutine; fn must not wait.
+void withworldstopped(const char* reason, void (*fn)(void*), void* arg);
 void gcstopm();
 
 // proc_syscall.cc

@@ -139,6 +139,13 @@ static void startTheWorld(m* mp) {
   mutexunlock(&worldsema);
 }
 
+void withworldstopped(const char* reason, void (*fn)(void*), void* arg) {
+  entry();
+  m* mp = stopTheWorld(reason);
+  systemstack(fn, arg);
+  startTheWorld(mp);
+}
+
 // ---- the number of Ps
 
 // All that pp has goes to others: it will not run again unless the number grows.

@@ -1,0 +1,72 @@
+// exec_heap_test.cc: how programs end that run out of memory or free what they should not, and what GODEBUG does to
+// allocation. Each test runs a case of progs/heap_cases.cc in a process of its own.
+#include "runcase.h"
+
+namespace {
+
+ended heapcase(std::vector<std::string> words, const std::vector<std::string>& settings = {}) {
+  words.insert(words.begin(), "runtime_heap_cases");
+  return runprogram(words, settings);
+}
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr bool sanitized = true;  // needs terabytes of address space
+#else
+constexpr bool sanitized = false;
+#endif
+
+TEST(OutOfMemory, SaysHowMuchWasAskedAndIsThereAndExitsWithTwo) {
+  if (sanitized) GTEST_SKIP() << "a sanitizer's shadow does not fit into a limited address space";
+  ended e = heapcase({"small", "1000"});
+  EXPECT_EQ(e.status, 2);
+  EXPECT_TRUE(says(e, "runtime: out of memory: cannot allocate 8192-byte block ("));
+  EXPECT_TRUE(says(e, " in use)\nfatal error: out of memory"));
+  e = heapcase({"small", "10000000"});
+  EXPECT_EQ(e.status, 2);
+  EXPECT_TRUE(says(e, "runtime: out of memory: cannot allocate 10002432-byte block ("));
+  e = heapcase({"small", "18446744073709551000"});
+  EXPECT_EQ(e.status, 2);
+  EXPECT_TRUE(says(e, "runtime: out of memory: cannot allocate 18446744073709551000-byte block ("));
+}
+
+TEST(OutOfMemory, OfTheRuntimesObjectsIsTheSame) {
+  if (sanitized) GTEST_SKIP() << "a sanitizer's shadow does not fit into a limited address space";
+  for (const char* size : {"1000", "100000"}) {
+    ended e = heapcase({"byhand", size});
+    EXPECT_EQ(e.status, 2);
+    EXPECT_TRUE(says(e, "fatal error: out of memory")) << size;
+  }
+}
+
+TEST(Freeing, WhatIsFreeOrOfOthersIsFound) {
+  EXPECT_TRUE(says(heapcase({"twice"}), "fatal error: freeobject: freed twice"));
+  EXPECT_TRUE(says(heapcase({"twicelater"}), "fatal error: freeobject: not an object that is in use"));
+  EXPECT_TRUE(says(heapcase({"notours"}), "fatal error: freeobject: not an object of the runtime"));
+  EXPECT_TRUE(says(heapcase({"collected"}), "fatal error: freeobject: not an object of the runtime"));
+}
+
+TEST(Godebug, EfenceMakesUseAfterFreeFault) {
+  ended e = heapcase({"useafterfree"});
+  EXPECT_EQ(e.status, 0);
+  e = heapcase({"useafterfree"}, {"GODEBUG=efence=1"});
+  EXPECT_EQ(e.out, "freed\n");
+  EXPECT_NE(e.status, 0);
+  EXPECT_EQ(heapcase({"fence"}, {"GODEBUG=efence=1"}).out, "1 1\n");
+}
+
+TEST(Godebug, SbrkTakesObjectsFromOutsideOfTheHeap) {
+  EXPECT_EQ(heapcase({"spans"}).out, "a span\n");
+  EXPECT_EQ(heapcase({"spans"}, {"GODEBUG=sbrk=1"}).out, "no span\n");
+}
+
+TEST(Godebug, AllocfreetracePrintsEachAllocation) {
+  ended e = heapcase({"trace"}, {"GODEBUG=allocfreetrace=1"});
+  EXPECT_EQ(e.status, 0);
+  EXPECT_TRUE(says(e, ", 0x28, thing)\n"));
+  EXPECT_TRUE(says(e, ", 0x4d)\ntracefree(0x"));
+  EXPECT_TRUE(says(e, ", 0x50)\n"));
+}
+
+TEST(Early, ObjectsCanBeHadBeforeRunAndAfterIt) { EXPECT_EQ(heapcase({"early"}).out, "0 1\n"); }
+
+}  // namespace
