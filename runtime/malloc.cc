@@ -2,13 +2,14 @@
 //
 //   tiny   < 16 bytes, no pointers   several share a block of 16: the mcache's `tiny`, cut from the front; a new block
 //                                    when the next does not fit. Such a block lives as long as any of its objects
-//   small  <= 32 KiB                 rounded up to a size class; the next free object of the mcache's span of that class:
+//   small  <= 32 KiB                 rounded up to a size class; the next free object of the mcache's span of that
+//   class:
 //                                      nextFreeFast  one count of trailing zeros in allocCache
 //                                      nextFree      the span's next 64 bits; at its end a new span from mcentral
 //   large                            a span of its own from the heap
 //   0                                &zerobase
-// Then the object's pointer bits are written (mbitmap.cc), a fence publishes it, and one allocation in MemProfileRate bytes
-// is remembered (profilealloc). Memory is zero if the span's needzero is clear or the caller asked for it.
+// Then the object's pointer bits are written (mbitmap.cc), a fence publishes it, and one allocation in MemProfileRate
+// bytes is remembered (profilealloc). Memory is zero if the span's needzero is clear or the caller asked for it.
 //
 // The whole is one pin: nobody can take the P, and nothing parks. A thread or goroutine without a P uses mcache0 under
 // its lock. There is no way to free an object here: that is the collector's. (What is freed by hand: malloc_raw.cc.)

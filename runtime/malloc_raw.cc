@@ -12,8 +12,8 @@
 // What is free is known exactly, and not from the memory of the objects, which a late write may have spoilt:
 //   bit i of the span's allocBits is 1: some P has it in its rawcache, or it is in use
 //   allocCount is the number of these bits
-// freeindex is where the search for a 0 bit begins: no bit before it is 0. Bits, allocCount and freeindex change only under
-// the mcentral's lock. Freeing what is free is found when the object returns to its span.
+// freeindex is where the search for a 0 bit begins: no bit before it is 0. Bits, allocCount and freeindex change only
+// under the mcentral's lock. Freeing what is free is found when the object returns to its span.
 //
 // Rejected: spans in mcaches, as for collected objects. A free on another P than the one that has the span would need
 // atomic operations on the span, and channels and closures are mostly freed by another.
@@ -21,9 +21,9 @@
 //
 // A size is rounded up to 16 first, so that every object is aligned to 16: class 3, of 24 bytes, is never used.
 //
-// Under AddressSanitizer, ThreadSanitizer and Valgrind rawalloc is libc's calloc, so that these tools see each object, its
-// leak and its use after free (and in the systematic tests, which watch libc's free). That is decided once, at the first
-// call: an object is freed where it came from. The functions here are tested there all the same.
+// Under AddressSanitizer, ThreadSanitizer and Valgrind rawalloc is libc's calloc, so that these tools see each object,
+// its leak and its use after free (and in the systematic tests, which watch libc's free). That is decided once, at the
+// first call: an object is freed where it came from. The functions here are tested there all the same.
 #include <cstdlib>
 #include <cstring>
 
@@ -164,7 +164,8 @@ void* allocobject(uintptr size) {
 void freeobject(void* p) {
   if (p == nullptr) return;
   mspan* s = spanOf(uintptr(p));
-  if (s == nullptr || s->state.load(__ATOMIC_ACQUIRE) != mSpanManual) throw_("freeobject: not an object of the runtime");
+  if (s == nullptr || s->state.load(__ATOMIC_ACQUIRE) != mSpanManual)
+    throw_("freeobject: not an object of the runtime");
   if (__builtin_expect(debug.allocfreetrace != 0, 0)) print("tracefree(", p, ", ", hex{s->elemsize}, ")\n");
   if (__builtin_expect(s->owner != spanRuntime, 0)) {
     if (s->owner != spanRuntimeLarge) throw_("freeobject: not an object of the runtime");

@@ -1,16 +1,16 @@
 // mbitmap.cc: which words of the heap are pointers, and which objects are marked. Follows Go's mbitmap.go (1.12).
 //
-// heapArena.bitmap has a byte for four words: bit i says that word i is a pointer, bit 4+i that this word or a later one
-// of its object may be one (scan). An object without pointers at its end has scan 0 from there on, so a reader stops at
-// the first word with scan 0. Objects of noscan spans have no meaningful bits.
+// heapArena.bitmap has a byte for four words: bit i says that word i is a pointer, bit 4+i that this word or a later
+// one of its object may be one (scan). An object without pointers at its end has scan 0 from there on, so a reader
+// stops at the first word with scan 0. Objects of noscan spans have no meaningful bits.
 //
 // heapBitsSetType writes the bits of a new object from its type: gcdata has one bit a word for the first ptrdata bytes.
 // Who writes owns the span (its mcache's P, or nobody else knows the object), and spans begin at multiples of 32 bytes,
 // so two writers never share a byte. A concurrent marker reads an object's bits only after it was published.
 //
 // Unlike Go: the scan bit of word 1 has no second meaning, and there is one loop for all sizes.
-// Unlike Go: spans without pointers are not cleared in the bitmap: nobody may look there, and a large object would touch
-// a thirty-second of its size.
+// Unlike Go: spans without pointers are not cleared in the bitmap: nobody may look there, and a large object would
+// touch a thirty-second of its size.
 #include <cstring>
 
 #include "mem.h"

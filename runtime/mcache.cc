@@ -1,11 +1,11 @@
 // mcache.cc: what a P allocates from without a lock. Follows Go's mcache.go.
 //
 // alloc[class] is a span that only this P allocates from; &emptymspan stands for none, so that the fast path needs no
-// test. refill changes a full span for one of mcentral's. A P's M uses the mcache while pinned, so nobody else is in it:
-// the P cannot be taken away, and stopping the world waits.
+// test. refill changes a full span for one of mcentral's. A P's M uses the mcache while pinned, so nobody else is in
+// it: the P cannot be taken away, and stopping the world waits.
 //
-// flushGen: when a collection begins its sweep, spans in mcaches are not swept, so each mcache has to give them up before
-// it is used again: acquirep calls prepareForSweep, and so does the collector for Ps that stay where they are.
+// flushGen: when a collection begins its sweep, spans in mcaches are not swept, so each mcache has to give them up
+// before it is used again: acquirep calls prepareForSweep, and so does the collector for Ps that stay where they are.
 //
 // Unlike Go: mcache0 serves everybody who has no P, under mcache0lock: threads that are no Ms, goroutines that lost
 // their P, and code before and after run().

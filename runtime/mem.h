@@ -1,7 +1,7 @@
 // mem.h: the functions of the memory system, bottom-up, as runtime.h lists the others. Shapes are in mheap.h.
 //
-// Whoever is on a P allocates from that P's mcache while pinned (acquirem); who has none — a foreign thread, a goroutine
-// that lost its P, a thread before run() or after it — takes a central lock instead. Nothing here parks.
+// Whoever is on a P allocates from that P's mcache while pinned (acquirem); who has none — a foreign thread, a
+// goroutine that lost its P, a thread before run() or after it — takes a central lock instead. Nothing here parks.
 #pragma once
 #include "mheap.h"
 #include "runtime.h"
@@ -23,7 +23,7 @@ void* sysReserve(void* hint, uintptr n);  // null: none; elsewhere than hint if 
 bool sysMap(void* v, uintptr n, uint64* stat);
 void sysUsed(void* v, uintptr n);
 void sysUnused(void* v, uintptr n);
-void sysFault(void* v, uintptr n);  // any access faults from now on
+void sysFault(void* v, uintptr n);                   // any access faults from now on
 void sysName(void* v, uintptr n, const char* name);  // as /proc/PID/maps shows it, where the kernel can
 
 // ---- mstats.cc
@@ -55,13 +55,9 @@ inline mspan* spanOf(uintptr p) {
   return ha == nullptr ? nullptr : load_relaxed(ha->spans[p / pageSize % pagesPerArena]);
 }
 // The span whose objects the collector cares for, null if p is in none.
-inline mspan* spanOfHeap(uintptr p) {
-  mspan* s = spanOf(p);
-  if (s == nullptr || s->state.load(__ATOMIC_ACQUIRE) != mSpanInUse || p < s->base() || p >= s->limit) return nullptr;
-  return s;
-}
-uint64 heapRetained();        // bytes of spans that may have memory
-uintptr scavengeAll();        // gives all free pages back; returns the bytes
+mspan* spanOfHeap(uintptr p);
+uint64 heapRetained();  // bytes of spans that may have memory
+uintptr scavengeAll();  // gives all free pages back; returns the bytes
 void addspecial(mspan* s, special* sp);
 uint8* allocslotguard(uintptr n);  // n bytes, all slotUnused
 void freeslotguard(uint8* p);
@@ -108,7 +104,8 @@ inline uint8 sizeToClass(uintptr size) {
   return size <= smallSizeMax - 8 ? size_to_class8[(size + smallSizeDiv - 1) / smallSizeDiv]
                                   : size_to_class128[(size - smallSizeMax + largeSizeDiv - 1) / largeSizeDiv];
 }
-void* mallocgc(uintptr size, const _type* typ, bool needzero);  // typ null: no pointers. Ends the program without memory
+void* mallocgc(uintptr size, const _type* typ,
+               bool needzero);  // typ null: no pointers. Ends the program without memory
 void* newobject(const _type* typ);
 void outofmemory(uintptr bytes);  // prints how much of what is there
 // This M's pin and the mcache to use with it: its P's or, locked, mcache0.
@@ -120,7 +117,8 @@ struct pinnedcache {
 pinnedcache gomcache();
 void ungomcache(const pinnedcache& pin);
 
-// ---- malloc_raw.cc: objects of the runtime, freed by hand. rawalloc and rawfree are these, or libc's under a sanitizer
+// ---- malloc_raw.cc: objects of the runtime, freed by hand. rawalloc and rawfree are these, or libc's under a
+// sanitizer
 void* allocobject(uintptr size);  // 16-byte aligned, zeroed; ends the program when memory is out
 void freeobject(void* p);
 void rawcacheflush(mcache* c);

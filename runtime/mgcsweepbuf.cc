@@ -1,9 +1,10 @@
 // mgcsweepbuf.cc: the set of spans in use, for the sweeper to walk. Follows Go's mgcsweepbuf.go (1.12).
 //
-// Blocks of 512 spans under a spine of pointers to blocks. push takes the next index by one atomic add; who gets the first
-// index of a block that is not there yet makes it, under spineLock. pop takes from the end. push and push, pop and pop
-// may run at once; push and pop may not: mheap_ has two of these, of swept and of unswept spans, which change roles with
-// the world stopped. A span that was freed stays in the set until it is popped, so who pops looks at its state.
+// Blocks of 512 spans under a spine of pointers to blocks. push takes the next index by one atomic add; who gets the
+// first index of a block that is not there yet makes it, under spineLock. pop takes from the end. push and push, pop
+// and pop may run at once; push and pop may not: mheap_ has two of these, of swept and of unswept spans, which change
+// roles with the world stopped. A span that was freed stays in the set until it is popped, so who pops looks at its
+// state.
 //
 // Unlike Go: the spine is one reservation of its greatest length, which costs no memory until it is used, and so never
 // moves: 16,384 blocks are 8 Mi spans.

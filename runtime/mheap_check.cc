@@ -50,7 +50,8 @@ struct checker {
     inuse += s->bytes();
     pagesinuse += s->npages;
     objects(s, false);
-    if (spansizeclass(s->spanclass) == 0) return check(s->list == nullptr, "a large object is on a list", s->base()), void();
+    if (spansizeclass(s->spanclass) == 0)
+      return check(s->list == nullptr, "a large object is on a list", s->base()), void();
     mcentral& c = mheap_.central[s->spanclass].mcentral;
     bool full = s->allocCount == s->nelems;
     check(s->list == &c.empty || s->list == &c.nonempty, "a span in use is on no list of its class", s->base());
@@ -78,7 +79,8 @@ struct checker {
       case spanRuntime: {
         objects(s, true);
         mcentral& c = mheap_.runtime[spansizeclass(s->spanclass)].mcentral;
-        check(s->list == (s->allocCount == s->nelems ? &c.empty : &c.nonempty), "a span is on the wrong list", s->base());
+        check(s->list == (s->allocCount == s->nelems ? &c.empty : &c.nonempty), "a span is on the wrong list",
+              s->base());
         break;
       }
       case spanStackPool:
@@ -88,7 +90,8 @@ struct checker {
               "a span of stacks is listed and has none, or not and has some", s->base());
         break;
       case spanStackLarge:
-        check((s->list != nullptr) == (s->allocCount == 0), "a large stack is listed and in use, or neither", s->base());
+        check((s->list != nullptr) == (s->allocCount == 0), "a large stack is listed and in use, or neither",
+              s->base());
         break;
       default:
         break;
@@ -127,7 +130,8 @@ struct checker {
     if (t == nullptr || !check(depth < 10000, "the treap is too deep", uintptr(t))) return 0;
     mspan* s = t->spanKey;
     check(t->parent == parent, "a treap node has the wrong parent", uintptr(t));
-    check(parent == nullptr || parent->priority <= t->priority, "a treap node is above one of less priority", uintptr(t));
+    check(parent == nullptr || parent->priority <= t->priority, "a treap node is above one of less priority",
+          uintptr(t));
     check(s->npages == t->npagesKey, "a treap node's key is not its span's pages", uintptr(t));
     check(s->state.load() == mSpanFree, "a span in the treap is not free", s->base());
     if (treapNode* before = treappred(t); before != nullptr)
@@ -174,7 +178,8 @@ struct checker {
         mspan* s = spanOf(base);
         bool ours = s != nullptr && s->owner == spanStackPool && s->spanclass == order;
         if (check(ours, "a stackcache has what is no stack of its order", base))
-          check((s->allocCache >> (base - s->base()) / s->elemsize & 1) == 0, "a stackcache has a slot of the pool", base);
+          check((s->allocCache >> (base - s->base()) / s->elemsize & 1) == 0, "a stackcache has a slot of the pool",
+                base);
       }
   }
 };

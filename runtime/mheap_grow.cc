@@ -1,10 +1,10 @@
 // mheap_grow.cc: where the heap's address space comes from, and how its memory goes back. Follows Go's mheap.grow,
 // mheap.sysAlloc (malloc.go) and the scavenger's scavengeLocked (1.13, without a goroutine in the background).
 //
-// The heap grows by arenas of 64 MiB, aligned to their size, wanted at 0x00c0'0000'0000 and up: such addresses are rare in
-// other data, easily seen in a dump, and next to each other, so that spans may cross arenas. Each arena gets a heapArena
-// (bitmap and spans), entered in the index mheap_.arenas by its address. Under a sanitizer, which has the low half of
-// the address space for itself, and when the hints are used up, the kernel chooses.
+// The heap grows by arenas of 64 MiB, aligned to their size, wanted at 0x00c0'0000'0000 and up: such addresses are rare
+// in other data, easily seen in a dump, and next to each other, so that spans may cross arenas. Each arena gets a
+// heapArena (bitmap and spans), entered in the index mheap_.arenas by its address. Under a sanitizer, which has the low
+// half of the address space for itself, and when the hints are used up, the kernel chooses.
 //
 // An arena is mapped as a whole, and cut off piece by piece: [curArena.base, curArena.end) is not in spans yet. Each
 // piece enters the treap as a scavenged span, because nobody has touched it.
@@ -77,8 +77,7 @@ bool mheap::sysAlloc(uintptr n, uintptr* base, uintptr* size) {
     ha->base = at;
     if (allArenas.len == allArenas.cap) {
       int64 cap = allArenas.cap == 0 ? 512 : allArenas.cap * 2;
-      auto* array =
-          static_cast<uintptr*>(persistentalloc(uintptr(cap) * sizeof(uintptr), 64, &memstats.other_sys));
+      auto* array = static_cast<uintptr*>(persistentalloc(uintptr(cap) * sizeof(uintptr), 64, &memstats.other_sys));
       if (allArenas.len > 0) memcpy(array, allArenas.array, uintptr(allArenas.len) * sizeof(uintptr));
       __atomic_store_n(&allArenas.array, array, __ATOMIC_RELEASE);
       allArenas.cap = cap;
@@ -127,6 +126,12 @@ bool mheap::grow(uintptr npages) {
   curArena.base += ask;
   addfree(this, base, ask);
   return true;
+}
+
+mspan* spanOfHeap(uintptr p) {
+  mspan* s = spanOf(p);
+  if (s == nullptr || s->state.load(__ATOMIC_ACQUIRE) != mSpanInUse || p < s->base() || p >= s->limit) return nullptr;
+  return s;
 }
 
 // ---- giving memory back

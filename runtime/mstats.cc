@@ -1,11 +1,11 @@
 // mstats.cc: how much memory is where. Follows Go's mstats.go.
 //
 // memstats holds the counts that change with each span: each is a word that only mSysStatInc and mSysStatDec change, by
-// atomic adds, so a reader needs no lock. What changes with each object is counted in mcentral and the mcaches, and summed
-// up here when somebody asks.
+// atomic adds, so a reader needs no lock. What changes with each object is counted in mcentral and the mcaches, and
+// summed up here when somebody asks.
 //
-// Unlike Go: mem_stats does not stop the world. Each number was right at some moment of the call; sums of them may be off
-// by what was allocated meanwhile.
+// Unlike Go: mem_stats does not stop the world. Each number was right at some moment of the call; sums of them may be
+// off by what was allocated meanwhile.
 #include "include/vitrine/detail/rt.h"
 #include "mem.h"
 
@@ -88,8 +88,8 @@ void readmemstats(memStats* st) {
   st->gc_sys = load_relaxed(memstats.gc_sys);
   st->buck_hash_sys = load_relaxed(memstats.buckhash_sys);
   st->other_sys = load_relaxed(memstats.other_sys);
-  st->sys = load_relaxed(memstats.heap_sys) + st->mspan_sys + st->mcache_sys + st->gc_sys + st->buck_hash_sys +
-            st->other_sys;
+  st->sys =
+      load_relaxed(memstats.heap_sys) + st->mspan_sys + st->mcache_sys + st->gc_sys + st->buck_hash_sys + st->other_sys;
 }
 
 }  // namespace vitrine::rt

@@ -7,8 +7,9 @@
 //   3. otherwise a canary word at the low end, checked whenever the goroutine leaves its M.
 // GODEBUG=stackguard=mprotect|madvise|canary forces one of them.
 //
-// A guard is the slot's: installed when the slot is first handed out (mspan.slotguard says which kind), kept over all its
-// stacks, and removed with all others of the span when that goes back to the heap, which also returns them to the budget.
+// A guard is the slot's: installed when the slot is first handed out (mspan.slotguard says which kind), kept over all
+// its stacks, and removed with all others of the span when that goes back to the heap, which also returns them to the
+// budget.
 #include <sys/mman.h>
 
 #include <cerrno>

@@ -323,13 +323,16 @@ TEST_F(Freeobject, AProcessorThatGoesReturnsAllThatItKept) {
   vitrine::wait_group wg;
   for (int i = 0; i < 64; i++)
     wg.go([] {
-      for (int k = 0; k < 20; k++) rt::freeobject(rt::allocobject(48));
+      for (int k = 0; k < 20; k++) rt::freeobject(rt::allocobject(27000));
       vitrine::yield();
     });
   wg.wait();
   int procs = vitrine::gomaxprocs();
   vitrine::gomaxprocs(1);
   EXPECT_EQ(checkedheap(), 0);
+  std::uint8_t sc = rt::sizeToClass(27000);  // nobody else has such
+  const rt::mcentral& c = rt::mheap_.runtime[sc].mcentral;
+  EXPECT_EQ(c.nmalloc - c.nfree, rt::allp.array[0]->mcache->rawcache[sc].n);
   for (std::int32_t i = 1; i < procs; i++) EXPECT_EQ(rt::allp.array[i]->mcache, nullptr);
   std::uint32_t caches = rt::mheap_.cachealloc.inuse;
   EXPECT_EQ(caches, 2 * sizeof(rt::mcache)) << "one P's, and mcache0";

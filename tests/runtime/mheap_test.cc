@@ -119,7 +119,11 @@ TEST_F(MHeap, SpansNeverOverlapAndFreeOnesAreMerged) {
       ASSERT_TRUE(after == taken.end() || after->first >= s->base() + s->bytes());
       ASSERT_TRUE(after == taken.begin() || std::prev(after)->second <= s->base());
       taken[s->base()] = s->base() + s->bytes();
-      std::memset(reinterpret_cast<void*>(s->base()), 0xa5, 64);
+      for (std::uintptr_t page = s->base(); page < s->base() + s->bytes(); page += rt::pageSize) {
+        auto* word = reinterpret_cast<volatile std::uint64_t*>(page);
+        ASSERT_TRUE(s->needzero || *word == 0) << "said to be zero and is not";
+        *word = page;
+      }
       have.push_back(s);
     } else {
       std::swap(have[random(have.size())], have.back());
