@@ -28,9 +28,10 @@
 //   spanStackLarge         list is not null
 // allocCount is the number of objects that are not free by the span's own bits: what Ps hold counts as allocated.
 //
-// Lock order (outer first): mheap_.mcache0lock → mcentral.lock, stackpool[].item.lock, stackLarge.lock →
-// mheap_.lock → mheap_.speciallock → the lock of persistentalloc. No two of a group at a time, but for GODEBUG=efence
-// nothing waits below mheap_.lock. All of runtime2.h's locks are outside of these.
+// Lock order (outer first): mheap_.mcache0lock → mcentral.lock, stackpool[].item.lock, stackLarge.lock (one of these at
+// a time) → mheap_.lock → the lock of persistentalloc. mheap_.speciallock and mspan.speciallock, also one at a time,
+// are taken without the ones in the middle, and gcSweepBuf.spineLock without any; persistentalloc's is below these too.
+// All of runtime2.h's locks are outside of all of these.
 #pragma once
 #include "runtime2.h"
 #include "sizeclasses.h"
@@ -175,7 +176,6 @@ struct treapNode {
 // Free spans by (npages, address): a search tree on the keys, a heap on the priorities. Guarded by mheap_.lock.
 struct mTreap {
   treapNode* treap;
-  uintptr unscavHugePages_unused;
 
   void insert(mspan* s);
   void removeSpan(mspan* s);
