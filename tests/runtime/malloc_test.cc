@@ -320,11 +320,17 @@ TEST_F(Freeobject, AnyThreadFreesWhatAnotherAllocated) {
 }
 
 TEST_F(Freeobject, AProcessorThatGoesReturnsAllThatItKept) {
+  std::atomic<std::uint32_t> seen{0};  // bit id: that P has such objects
   vitrine::wait_group wg;
-  for (int i = 0; i < 64; i++)
-    wg.go([] {
-      for (int k = 0; k < 20; k++) rt::freeobject(rt::allocobject(27000));
-      vitrine::yield();
+  for (int i = 0; i < 8; i++)
+    wg.go([&] {
+      EXPECT_TRUE(eventually([&] {
+        rt::m* mp = rt::acquirem();
+        if (mp->p != nullptr) seen |= 1u << mp->p->id;
+        rt::freeobject(rt::allocobject(27000));
+        rt::releasem(mp);
+        return (seen & ~1u) != 0;
+      }));
     });
   wg.wait();
   int procs = vitrine::gomaxprocs();
