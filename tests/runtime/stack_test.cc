@@ -174,7 +174,7 @@ std::string vmflags(std::uintptr_t at) {
 TEST_F(Stack, DumpsHaveStacksThatAreUsedAndNoneThatNeverWere) {
   clearcaches();
   std::vector<FakeG> stacks;
-  for (int i = 0; i < 100; i++) stacks.emplace_back(64 << 10);
+  for (int i = 0; i < 100; i++) stacks.emplace_back(128 << 10);  // dead goroutines keep 64 KiB ones
   for (auto& f : stacks) EXPECT_EQ(vmflags(f.gp->stack.hi - 1).find(" dd "), std::string::npos);
   mspan* s = rt::spanOf(stacks[50].base());
   std::uintptr_t at = s->base() + s->bytes() - 1;
