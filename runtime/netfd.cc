@@ -28,6 +28,7 @@
 #include <cerrno>
 
 #include "netpoll.h"
+#include "syncwait.h"
 
 namespace vitrine::rt {
 
@@ -195,9 +196,9 @@ static int64 operation(netFD* f, pollMode mode, F body) {
   entry();
   if (!countin(f)) return -ECANCELED;
   syncMutex* mu = mode == pollRead ? &f->rmu : &f->wmu;
-  mutexlock(mu);
+  mutexlockas(mu, waitReasonSyncMutexLock, mu);
   int64 n = (f->state.load(__ATOMIC_RELAXED) & 1) != 0 ? -ECANCELED : body();
-  mutexunlock(mu);
+  mutexunlock1(mu);
   countout(f);
   return n;
 }

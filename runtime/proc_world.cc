@@ -13,6 +13,7 @@
 #include "include/vitrine/detail/rt.h"
 #include "mem.h"
 #include "proc.h"
+#include "syncwait.h"
 
 namespace vitrine::rt {
 
@@ -119,7 +120,7 @@ static void startTheWorldWithSema(void*) {
 
 // Stops all Ps but the caller's, which must be a goroutine; it stays pinned to its M until startTheWorld.
 static m* stopTheWorld(const char* reason) {
-  mutexlock(&worldsema);
+  mutexlockas(&worldsema, waitReasonSyncMutexLock, &worldsema);
   for (;;) {
     m* mp = acquirem();
     if (mp->p != nullptr) {
@@ -136,7 +137,7 @@ static void startTheWorld(m* mp) {
   systemstack(startTheWorldWithSema, nullptr);
   mp->preemptoff = nullptr;
   releasem(mp);
-  mutexunlock(&worldsema);
+  mutexunlock1(&worldsema);
 }
 
 void withworldstopped(const char* reason, void (*fn)(void*), void* arg) {

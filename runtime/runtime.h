@@ -193,5 +193,6 @@ void injectglist(gList* l);  // proc_m.cc: Gwaiting → Grunnable, onto queues; 
 void wakePoller(int64 when);
 // sanitize.cc, from malloc.cc: a leak checker has to hear of memory that may hold the only pointer to a block.
 void san_root(void* p, uint64 size);
+void san_named(g* gp);  // its name, or its number, has changed
 
 }  // namespace vitrine::rt

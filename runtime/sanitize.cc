@@ -6,6 +6,14 @@
 // thing on the new one. ASan keeps the left stack's fake frames in g->fakestack. TSan's fibers are g->tsanfiber; every
 // g has one, a g0's is its thread's own.
 //
+// TSan also learns who holds which vitrine::mutex and rw_mutex, by its interface for locks that are not pthread's: a
+// data race is then reported with the mutexes that were held, two that are taken in different orders as a lock-order
+// inversion. It takes a mutex for its locker's, which a goroutine's fiber is, on whatever thread it runs; so one that
+// another goroutine unlocks is reported. Between "locking" and "locked" TSan would look away; but the goroutine may
+// park there, and the scheduler's own accesses must be seen, hence the diverts. A vitrine::mutex of a program that is
+// compiled with TSan has a destructor (sync.h), by which TSan forgets it: memory of a stack is never freed in TSan's
+// eyes, and two mutexes that lived at one address would be one.
+//
 // Runtime files are built without TSan's function entry and exit calls (runtime/CMakeLists.txt): functions that leave
 // by gogo never return, and TSan's shadow call stack of g0 would overflow.
 //
@@ -16,7 +24,9 @@
 // (except the canary's word, which is read later). Memory of goroutines that run() abandons is found by the leak check:
 // their stacks are anonymous memory, which memcheck searches. Without <valgrind/valgrind.h> at build time none of this
 // is there, and valgrind is not supported.
+#include "include/vitrine/detail/rt.h"
 #include "proc.h"
+#include "syncwait.h"
 
 #if __has_include(<valgrind/memcheck.h>)
 #include <valgrind/memcheck.h>
@@ -33,6 +43,15 @@ __attribute__((weak)) void __lsan_register_root_region(const void* begin, size_t
 __attribute__((weak)) void* __tsan_get_current_fiber(void);
 __attribute__((weak)) void* __tsan_create_fiber(unsigned flags);
 __attribute__((weak)) void __tsan_destroy_fiber(void* fiber);
+__attribute__((weak)) void __tsan_set_fiber_name(void* fiber, const char* name);
+__attribute__((weak)) void __tsan_func_entry(void* pc);
+__attribute__((weak)) void __tsan_func_exit(void*);  // takes nothing; as gcc has it
+__attribute__((weak)) void __tsan_mutex_post_lock(void* mu, unsigned flags, int recursion);
+__attribute__((weak)) int __tsan_mutex_pre_unlock(void* mu, unsigned flags);
+__attribute__((weak)) void __tsan_mutex_post_unlock(void* mu, unsigned flags);
+__attribute__((weak)) void __tsan_mutex_pre_divert(void* mu, unsigned flags);
+__attribute__((weak)) void __tsan_mutex_post_divert(void* mu, unsigned flags);
+__attribute__((weak)) void __tsan_mutex_destroy(void* mu, unsigned flags);
 }
 
 namespace vitrine::rt {
@@ -92,7 +111,24 @@ void san_newg(g* gp) {
   gp->fakestack = nullptr;
   if (asan() && __asan_unpoison_memory_region != nullptr)
     __asan_unpoison_memory_region(reinterpret_cast<void*>(gp->stack.lo), gp->stack.hi - gp->stack.lo);
-  if (tsan() && gp->tsanfiber == nullptr) gp->tsanfiber = __tsan_create_fiber(0);
+  if (!tsan()) return;
+  if (gp->tsanfiber == nullptr) gp->tsanfiber = __tsan_create_fiber(0);
+  san_named(gp);
+}
+
+// TSan's reports call the goroutine "17 reader".
+void san_named(g* gp) {
+  if (!tsan() || gp->tsanfiber == nullptr) return;
+  char name[gnamelen + 24];
+  uint64 n = 0, id = gp->goid;
+  char digits[20];
+  do digits[n++] = char('0' + id % 10);
+  while ((id /= 10) != 0);
+  for (uint64 i = 0; i < n; i++) name[i] = digits[n - 1 - i];
+  if (gp->name[0] != 0) name[n++] = ' ';
+  for (const char* from = gp->name; *from != 0;) name[n++] = *from++;
+  name[n] = 0;
+  __tsan_set_fiber_name(gp->tsanfiber, name);
 }
 
 void san_deadg(g* gp) {
@@ -141,6 +177,43 @@ void san_exit() {
 }
 
 bool san_has_background_thread() { return tsan(); }
+
+// ---- mutexes. pc: where the user's function called; this file makes no entries in TSan's shadow call stack.
+
+// Also for kinds that do not wait: then TSan has heard nothing before.
+static bool tries(lockkind kind) { return (uint32(kind) & uint32(lockkind::trywrite)) != 0; }
+
+__attribute__((no_sanitize("thread"))) void san_locking_slow(void* mu, lockkind kind, void* pc) {
+  __tsan_func_entry(pc);
+  __tsan_mutex_pre_lock(mu, unsigned(kind));
+  __tsan_mutex_pre_divert(mu, 0);
+  __tsan_func_exit(nullptr);
+}
+
+__attribute__((no_sanitize("thread"))) void san_locked_slow(void* mu, lockkind kind, void* pc) {
+  __tsan_func_entry(pc);
+  if (tries(kind))
+    __tsan_mutex_pre_lock(mu, unsigned(kind));
+  else
+    __tsan_mutex_post_divert(mu, 0);
+  __tsan_mutex_post_lock(mu, unsigned(kind), 0);
+  __tsan_func_exit(nullptr);
+}
+
+__attribute__((no_sanitize("thread"))) void san_unlocking_slow(void* mu, lockkind kind, void* pc) {
+  __tsan_func_entry(pc);
+  __tsan_mutex_pre_unlock(mu, unsigned(kind));
+  __tsan_mutex_post_unlock(mu, unsigned(kind));
+  __tsan_func_exit(nullptr);
+}
+
+// Once run() is over, goroutines that it abandoned may hold a mutex for good.
+static void gone(void* mu, bool locked) {
+  if (tsan() && !locked && sched.exiting.load(__ATOMIC_RELAXED) == 0) __tsan_mutex_destroy(mu, 0);
+}
+
+void mutexgone(syncMutex* mu) { gone(mu, (mu->state.load(__ATOMIC_RELAXED) & mutexLocked) != 0); }
+void rwgone(syncRWMutex* rw) { gone(rw, rw->state.load(__ATOMIC_RELAXED) != 0); }
 
 __attribute__((no_sanitize("thread"))) void switch_to_g0_slow(void (*fn)(g*)) {
   leave_for(getg(), getg()->m->g0);

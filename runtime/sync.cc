@@ -40,7 +40,7 @@ static bool mustready(uint32 state) {
   return (state & mutexStarving) != 0 || (state & (mutexWaiters | mutexWoken)) == mutexWaiters;
 }
 
-static bool trylock(syncMutex* mu) {
+bool mutextrylock1(syncMutex* mu) {
   uint32 old = mu->state.load(__ATOMIC_RELAXED);
   while ((old & mutexLocked) == 0) {
     if (mu->state.cas(old, old | mutexLocked, __ATOMIC_ACQUIRE)) {
@@ -54,7 +54,9 @@ static bool trylock(syncMutex* mu) {
 
 bool mutextrylock(syncMutex* mu) {
   entry();
-  return trylock(mu);
+  if (!mutextrylock1(mu)) return false;
+  san_locked(mu, lockkind::trywrite);
+  return true;
 }
 
 // A waiter that gave up left the queue; mu->lock is held.
@@ -177,12 +179,16 @@ void mutexlockas(syncMutex* mu, waitReason reason, void* object) { lockas(mu, re
 
 void mutexlock(syncMutex* mu) {
   entry();
+  san_locking(mu, lockkind::write);
   lockas(mu, waitReasonSyncMutexLock, mu);
+  san_locked(mu, lockkind::write);
 }
 
 bool mutextimedlock(syncMutex* mu, int64 ns) {
   entry();
-  return trylock(mu) || (ns > 0 && mutexlockslow(mu, waitReasonSyncMutexLock, mu, timeafter(ns)));
+  if (!mutextrylock1(mu) && (ns <= 0 || !mutexlockslow(mu, waitReasonSyncMutexLock, mu, timeafter(ns)))) return false;
+  san_locked(mu, lockkind::trywrite);
+  return true;
 }
 
 // Under mu->lock: takes the first waiter off the queue, wakes him up to compete or makes him the holder. Null: nobody
@@ -235,6 +241,7 @@ void mutexunlock1(syncMutex* mu) { unlockas(mu); }
 
 void mutexunlock(syncMutex* mu) {
   entry();
+  if (san_locks() && (mu->state.load(__ATOMIC_RELAXED) & mutexLocked) != 0) san_unlocking(mu, lockkind::write);
   unlockas(mu);
 }
 

@@ -59,14 +59,19 @@ VITRINE_NOINLINE static void rlockslow(syncRWMutex* rw) {
 
 void rwrlock(syncRWMutex* rw) {
   entry();
+  san_locking(rw, lockkind::read);
   if ((rw->state.add(rwReader, __ATOMIC_ACQUIRE) & rwWriter) != 0) rlockslow(rw);
+  san_locked(rw, lockkind::read);
 }
 
 bool rwtryrlock(syncRWMutex* rw) {
   entry();
   uint64 old = rw->state.load(__ATOMIC_RELAXED);
   while ((old & rwWriter) == 0) {
-    if (rw->state.cas(old, old + rwReader, __ATOMIC_ACQUIRE)) return true;
+    if (rw->state.cas(old, old + rwReader, __ATOMIC_ACQUIRE)) {
+      san_locked(rw, lockkind::tryread);
+      return true;
+    }
     old = rw->state.load(__ATOMIC_RELAXED);
   }
   return false;
@@ -81,6 +86,7 @@ VITRINE_NOINLINE static void lastreader(syncRWMutex* rw) {
 
 void rwrunlock(syncRWMutex* rw) {
   entry();
+  if (san_locks() && readers(rw->state.load(__ATOMIC_RELAXED)) != 0) san_unlocking(rw, lockkind::read);
   // Acquire: the last reader passes on to the writer what all readers have released.
   uint64 now = rw->state.add(-rwReader, __ATOMIC_ACQ_REL);
   if (readers(now) == UINT32_MAX) fatal("sync: unlock_shared of an rw_mutex that nobody reads");
@@ -111,16 +117,19 @@ VITRINE_NOINLINE static void awaitreaders(syncRWMutex* rw) {
 
 void rwlock(syncRWMutex* rw) {
   entry();
+  san_locking(rw, lockkind::write);
   mutexlockas(&rw->writers, waitReasonSyncRWMutexLock, rw);
   if (readers(rw->state.add(rwWriter, __ATOMIC_ACQUIRE)) != 0) awaitreaders(rw);
   rw->owner = rw->writers.owner;
+  san_locked(rw, lockkind::write);
 }
 
 bool rwtrylock(syncRWMutex* rw) {
   entry();
-  if (!mutextrylock(&rw->writers)) return false;
+  if (!mutextrylock1(&rw->writers)) return false;
   if (rw->state.cas(0, rwWriter, __ATOMIC_ACQUIRE)) {
     rw->owner = rw->writers.owner;
+    san_locked(rw, lockkind::trywrite);
     return true;
   }
   mutexunlock1(&rw->writers);
@@ -141,6 +150,7 @@ VITRINE_NOINLINE static void letreadersin(syncRWMutex* rw) {
 void rwunlock(syncRWMutex* rw) {
   entry();
   if ((rw->state.load(__ATOMIC_RELAXED) & rwWriter) == 0) fatal("sync: unlock of unlocked rw_mutex");
+  san_unlocking(rw, lockkind::write);
   rw->owner = 0;
   if (!rw->state.cas(rwWriter, 0, __ATOMIC_RELEASE)) letreadersin(rw);
   mutexunlock1(&rw->writers);

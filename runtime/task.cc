@@ -38,6 +38,7 @@ void setname(const char* name, uint64 namelen) {
   uint64 n = keptname(name, namelen);
   __builtin_memset(gp->name, 0, sizeof gp->name);
   if (n > 0) __builtin_memcpy(gp->name, name, n);
+  san_named(gp);
 }
 
 uint64 numgoroutine() { return uint64(gcount()); }

@@ -33,11 +33,12 @@ class Mutation:
         self.number = int(match["number"])
         self.title = match["title"]
         fields = dict(re.findall(r"- (\w+): `?([^`\n]+)`?", match["fields"]))
-        unknown = set(fields) - {"file", "target", "test"}
+        unknown = set(fields) - {"file", "target", "test", "preset"}
         if unknown or "file" not in fields or "test" not in fields:
-            raise ValueError(f"{self.number}: needs file and test, may have target; has {sorted(fields)}")
+            raise ValueError(f"{self.number}: needs file and test, may have target and preset; has {sorted(fields)}")
         self.file, self.test = fields["file"], fields["test"]
         self.target = fields.get("target", "all")
+        self.preset = fields.get("preset", "default")
         lines = match["diff"].splitlines(keepends=True)
         self.old = "".join(line[1:] for line in lines if line[:1] in " -")
         self.new = "".join(line[1:] for line in lines if line[:1] in " +")
@@ -85,7 +86,7 @@ class Copy:
 
     def __init__(self, directory):
         self.root = directory
-        self.build_directory = os.path.join(directory, "build")
+        self.configured = set()
         self.environment = dict(os.environ, CCACHE_BASEDIR=directory, CCACHE_NOHASHDIR="true")
         names = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
         for name in filter(None, names.split("\0")):
@@ -95,7 +96,12 @@ class Copy:
         # The lints and other tests of the project look at tracked files.
         for command in (["init", "-q"], ["add", "-A"]):
             subprocess.run(["git", *command], cwd=directory, check=True, capture_output=True)
-        self.run(["cmake", "--preset", "default", "-Wno-dev"], check=True)
+
+    def build_directory(self, preset):
+        if preset not in self.configured:
+            self.run(["cmake", "--preset", preset, "-Wno-dev"], check=True)
+            self.configured.add(preset)
+        return os.path.join(self.root, "build" if preset == "default" else "build-" + preset)
 
     def run(self, command, check=False, timeout=None):
         done = subprocess.run(command, cwd=self.root, env=self.environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
@@ -104,12 +110,13 @@ class Copy:
             raise RuntimeError(f"{' '.join(command)}:\n{done.stdout[-3000:]}")
         return done
 
-    def build(self, target):
-        return self.run(["cmake", "--build", self.build_directory, "--target", target, "--", "--quiet"])
+    def build(self, preset, target, check=False):
+        return self.run(["cmake", "--build", self.build_directory(preset), "--target", target, "--", "--quiet"], check)
 
-    def test(self, pattern):
+    def test(self, preset, pattern):
         """None if a test failed or hung, else the output; raises if no test has such a name."""
-        done = self.run(["ctest", "--test-dir", self.build_directory, "-R", pattern, "--timeout", str(LIMIT), "--output-on-failure"])
+        done = self.run(["ctest", "--test-dir", self.build_directory(preset), "-R", pattern, "--timeout", str(LIMIT),
+                         "--output-on-failure"])
         if "No tests were found" in done.stdout:
             raise RuntimeError(f"no test is called {pattern}")
         return done.returncode == 0, done.stdout
@@ -129,12 +136,12 @@ def verdict(copy, mutation):
         original = file.read()
     try:
         copy.replace(mutation.file, mutation.apply(original))
-        built = copy.build(mutation.target)
+        built = copy.build(mutation.preset, mutation.target)
         if mutation.test == "build":
             return None if built.returncode else "it builds"
         if built.returncode:
             return "it does not build:\n" + built.stdout[-2000:]
-        passed, _ = copy.test(mutation.test)
+        passed, _ = copy.test(mutation.preset, mutation.test)
         return f"{mutation.test} still passes" if passed else None
     finally:
         copy.replace(mutation.file, original)
@@ -159,9 +166,12 @@ def main():
     try:
         print(f"building a copy in {directory}", flush=True)
         copy = Copy(directory)
-        copy.run(["cmake", "--build", copy.build_directory, "--", "--quiet"], check=True)
-        for pattern in sorted({m.test for m in mutations} - {"build"}):
-            good, output = copy.test(pattern)
+        if any(m.preset == "default" for m in mutations):
+            copy.build("default", "all", check=True)
+        for preset, target in sorted({(m.preset, m.target) for m in mutations if m.preset != "default"}):
+            copy.build(preset, target, check=True)
+        for preset, pattern in sorted({(m.preset, m.test) for m in mutations if m.test != "build"}):
+            good, output = copy.test(preset, pattern)
             if not good:
                 raise RuntimeError(f"{pattern} fails without any breakage:\n{output[-3000:]}")
         for mutation in mutations:

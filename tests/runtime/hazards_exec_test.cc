@@ -106,6 +106,55 @@ TEST(HazardSanitizers, FindNothingInABusyProgram) {
   EXPECT_EQ(e.err, "");
 }
 
+#if UNDER_TSAN
+ended races(const char* name) { return runprogram({"hazard_races", name}); }
+
+TEST(HazardTsan, ARaceIsReportedWithTheMutexesThatWereHeld) {
+  ended e = races("two mutexes");
+  EXPECT_EQ(e.status, 66);
+  EXPECT_TRUE(says(e, "WARNING: ThreadSanitizer: data race"));
+  EXPECT_TRUE(says(e, "(mutexes: write M"));
+  EXPECT_TRUE(says(e, "Location is global") || says(e, "guarded"));
+  // Where each mutex is first locked, and by whom the race is: the user's function and the goroutine's name.
+  EXPECT_TRUE(says(e, "created at:"));
+  EXPECT_TRUE(says(e, "adds_under"));
+  EXPECT_TRUE(says(e, " reader'"));
+  EXPECT_TRUE(says(e, " writer'"));
+}
+
+TEST(HazardTsan, ARaceUnderReadLocksIsReported) {
+  ended e = races("read lock");
+  EXPECT_EQ(e.status, 66);
+  EXPECT_TRUE(says(e, "(mutexes: read M"));
+}
+
+TEST(HazardTsan, WhatIsGuardedIsNot) {
+  ended e = races("one mutex");
+  EXPECT_EQ(e.status, 0);
+  EXPECT_EQ(e.out, "done\n");
+  EXPECT_EQ(e.err, "");
+}
+
+TEST(HazardTsan, MutexesThatAreTakenInBothOrdersAreReported) {
+  ended e = races("inversion");
+  EXPECT_EQ(e.status, 66);
+  EXPECT_TRUE(says(e, "lock-order-inversion"));
+  EXPECT_TRUE(says(e, "locks_both"));
+}
+
+TEST(HazardTsan, AMutexIsForgottenWhenItIsDestroyed) {
+  ended e = races("short lives");
+  EXPECT_EQ(e.status, 0);
+  EXPECT_EQ(e.err, "");
+}
+
+TEST(HazardTsan, AnUnlockByAnotherIsReported) {
+  ended e = races("unlocked by another");
+  EXPECT_EQ(e.status, 66);
+  EXPECT_TRUE(says(e, "unlock of an unlocked mutex (or by a wrong thread)"));
+}
+#endif
+
 // ---- idle
 
 // Times that any thread of the process was given a CPU.

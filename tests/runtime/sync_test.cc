@@ -86,7 +86,11 @@ TEST_F(Mutex, WhoHasWaitedForAMillisecondAndLosesIsHandedTheMutex) {
   m.unlock();
   EXPECT_TRUE(m.try_lock()) << "it was not free for whoever comes";
   EXPECT_TRUE(eventually([&] { return (shape(m).state.load() & rt::mutexStarving) != 0; }));
-  rt::g* next = started([&] { m.lock(); });
+  vitrine::chan<int> done;
+  rt::g* next = started([&] {
+    std::lock_guard guard(m);
+    done.recv();
+  });
   EXPECT_TRUE(eventually([&] { return parked(next, rt::waitReasonSyncMutexLock); }));
   const std::uint64_t nextid = next->goid;
   m.unlock();
@@ -97,7 +101,8 @@ TEST_F(Mutex, WhoHasWaitedForAMillisecondAndLosesIsHandedTheMutex) {
   // Handed on to the last one, which is the end of it.
   EXPECT_TRUE(eventually([&] { return shape(m).owner == nextid; }));
   EXPECT_TRUE(eventually([&] { return shape(m).state.load() == rt::mutexLocked; }));
-  m.unlock();
+  done.send(0);
+  EXPECT_TRUE(eventually([&] { return shape(m).state.load() == 0; })) << "a bit is left: " << shape(m).state.load();
   vitrine::gomaxprocs(procs);
   EXPECT_TRUE(eventually([&] { return shape(m).state.load() == 0; })) << "a bit is left: " << shape(m).state.load();
 }

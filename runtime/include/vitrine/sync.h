@@ -14,6 +14,14 @@
 #include "go.h"
 #include "time.h"
 
+#if defined(__SANITIZE_THREAD__)
+#define VITRINE_THREAD_SANITIZER 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define VITRINE_THREAD_SANITIZER 1
+#endif
+#endif
+
 namespace vitrine {
 
 class cond;
@@ -32,6 +40,8 @@ bool waituntil(const std::chrono::time_point<Clock, Duration>& t, Wait wait) {
 
 // Not recursive. TimedLockable, so std::unique_lock, std::lock_guard and std::scoped_lock take it. A goroutine that has
 // waited for over a millisecond is handed the mutex by the next unlock; until then a running goroutine may overtake it.
+// Who has locked it unlocks it, on whatever thread: debuggers show that goroutine as the holder, and ThreadSanitizer,
+// which knows these mutexes, reports an unlock by another.
 class mutex {
  public:
   constexpr mutex() = default;
@@ -56,6 +66,9 @@ class mutex {
   }
   // Of a mutex that is not locked: ends the program.
   void unlock() { rt::mutexunlock(&m_); }
+#ifdef VITRINE_THREAD_SANITIZER
+  ~mutex() { rt::mutexgone(&m_); }  // what is at this address next is another mutex
+#endif
 
  private:
   friend class cond;
@@ -87,6 +100,9 @@ class rw_mutex {
   // Fails also while a writer only waits.
   bool try_lock_shared() { return rt::rwtryrlock(&m_); }
   void unlock_shared() { rt::rwrunlock(&m_); }
+#ifdef VITRINE_THREAD_SANITIZER
+  ~rw_mutex() { rt::rwgone(&m_); }
+#endif
 
  private:
   rt::syncRWMutex m_{};
@@ -258,3 +274,5 @@ __attribute__((always_inline)) inline void wait_group::go(F&& f) {
 }
 
 }  // namespace vitrine
+
+#undef VITRINE_THREAD_SANITIZER

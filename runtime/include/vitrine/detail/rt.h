@@ -140,6 +140,9 @@ void rwunlock(syncRWMutex* rw);
 void rwrlock(syncRWMutex* rw);
 bool rwtryrlock(syncRWMutex* rw);
 void rwrunlock(syncRWMutex* rw);
+// For ThreadSanitizer: it is destroyed.
+void mutexgone(syncMutex* mu);
+void rwgone(syncRWMutex* rw);
 void condwait(syncCond* c, syncMutex* mu);  // mu null: the caller's lock is not held, which is fatal
 bool condtimedwait(syncCond* c, syncMutex* mu, int64 ns);
 void condsignal(syncCond* c);
