@@ -142,17 +142,21 @@ TEST_F(HazardOs, LargeStacksGiveTheirMemoryBack) {
 // ---- signals and system calls
 
 // All Ps taken by goroutines that compute, and more that want one: whoever ignores a request to yield is signalled.
+// Each comes back for a P after it has lost one, else nobody would want one after a while.
 struct crowd {
   std::atomic<bool> stop{false};
   vitrine::wait_group wg;
   crowd() {
-    for (int i = 0; i < vitrine::gomaxprocs() + 1; i++)
+    for (int i = 0; i < vitrine::gomaxprocs() + 4; i++)
       wg.go([this] {
         while (!stop) {
-          if (underTsan)
-            usleep(50);
-          else
-            rt::procyield(10);
+          for (auto end = std::chrono::steady_clock::now() + 25ms; std::chrono::steady_clock::now() < end;) {
+            if (underTsan)
+              usleep(50);
+            else
+              rt::procyield(10);
+          }
+          vitrine::checkpoint();
         }
       });
   }
@@ -170,23 +174,27 @@ TEST_F(HazardOs, SignalDoesNotInterruptAnAccept) {
   ASSERT_EQ(bind(listener, reinterpret_cast<sockaddr*>(&name), sizeof name), 0);
   ASSERT_EQ(listen(listener, 1), 0);
   int got = -2, error = 0;
+  std::atomic<rt::g*> who{nullptr};
+  bool signalled = false;
   std::thread late;
   {
     crowd c;
     late = std::thread([&] {
-      usleep(150'000);
+      signalled = eventually([&] { return who != nullptr && rt::load_relaxed(who.load()->noproc) != 0; });
       int fd = socket(AF_UNIX, SOCK_STREAM, 0);
       EXPECT_EQ(connect(fd, reinterpret_cast<sockaddr*>(&name), sizeof name), 0);
       close(fd);
     });
     vitrine::wait_group wg;
     wg.go([&] {
+      who = rt::getg();
       got = accept(listener, nullptr, nullptr);
       error = errno;  // no wait of the runtime's was in between
     });
     wg.wait();
   }
   late.join();
+  EXPECT_TRUE(signalled);
   EXPECT_GE(got, 0) << std::strerror(error);
   close(got);
   close(listener);

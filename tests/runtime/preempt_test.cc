@@ -122,23 +122,19 @@ TEST_F(Preempt, WithoutAPEverythingStillWorks) {
 }
 
 TEST_F(Preempt, NoPreemptKeepsTheP) {
-  std::atomic<bool> stop{false}, lost{false};
+  std::atomic<bool> lost{false};
   vitrine::wait_group wg;
-  std::vector<std::atomic<bool>> begun(std::size_t(vitrine::gomaxprocs()) - 1);
-  for (auto& b : begun)
+  for (int i = 1; i < vitrine::gomaxprocs(); i++)
     wg.go([&] {
-      {
-        vitrine::no_preempt keep;
-        b = true;
-        for (auto end = std::chrono::steady_clock::now() + 80ms; std::chrono::steady_clock::now() < end;) {
-          spin();
-          if (rt::getg()->noproc || rt::getg()->m->p == nullptr) lost = true;
-        }
+      vitrine::no_preempt keep;
+      vitrine::go([] {});  // waits on this P, which therefore is needed: sysmon sends no signal otherwise
+      for (auto end = std::chrono::steady_clock::now() + 80ms; std::chrono::steady_clock::now() < end;) {
+        spin();
+        if (rt::getg()->noproc || rt::getg()->m->p == nullptr) lost = true;
       }
-      stop = true;
     });
-  // One hog that may lose its P, so that somebody always wants one.
-  hogs h(2, spin);
+  // As long as there are hogs on the last P's queue, its Ms do not steal those.
+  hogs h(8, spin);
   wg.wait();
   EXPECT_FALSE(lost);
   h.end();
@@ -178,13 +174,21 @@ TEST_F(Preempt, SignalDoesNotInterruptARead) {
   // A read that was not announced: the thread is signalled because others need its P, and the read goes on.
   int fds[2];
   ASSERT_EQ(pipe(fds), 0);
-  hogs h(vitrine::gomaxprocs(), spin);
+  // They come back for a P after they have lost one.
+  hogs h(vitrine::gomaxprocs() + 4, [] {
+    spinfor(25ms);
+    vitrine::checkpoint();
+  });
   char byte = 0;
   long got = 0;
+  std::atomic<rt::g*> reader{nullptr};
   vitrine::wait_group wg;
-  wg.go([&] { got = read(fds[0], &byte, 1); });
+  wg.go([&] {
+    reader = rt::getg();
+    got = read(fds[0], &byte, 1);
+  });
   std::thread writer([&] {
-    usleep(150'000);
+    EXPECT_TRUE(eventually([&] { return reader != nullptr && rt::load_relaxed(reader.load()->noproc) != 0; }));
     EXPECT_EQ(write(fds[1], "x", 1), 1);
   });
   wg.wait();

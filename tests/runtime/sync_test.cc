@@ -104,7 +104,6 @@ TEST_F(Mutex, WhoHasWaitedForAMillisecondAndLosesIsHandedTheMutex) {
   done.send(0);
   EXPECT_TRUE(eventually([&] { return shape(m).state.load() == 0; })) << "a bit is left: " << shape(m).state.load();
   vitrine::gomaxprocs(procs);
-  EXPECT_TRUE(eventually([&] { return shape(m).state.load() == 0; })) << "a bit is left: " << shape(m).state.load();
 }
 
 TEST_F(Mutex, BusyHolderDoesNotStarveAWaiter) {

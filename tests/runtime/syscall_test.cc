@@ -205,6 +205,7 @@ TEST_F(ThreadLock, GoroutineThatEndsLockedTakesItsThreadAlong) {
     return n;
   };
   threads();
+  int roundsonm0 = 0;
   for (int round = 0; round < 20; round++) {
     std::atomic<std::int64_t> tid{0};
     std::atomic<bool> onm0{false};
@@ -216,7 +217,10 @@ TEST_F(ThreadLock, GoroutineThatEndsLockedTakesItsThreadAlong) {
     });
     ASSERT_TRUE(eventually([&] { return tid != 0; }));
     ASSERT_TRUE(eventually([] { return rt::gcount() == 1; }));
-    if (onm0) continue;  // m0 only sleeps
+    if (onm0) {  // which from then on only sleeps
+      EXPECT_EQ(++roundsonm0, 1);
+      continue;
+    }
     std::string path = "/proc/self/task/" + std::to_string(tid.load());
     EXPECT_TRUE(eventually([&] { return access(path.c_str(), F_OK) != 0; })) << "the thread lives";
   }

@@ -199,6 +199,24 @@ TEST(StopTheWorld, TwoStoppersTakeTurnsAndWorkGoesOn) {
   });
 }
 
+// Without sysmon only the stopper can send the signal that takes the P of a goroutine that never calls the runtime.
+TEST(StopTheWorld, TakesThePOfWhoComputes) {
+  sim::check({.runs = 100, .maxsteps = 2'000'000, .maxtime = 60'000'000'000, .sysmon = false, .jumpodds = 40}, [] {
+    flag stage{};
+    run({.procs = 2}, [&] {
+      go([&] {
+        stage.store(1);
+        spinuntil(stage, 2);
+        stage.store(3);
+      });
+      spinuntil(stage, 1);
+      gomaxprocs(3);
+      stage.store(2);
+      while (stage.load() != 3) yield();
+    });
+  });
+}
+
 // ---- preemption and locked threads
 
 TEST(Preempt, AGoroutineThatComputesLosesItsP) {
