@@ -8,7 +8,7 @@
 //   * polls descriptors if nobody did for 10 ms;
 //   * starts an M if a timer is overdue;
 //   * prints GODEBUG=schedtrace's lines.
-// When it has found nothing for long and all Ps are idle or stopped, it sleeps on sched.sysmonnote; pidleget wakes it,
+// When it has found nothing for a few looks and all Ps are idle or stopped, it sleeps on sched.sysmonnote; pidleget wakes it,
 // under the sched.lock under which it went to sleep. So an idle program has no thread that wakes up.
 #include "proc.h"
 
@@ -17,6 +17,7 @@ namespace vitrine::rt {
 constexpr int64 forcePreemptNs = 10'000'000;
 constexpr int64 pollPeriodNs = 10'000'000;
 constexpr uint32 minDelayUs = 20, maxDelayUs = 10'000;
+constexpr uint32 looksBeforeDeepSleep = 10;  // a program that is idle for a moment only is not made to wake sysmon
 constexpr int64 deepSleepNs = 60'000'000'000;
 
 // Whether the P of a goroutine that ignores preemption is needed: the world is to stop, or work waits that no idle P
@@ -123,7 +124,7 @@ void sysmon() {
       delay = delay * 2 < maxDelayUs ? delay * 2 : maxDelayUs;
     usleep_(delay);
     if (sched.exiting.load() != 0) stopforexit();
-    if (debug.schedtrace <= 0 && delay == maxDelayUs && nothingtowatch()) {
+    if (debug.schedtrace <= 0 && idle >= looksBeforeDeepSleep && nothingtowatch()) {
       deepsleep();
       idle = 0;
       delay = minDelayUs;
