@@ -8,8 +8,8 @@
 //   * polls descriptors if nobody did for 10 ms;
 //   * starts an M if a timer is overdue;
 //   * prints GODEBUG=schedtrace's lines.
-// When it has found nothing for a few looks and all Ps are idle or stopped, it sleeps on sched.sysmonnote; pidleget wakes it,
-// under the sched.lock under which it went to sleep. So an idle program has no thread that wakes up.
+// When it has found nothing for a few looks and all Ps are idle or stopped, it sleeps on sched.sysmonnote; pidleget
+// wakes it, under the sched.lock under which it went to sleep. So an idle program has no thread that wakes up.
 #include "proc.h"
 
 namespace vitrine::rt {
