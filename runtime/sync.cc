@@ -177,11 +177,13 @@ static inline __attribute__((always_inline)) void lockas(syncMutex* mu, waitReas
 
 void mutexlockas(syncMutex* mu, waitReason reason, void* object) { lockas(mu, reason, object); }
 
+static inline __attribute__((always_inline)) void lockasmutex(syncMutex* mu) {
+  lockas(mu, waitReasonSyncMutexLock, mu);
+}
+
 void mutexlock(syncMutex* mu) {
   entry();
-  san_locking(mu, lockkind::write);
-  lockas(mu, waitReasonSyncMutexLock, mu);
-  san_locked(mu, lockkind::write);
+  lock_and_tell<lockasmutex>(mu, lockkind::write);
 }
 
 bool mutextimedlock(syncMutex* mu, int64 ns) {

@@ -23,6 +23,8 @@ static void checkheld(syncMutex* mu) {
     fatal("sync: cond wait with a mutex that the caller has not locked");
 }
 
+static void lockasmutex(syncMutex* mu) { mutexlockas(mu, waitReasonSyncMutexLock, mu); }
+
 // deadline: nanotime, 0 for none. Inline: what is told to ThreadSanitizer bears the address that the caller returns to.
 static inline __attribute__((always_inline)) bool wait(syncCond* c, syncMutex* mu, int64 deadline) {
   checkheld(mu);
@@ -49,9 +51,7 @@ static inline __attribute__((always_inline)) bool wait(syncCond* c, syncMutex* m
   }
   releaseSudog(sg);
   entry();
-  san_locking(mu, lockkind::write);
-  mutexlockas(mu, waitReasonSyncMutexLock, mu);
-  san_locked(mu, lockkind::write);
+  lock_and_tell<lockasmutex>(mu, lockkind::write);
   return notified;
 }
 

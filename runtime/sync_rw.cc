@@ -57,11 +57,13 @@ VITRINE_NOINLINE static void rlockslow(syncRWMutex* rw) {
   releaseSudog(sg);
 }
 
+static void rlock(syncRWMutex* rw) {
+  if ((rw->state.add(rwReader, __ATOMIC_ACQUIRE) & rwWriter) != 0) rlockslow(rw);
+}
+
 void rwrlock(syncRWMutex* rw) {
   entry();
-  san_locking(rw, lockkind::read);
-  if ((rw->state.add(rwReader, __ATOMIC_ACQUIRE) & rwWriter) != 0) rlockslow(rw);
-  san_locked(rw, lockkind::read);
+  lock_and_tell<rlock>(rw, lockkind::read);
 }
 
 bool rwtryrlock(syncRWMutex* rw) {
@@ -115,13 +117,15 @@ VITRINE_NOINLINE static void awaitreaders(syncRWMutex* rw) {
   releaseSudog(sg);
 }
 
-void rwlock(syncRWMutex* rw) {
-  entry();
-  san_locking(rw, lockkind::write);
+static void wlock(syncRWMutex* rw) {
   mutexlockas(&rw->writers, waitReasonSyncRWMutexLock, rw);
   if (readers(rw->state.add(rwWriter, __ATOMIC_ACQUIRE)) != 0) awaitreaders(rw);
   rw->owner = rw->writers.owner;
-  san_locked(rw, lockkind::write);
+}
+
+void rwlock(syncRWMutex* rw) {
+  entry();
+  lock_and_tell<wlock>(rw, lockkind::write);
 }
 
 bool rwtrylock(syncRWMutex* rw) {

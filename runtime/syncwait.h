@@ -16,8 +16,20 @@ void san_locking_slow(void* mu, lockkind kind, void* pc);
 void san_locked_slow(void* mu, lockkind kind, void* pc);
 void san_unlocking_slow(void* mu, lockkind kind, void* pc);
 inline __attribute__((always_inline)) bool san_locks() { return __builtin_expect(__tsan_mutex_pre_lock != nullptr, 0); }
-inline __attribute__((always_inline)) void san_locking(void* mu, lockkind kind) {
-  if (san_locks()) san_locking_slow(mu, kind, __builtin_return_address(0));
+// lock(mu), with TSan told before and after; a function apart, so that without TSan a locking keeps no registers for
+// it.
+template <auto lock, class T>
+VITRINE_NOINLINE void lock_told(T* mu, lockkind kind, void* pc) {
+  san_locking_slow(mu, kind, pc);
+  lock(mu);
+  san_locked_slow(mu, kind, pc);
+}
+template <auto lock, class T>
+inline __attribute__((always_inline)) void lock_and_tell(T* mu, lockkind kind) {
+  if (san_locks())
+    lock_told<lock>(mu, kind, __builtin_return_address(0));
+  else
+    lock(mu);
 }
 inline __attribute__((always_inline)) void san_locked(void* mu, lockkind kind) {
   if (san_locks()) san_locked_slow(mu, kind, __builtin_return_address(0));
