@@ -13,10 +13,11 @@
 //      the code before it is a call and has a row.
 //   5. A return address of 0 also ends the stack: what Go's older goexit and hand-made stacks have at their bottom.
 //
-// A walk ends for sure: the CFA must grow from frame to frame. It may go elsewhere only through a signal frame (from
-// the signal stack back), or, when the caller gave no bounds, by leaving the part that was walked so far (a switch to
-// another stack that CFI follows, as systemstack's does) — and that at most kMaxSwitches times.
-// Rejected: scanning the stack for words that look like return addresses. It finds frames that are long gone.
+// A walk ends for sure: the CFA must grow from frame to frame. Only an interrupted routine may have none of the stack:
+// gogo and mcall, whose caller is in a register, just before they jump there. It may go elsewhere only through a signal
+// frame (from the signal stack back), or, when the caller gave no bounds, by leaving the part that was walked so far (a
+// switch to another stack that CFI follows, as systemstack's does) — and that at most kMaxSwitches times. Rejected:
+// scanning the stack for words that look like return addresses. It finds frames that are long gone.
 #include "unwind.h"
 
 #include <array>
@@ -154,7 +155,7 @@ WalkEnd walk_stack(Program& program, Memory& memory, Registers regs, bool exact,
     const StepResult step = unwind_step(program, memory, regs, exact, bounds, caller);
     if (!step.ok) return {step.end, step.bad_address};
     const std::uint64_t sp = caller.r[kRsp];
-    if (sp <= regs.r[kRsp]) {
+    if (sp < regs.r[kRsp] || (sp == regs.r[kRsp] && !exact)) {
       const bool elsewhere = sp < walked_from && walked_from - sp >= kPage;
       const bool allowed = step.how == How::signal || (bounds.hi == 0 && elsewhere);
       if (!allowed || ++switches > kMaxSwitches) return {StackEnd::not_growing, sp};

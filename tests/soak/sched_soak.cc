@@ -1,7 +1,8 @@
 // sched_soak.cc: sched_soak SECONDS PROGRAM [ARGS…]: starts PROGRAM, stops all its threads at random moments, and takes
-// `info sched -check` each time. At the end the program gets SIGTERM, and has a minute to end with status 0. The last
-// line is `stops S, in transit T, violations V`; status 1 if there was a violation, if an answer could not be had, or
-// if the program ended otherwise. A violation is printed with what every thread is doing.
+// `info sched -check` each time; every thread's stack must be walked to its end as well. At the end the program gets
+// SIGTERM, and has a minute to end with status 0. The last line is `stops S, in transit T, violations V`; status 1 if
+// there was a violation, if an answer or a stack could not be had, or if the program ended otherwise. A violation is
+// printed with what every thread is doing.
 //
 // How it is fast enough to matter: one session for all stops. The target behind it is opened anew each time (ptrace
 // seizes and interrupts every thread, its destructor lets them go), while the program's files stay read.
@@ -11,6 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -87,8 +89,31 @@ void print_threads(Session& session, SchedState& state) {
 }
 
 struct Tally {
-  std::uint64_t stops = 0, transit = 0, violations = 0, failures = 0;
+  std::uint64_t stops = 0, transit = 0, violations = 0, failures = 0, unwound = 0, broken = 0;
 };
+
+// Where no unwinder gets anywhere: a thread that the kernel has just made stands in clone3, on a stack with nothing on
+// it; and libgcc, about to jump to a handler, has the handler's registers where its rows say that its caller's are.
+bool hopeless(Session& session, const Thread& thread) {
+  StackWalk walk = session.unwinder().walk(thread.regs, true, {}, 3);
+  return std::any_of(walk.frames.begin(), walk.frames.end(), [&](const Frame& f) {
+    const auto names = session.program().locate(f.lookup_pc());
+    return !names.empty() &&
+           (names.back().function.ends_with("clone3") || names.back().function.starts_with("_Unwind_"));
+  });
+}
+
+// Every thread stands somewhere at random: its stack must be walked to its end.
+void unwind(Session& session, Tally& tally) {
+  for (const Thread& t : session.target().threads()) {
+    ++tally.unwound;
+    if (t.regs.has(kRip) && session.unwinder().walk(t.regs, true, {}, 256).end == StackEnd::bottom) continue;
+    if (t.regs.has(kRip) && hopeless(session, t)) continue;
+    ++tally.broken;
+    fmt::print("stop {}: thread {}:", tally.stops, t.tid);
+    print_stack(session, t);
+  }
+}
 
 void look(Session& session, Tally& tally) {
   auto model = session.model();
@@ -97,6 +122,7 @@ void look(Session& session, Tally& tally) {
     ++tally.failures;
     return;
   }
+  unwind(session, tally);
   SchedState state(session, **model);
   SchedChecked checked = SchedCheck(session, state).run();
   std::size_t bad = checked.violations();
@@ -188,6 +214,7 @@ int main(int argc, char** argv) {
   stops.go();
   if (!died) kill(pid, SIGTERM);
   const bool well = ended_well(pid, died, status);
+  fmt::print("stacks {}, not walked to their end {}\n", tally.unwound, tally.broken);
   fmt::print("stops {}, in transit {}, violations {}\n", tally.stops, tally.transit, tally.violations);
-  return tally.violations || tally.failures || !well || tally.stops < 2;
+  return tally.violations || tally.failures || tally.broken || !well || tally.stops < 2;
 }

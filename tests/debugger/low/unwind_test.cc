@@ -242,6 +242,30 @@ TEST(Unwind, ACyclicStackEndsWhereTheCfaStopsGrowing) {
   }
 }
 
+// gogo, on the goroutine's stack and about to jump: the CFA is the stack pointer, the return address in a register.
+TEST(Unwind, AnInterruptedRoutineMayHaveNothingOnTheStack) {
+  struct Jumping : World {
+    Jumping() {
+      CfiRow jumps = row(kRsp, 0);
+      jumps.complex_rules = true;
+      code(0x4000, jumps);
+      program.slow = [](const Registers& in, Memory&, Registers& out) {
+        out = in;
+        out.set(kRip, 0x1010);
+        return true;
+      };
+    }
+  };
+  Jumping w;
+  const std::uint64_t sp = w.good_stack();
+  for (StackBounds bounds : {StackBounds{kStack, kTop}, StackBounds{}})
+    EXPECT_EQ(pcs(w.walk(0x4010, sp, 0, bounds)), (std::vector<std::uint64_t>{0x4010, 0x1010, 0x2020, 0x3030, 0x9001}));
+  // A frame that was called has its return address at least.
+  Jumping called;
+  called.target.put<std::uint64_t>(called.good_stack() + 8, 0x4010);
+  EXPECT_EQ(called.walk(0x1010, sp).end, StackEnd::not_growing);
+}
+
 TEST(Unwind, ACfaOutsideOfTheStackIsNamedAndNotRead) {
   World w;
   const StackWalk s = w.walk(0x3010, kTop - 0x100, 0xdead0000);
