@@ -21,7 +21,7 @@ class CoreWriter : public testing::Test {
   const std::string core_ = dir_ / "out.core";
 
   void SetUp() override {
-    ASSERT_TRUE(child_.wait_for("ready"));
+    ASSERT_TRUE(child_.wait_for("ready") && child_.wait_until_asleep());
     auto t = open_process(child_.pid(), true);
     ASSERT_TRUE(t) << t.error().message;
     live_ = std::move(*t);

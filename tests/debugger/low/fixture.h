@@ -18,6 +18,7 @@
 #include <string>
 #include <vector>
 
+#include "proc_files.h"
 #include "program.h"
 #include "target.h"
 #include "unwind.h"
@@ -86,6 +87,16 @@ class Child {
   }
   Child(const Child&) = delete;
   int pid() const { return pid_; }
+  // Until the first thread sleeps in the kernel: what it printed may be read while it still comes back from printing.
+  bool wait_until_asleep() const {
+    for (int tries = 0; tries < 10000; tries++) {
+      const std::string stat = proc_file(pid_, "stat").value_or("");
+      if (const std::size_t at = stat.rfind(") "); at != std::string::npos && stat.compare(at, 3, ") S") == 0)
+        return true;
+      usleep(1000);
+    }
+    return false;
+  }
   // Reads output until the text was seen. False: the output ended without it.
   bool wait_for(const std::string& text) {
     char buf[4096];
