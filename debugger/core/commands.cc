@@ -73,7 +73,7 @@ std::span<const CommandSpec> command_table() {
   static const std::vector<CommandSpec> table = [] {
     std::vector<CommandSpec> all;
     for (auto part : {goroutine_commands(), apply_commands(), stacks_commands(), object_commands(), graph_commands(),
-                      vitrine_commands(), sched_commands(), list_commands()})
+                      vitrine_commands(), sched_commands(), list_commands(), mheap_commands()})
       all.insert(all.end(), part.begin(), part.end());
     return all;
   }();

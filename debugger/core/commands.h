@@ -47,6 +47,7 @@ std::span<const CommandSpec> graph_commands();
 std::span<const CommandSpec> vitrine_commands();
 std::span<const CommandSpec> sched_commands();
 std::span<const CommandSpec> list_commands();
+std::span<const CommandSpec> mheap_commands();
 
 // For command functions: says an error with its address and returns Outcome::error.
 Outcome fail(Sink& sink, const Error& error);

@@ -7,6 +7,7 @@
 #include "choose.h"
 #include "commands.h"
 #include "goroutine_rows.h"
+#include "heap_commands.h"
 #include "listing.h"
 #include "sched_rows.h"
 
@@ -101,30 +102,17 @@ Outcome run_netpoll(Session& session, const Line& line, std::size_t first, Sink&
       });
 }
 
-void complete_list(std::span<const OptionSpec> specs, std::span<const ColumnSpec> columns, const Line& line,
-                   std::string_view partial, const Complete& offer) {
-  std::string_view before = line.words.empty() ? std::string_view() : std::string_view(line.words.back().text);
-  if (before != "-sort" && before != "-cols" && before != "-where") return complete_options(specs, partial, offer);
-  auto comma = partial.rfind(',');
-  std::string done(partial.substr(0, comma == partial.npos ? 0 : comma + 1));
-  std::string_view last = partial.substr(done.size());
-  std::string minus(before == "-sort" && last.starts_with('-') ? "-" : "");
-  for (const ColumnSpec& c : columns) {
-    if (c.name.starts_with(last.substr(minus.size()))) offer(done + minus + std::string(c.name));
-  }
-}
-
 void complete_ps(Session&, const Line& line, std::size_t, std::string_view partial, const Complete& offer) {
-  complete_list(ps_options(), processor_columns(), line, partial, offer);
+  complete_columns(ps_options(), processor_columns(), line, partial, offer);
 }
 void complete_ms(Session&, const Line& line, std::size_t, std::string_view partial, const Complete& offer) {
-  complete_list(list_options(), machine_columns(), line, partial, offer);
+  complete_columns(list_options(), machine_columns(), line, partial, offer);
 }
 void complete_timers(Session&, const Line& line, std::size_t, std::string_view partial, const Complete& offer) {
-  complete_list(list_options(), timer_columns(), line, partial, offer);
+  complete_columns(list_options(), timer_columns(), line, partial, offer);
 }
 void complete_netpoll(Session&, const Line& line, std::size_t, std::string_view partial, const Complete& offer) {
-  complete_list(list_options(), netpoll_columns(), line, partial, offer);
+  complete_columns(list_options(), netpoll_columns(), line, partial, offer);
 }
 
 constexpr CommandSpec kCommands[] = {

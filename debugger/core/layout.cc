@@ -22,7 +22,7 @@ constexpr RootSpec kRoots[] = {
 };
 
 constexpr std::string_view kTypes[] = {
-    "g", "m", "p", "schedt", "string", "timer", "timerWhen", "pollDesc", VITRINE_OBJECT_TYPES};
+    "g", "m", "p", "schedt", "string", "timer", "timerWhen", "pollDesc", VITRINE_OBJECT_TYPES, VITRINE_HEAP_TYPES};
 
 // atomic<T>{value}, guintptr and the like: the one member is what is meant.
 const Type* unwrap(const Type* type, std::uint64_t& offset) {
@@ -114,8 +114,8 @@ Result<std::unique_ptr<Layout>> Layout::from_dwarf(Program& program, const Diale
   for (auto& [name, type] : types) {
     if (type) layout->sizes_[name] = type->size;
   }
-  for (std::string_view name :
-       {"gstatus", "pstatus", "gguard", "waitReason", "timerKind", "syncMutexState", "syncRWMutexState"}) {
+  for (std::string_view name : {"gstatus", "pstatus", "gguard", "waitReason", "timerKind", "syncMutexState",
+                                "syncRWMutexState", "mSpanState", "spanOwner"}) {
     const Type* type = program.type(dialect.type_name(name));
     if (!type) continue;
     for (const Enumerator& e : type->enumerators) {
@@ -242,6 +242,8 @@ void Layout::add_enumerator(std::string_view enumeration, std::string_view name,
   if (enumeration == "pstatus") put(p_status_, "P");
   if (enumeration == "gguard") put(guard_, "gguard");
   if (enumeration == "timerKind") put(timer_kind_, "timer");
+  if (enumeration == "mSpanState") put(span_state_, "mSpan");
+  if (enumeration == "spanOwner") put(span_owner_, "span");
   if (enumeration == "waitReason" && dialect_->enumerator_text(name, "waitReason") == "count") wait_reasons_ = value;
 }
 

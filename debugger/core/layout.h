@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "dialect.h"
+#include "layout_heap.h"
 #include "layout_objects.h"
 #include "program.h"
 #include "target.h"
@@ -139,7 +140,8 @@ namespace vitrine::inspect {
   X(slice_cap, "slice", "cap", word, optional)                          \
   X(string_str, "string", "str", pointer, optional)                     \
   X(string_len, "string", "len", word, optional)                        \
-  VITRINE_OBJECT_FIELDS(X)
+  VITRINE_OBJECT_FIELDS(X)                                              \
+  VITRINE_HEAP_FIELDS(X)
 
 // X(name, variable, need)
 #define VITRINE_ROOT_TABLE(X)                         \
@@ -152,7 +154,8 @@ namespace vitrine::inspect {
   X(m0, "m0", optional)                               \
   X(idlepMask, "idlepMask", optional)                 \
   X(allpolldescs, "allpolldescs", optional)           \
-  X(netpollWaiters, "netpollWaiters", optional)
+  X(netpollWaiters, "netpollWaiters", optional)       \
+  VITRINE_HEAP_ROOTS(X)
 
 enum class F : std::uint16_t {
 #define X(name, type, path, kind, need) name,
@@ -223,9 +226,12 @@ class Layout {
   std::string p_status(std::uint32_t number) const { return word(p_status_, number); }
   std::string guard(std::uint32_t number) const { return word(guard_, number); }
   std::string timer_kind(std::uint32_t number) const { return word(timer_kind_, number); }
+  std::string span_state(std::uint32_t number) const { return word(span_state_, number); }
   // The number of a status word; nullopt: the program has none of that name.
   std::optional<std::uint32_t> g_status_number(std::string_view word) const { return number(g_status_, word); }
   std::optional<std::uint32_t> p_status_number(std::string_view word) const { return number(p_status_, word); }
+  std::optional<std::uint32_t> span_state_number(std::string_view word) const { return number(span_state_, word); }
+  std::optional<std::uint32_t> span_owner_number(std::string_view word) const { return number(span_owner_, word); }
   // The value of an enumerator of those that describe objects ("mutexLocked"); nullopt: the program has none.
   std::optional<std::uint32_t> constant(std::string_view enumerator) const;
   std::uint32_t scan_bit() const { return scan_bit_; }
@@ -243,7 +249,7 @@ class Layout {
   std::array<FieldPlace, static_cast<std::size_t>(F::count)> places_;
   std::array<std::uint64_t, static_cast<std::size_t>(Root::count)> roots_{};
   std::map<std::string, std::uint64_t> sizes_;
-  std::map<std::uint32_t, std::string> g_status_, p_status_, guard_, timer_kind_;
+  std::map<std::uint32_t, std::string> g_status_, p_status_, guard_, timer_kind_, span_state_, span_owner_;
   std::map<std::string, std::uint32_t, std::less<>> constants_;
   std::uint32_t scan_bit_ = 0, wait_reasons_ = 0;
   std::vector<std::string> missing_;

@@ -1,4 +1,4 @@
-// sched_rows.cc: see sched_rows.h: cells by type, and the rows of Ps and Ms.
+// sched_rows.cc: see sched_rows.h: the rows of Ps and Ms.
 #include "sched_rows.h"
 
 #include <fmt/format.h>
@@ -88,65 +88,9 @@ constexpr ColumnSpec kMachineColumns[] = {
 std::span<const ColumnSpec> processor_columns() { return kProcessorColumns; }
 std::span<const ColumnSpec> machine_columns() { return kMachineColumns; }
 
-std::string PlainRows::cell(std::uint32_t row, int column) {
-  Value v = value(row, column);
-  std::string out = "-";
-  if (v.known) {
-    switch (columns_[static_cast<std::size_t>(column)].type) {
-      case ColumnType::text:
-        out = printable(v.text);
-        break;
-      case ColumnType::number:
-        out = std::to_string(v.n);
-        break;
-      case ColumnType::address:
-        out = fmt::format("{:#x}", static_cast<std::uint64_t>(v.n));
-        break;
-      case ColumnType::flag:
-        out = v.n ? "yes" : "no";
-        break;
-      case ColumnType::duration:
-        out = v.n < 0 ? "-" + format_duration(-v.n) : format_duration(v.n);
-        break;
-      case ColumnType::size:
-        out = format_size(static_cast<std::uint64_t>(v.n));
-        break;
-    }
-  }
-  std::string wrong = error(row);
-  damaged_ = damaged_ || !wrong.empty();
-  if (column == last_column() && !wrong.empty()) out += fmt::format(" <{}>", wrong);
-  return out;
-}
-
-void PlainRows::json_value(Json& json, std::string_view key, std::uint32_t row, int column) {
-  json.key(key);
-  Value v = value(row, column);
-  const ColumnType type = columns_[static_cast<std::size_t>(column)].type;
-  if (!v.known || (type == ColumnType::text && v.text.empty())) {
-    json.null();
-  } else if (type == ColumnType::text) {
-    json.value(v.text);
-  } else if (type == ColumnType::address) {
-    json.address(static_cast<std::uint64_t>(v.n));
-  } else if (type == ColumnType::flag) {
-    json.value(v.n != 0);
-  } else {
-    json.value(v.n);
-  }
-}
-
-void PlainRows::json_errors(Json& json, std::uint32_t row) {
-  std::string wrong = error(row);
-  damaged_ = damaged_ || !wrong.empty();
-  json.key("errors").open_array();
-  if (!wrong.empty()) json.value(std::string_view(wrong));
-  json.close_array();
-}
-
 // ---- Ps
 
-ProcessorRows::ProcessorRows(SchedState& state, bool queues) : PlainRows(state, kProcessorColumns), queues_(queues) {}
+ProcessorRows::ProcessorRows(SchedState& state, bool queues) : SchedRows(state, kProcessorColumns), queues_(queues) {}
 
 std::vector<int> ProcessorRows::default_columns() const {
   std::vector<int> columns{kId, kStatus, kM, kG, kRunq, kTimers, kSchedtick, kSyscalltick};
@@ -247,7 +191,7 @@ void ProcessorRows::json(std::uint32_t row, Json& json) {
 
 // ---- Ms
 
-MachineRows::MachineRows(SchedState& state) : PlainRows(state, kMachineColumns) {
+MachineRows::MachineRows(SchedState& state) : SchedRows(state, kMachineColumns) {
   order_.resize(state.machines().size());
   std::iota(order_.begin(), order_.end(), 0);
   const auto& all = state.model().machines();

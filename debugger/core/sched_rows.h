@@ -1,47 +1,23 @@
 // sched_rows.h: Ps, Ms, timers and descriptors as Rows: the columns and JSON of `info ps`, `info ms`, `info timers` and
-// `info netpoll`. What they share is in PlainRows: rows that need no preparation, cells made of values by type.
+// `info netpoll`.
 #pragma once
 #include <string>
 #include <vector>
 
-#include "listing.h"
+#include "plain_rows.h"
 #include "sched_state.h"
 
 namespace vitrine::inspect {
 
-class PlainRows : public Rows {
+class SchedRows : public PlainRows {
  public:
-  PlainRows(SchedState& state, std::span<const ColumnSpec> columns) : state_(state), columns_(columns) {}
-  std::span<const ColumnSpec> columns() const override { return columns_; }
-  bool prepare(const std::vector<std::uint32_t>&, const std::vector<int>&) override { return true; }
-  bool prepare_json(const std::vector<std::uint32_t>&) override { return true; }
-  Tri frames_match(std::uint32_t, int, const Pattern&) override { return Tri::unknown; }
-  std::string cell(std::uint32_t row, int column) override;
-  bool hidden(std::uint32_t) const override { return false; }
-  std::string_view hidden_noun() const override { return {}; }
-  int hidden_column() const override { return -2; }
-  bool emphasis(std::uint32_t) const override { return false; }
-  bool damaged() const { return damaged_; }  // some row that was asked for had errors
+  SchedRows(SchedState& state, std::span<const ColumnSpec> columns) : PlainRows(columns), state_(state) {}
 
  protected:
-  virtual std::string error(std::uint32_t row) const = 0;  // "" when the row is sound
-  virtual int last_column() const = 0;                     // where an error is shown
-  static Value number(auto v) { return Value::number(static_cast<std::int64_t>(v)); }
-  static Value maybe(const auto& v) { return v ? number(*v) : Value{}; }
-  Value text(std::string text) {
-    scratch_ = std::move(text);
-    return Value::string(scratch_);
-  }
-  // Key and value of a column, by its type; unknown is null.
-  void json_value(Json& json, std::string_view key, std::uint32_t row, int column);
-  void json_errors(Json& json, std::uint32_t row);
   SchedState& state_;
-  std::span<const ColumnSpec> columns_;
-  std::string scratch_;
-  bool damaged_ = false;
 };
 
-class ProcessorRows : public PlainRows {
+class ProcessorRows : public SchedRows {
  public:
   ProcessorRows(SchedState& state, bool queues);
   std::string_view noun() const override { return "P"; }
@@ -61,7 +37,7 @@ class ProcessorRows : public PlainRows {
   bool queues_;
 };
 
-class MachineRows : public PlainRows {
+class MachineRows : public SchedRows {
  public:
   MachineRows(SchedState& state);
   std::string_view noun() const override { return "M"; }
@@ -80,7 +56,7 @@ class MachineRows : public PlainRows {
   std::vector<std::uint32_t> order_;  // by id
 };
 
-class TimerRows : public PlainRows {
+class TimerRows : public SchedRows {
  public:
   TimerRows(Session& session, SchedState& state);
   std::string_view noun() const override { return "timer"; }
@@ -112,7 +88,7 @@ struct Descriptor {
   std::string error;
 };
 
-class NetpollRows : public PlainRows {
+class NetpollRows : public SchedRows {
  public:
   NetpollRows(Session& session, SchedState& state);
   std::string_view noun() const override { return "descriptor"; }

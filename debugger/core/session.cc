@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <time.h>
 
+#include "heap_state.h"
 #include "layout.h"
 #include "model.h"
 #include "stacks.h"
@@ -13,6 +14,7 @@ namespace vitrine::inspect {
 
 Session::Session() = default;
 Session::~Session() {
+  heap_.reset();
   stacks_.reset();
   model_.reset();
   unwinder_.reset();
@@ -29,6 +31,7 @@ void Session::set_target(std::unique_ptr<Target> target, std::uint64_t stop_id) 
 }
 
 void Session::drop_stop_caches() {
+  heap_.reset();
   stacks_.reset();
   model_.reset();
   if (memory_) memory_->flush();
@@ -109,6 +112,18 @@ Result<Stacks*> Session::stacks() {
   if (!m) return m.error();
   stacks_ = std::make_unique<Stacks>(*this, **m, program(), unwinder());
   return stacks_.get();
+}
+
+Result<HeapState*> Session::heap() {
+  if (heap_) return heap_.get();
+  auto m = model();
+  if (!m) return m.error();
+  progress("reading the heap's spans");
+  auto made = HeapState::load(*this, **m);
+  progress("");
+  if (!made) return made.error();
+  heap_ = std::move(*made);
+  return heap_.get();
 }
 
 void Session::begin_command() {

@@ -3,7 +3,9 @@
 //
 // One stop:
 //   1. set_stop(id): when the id changed, caches, goroutines, stacks and the selection are dropped; files stay open.
-//   2. A command asks for what it needs: model() (goroutines, Ms, Ps), program(), unwinder(); each is made once a stop.
+//   2. A command asks for what it needs: model() (goroutines, Ms, Ps), heap(), program(), unwinder(); each is made once
+//   a
+//      stop.
 //   3. What a host must do afterwards (select, execute, show) waits in a queue of actions, made one by one on demand.
 //
 // A command that a host executes for us (`goroutine apply all -- goroutine stacks`) may call in again: queues nest.
@@ -25,6 +27,7 @@ namespace vitrine::inspect {
 class Model;
 class Stacks;
 class Layout;
+class HeapState;
 
 // Where output goes. out: pieces of the answer; err: whole messages without a newline.
 class Sink {
@@ -75,6 +78,7 @@ class Session {
   Result<Layout*> layout();  // error: no runtime of ours in there
   Result<Model*> model();
   Result<Stacks*> stacks();
+  Result<HeapState*> heap();
   void set_stop(std::uint64_t stop_id);
   std::uint64_t stop_id() const { return stop_id_; }
 
@@ -129,6 +133,7 @@ class Session {
   std::unique_ptr<Unwinder> unwinder_;
   std::unique_ptr<Model> model_;
   std::unique_ptr<Stacks> stacks_;
+  std::unique_ptr<HeapState> heap_;
   std::uint64_t stop_id_ = 0;
   Selection selection_;
   std::vector<Queue> queues_;

@@ -49,7 +49,7 @@ constexpr ColumnSpec kNetpollColumns[] = {
 std::span<const ColumnSpec> timer_columns() { return kTimerColumns; }
 std::span<const ColumnSpec> netpoll_columns() { return kNetpollColumns; }
 
-TimerRows::TimerRows(Session& session, SchedState& state) : PlainRows(state, kTimerColumns), session_(session) {
+TimerRows::TimerRows(Session& session, SchedState& state) : SchedRows(state, kTimerColumns), session_(session) {
   for (std::uint32_t i = 0; i < state.timers().size(); ++i)
     if (!state.timers()[i].zombie) order_.push_back(i);
   std::stable_sort(order_.begin(), order_.end(), [&](std::uint32_t a, std::uint32_t b) {
@@ -153,7 +153,7 @@ void TimerRows::json(std::uint32_t row, Json& json) {
 
 // ---- descriptors
 
-NetpollRows::NetpollRows(Session& session, SchedState& state) : PlainRows(state, kNetpollColumns), session_(session) {
+NetpollRows::NetpollRows(Session& session, SchedState& state) : SchedRows(state, kNetpollColumns), session_(session) {
   Layout& layout = state.layout();
   std::uint64_t root = layout.root(Root::allpolldescs);
   if (!root || !layout.has(F::pollDesc_alllink)) return;

@@ -1,0 +1,141 @@
+// heap_owners.cc: the parts of heap_state.h that say who has something: whose stacks lie in a span, who has the span,
+// and what each object in it is.
+#include <fmt/format.h>
+
+#include "heap_state.h"
+
+namespace vitrine::inspect {
+
+// ---- stacks
+
+const std::unordered_map<std::uint32_t, StackUse>& HeapState::stack_uses() {
+  if (stack_uses_) return *stack_uses_;
+  stack_uses_.emplace();
+  // The slot of a stack that ends at hi: where it begins, guard included. 0: it lies in no span of stacks.
+  auto slot = [&](std::uint64_t hi, std::uint32_t& index) -> std::uint64_t {
+    index = hi ? at_address(hi - 1) : kNone;
+    if (index == kNone) return 0;
+    const Span& s = spans_[index];
+    SpanKind k = kind(s);
+    if (k == SpanKind::stack_large) return s.base;
+    if (k != SpanKind::stack_pool || !s.elemsize) return 0;
+    return s.base + (hi - 1 - s.base) / s.elemsize * s.elemsize;
+  };
+  std::uint32_t index;
+  for (std::uint32_t i = 0; i < model_.goroutines().size(); ++i) {
+    const Goroutine& g = model_.goroutines()[i];
+    if (g.is(Goroutine::unreadable) || g.is(Goroutine::bad_stack) || !g.stack_size) continue;
+    std::uint64_t base = slot(g.stack_hi(), index);
+    if (!base) continue;
+    StackUse& use = (*stack_uses_)[index];
+    ++use.live;
+    use.goroutine = i;
+    stacks_[base] = {i, 0};
+  }
+  for (std::uint64_t g : model_.dead_addresses()) {
+    auto hi = layout_.get(session_.memory(), g, F::g_stack_hi);
+    std::uint64_t base = hi ? slot(*hi, index) : 0;
+    if (!base) continue;
+    StackUse& use = (*stack_uses_)[index];
+    ++use.dead;
+    use.dead_g = g;
+    stacks_.try_emplace(base, StackOf{kNone, g});
+  }
+  for (const HeapCache& c : caches()) {
+    for (const auto& list : c.stacks) {
+      for (std::uint64_t base : list) {
+        if (std::uint32_t s = at_address(base); s != kNone) ++(*stack_uses_)[s].cached;
+      }
+    }
+  }
+  return *stack_uses_;
+}
+
+HeapState::StackOf HeapState::stack_of(std::uint64_t base) {
+  stack_uses();
+  auto it = stacks_.find(base);
+  return it == stacks_.end() ? StackOf{} : it->second;
+}
+
+std::string HeapState::owner_text(const Span& s) {
+  switch (kind(s)) {
+    case SpanKind::unreadable:
+    case SpanKind::dead:
+      return {};
+    case SpanKind::free:
+      return "free treap";
+    case SpanKind::large:
+      return "large";
+    case SpanKind::runtime:
+      return "runtime objects";
+    case SpanKind::runtime_large:
+      return "runtime object";
+    case SpanKind::small: {
+      if (const HeapCache* c = cache_of(s.addr)) return fmt::format("mcache of {}", cache_name(*c));
+      ListName on = list_at(s.list);
+      if (on.kind == ListKind::central_nonempty) return "mcentral nonempty";
+      if (on.kind == ListKind::central_empty) return "mcentral empty";
+      return s.list ? fmt::format("a list at {:#x}", s.list) : std::string("nobody");
+    }
+    case SpanKind::stack_pool: {
+      StackUse use;
+      auto& uses = stack_uses();
+      if (auto it = uses.find(static_cast<std::uint32_t>(&s - spans_.data())); it != uses.end()) use = it->second;
+      std::string out;
+      auto part = [&](std::string text) { out += (out.empty() ? "" : ", ") + text; };
+      if (use.live == 1) part(fmt::format("goroutine {}", model_.goroutines()[use.goroutine].goid));
+      if (use.live > 1) part(fmt::format("{} goroutines", use.live));
+      if (use.dead) part(fmt::format("{} dead", use.dead));
+      if (use.cached) part(fmt::format("{} cached", use.cached));
+      if (s.nelems > s.alloc_count) part(fmt::format("{} free", s.nelems - s.alloc_count));
+      const char* what =
+          use.cached && !use.live && !use.dead && s.alloc_count == s.nelems ? "stack cache" : "stack pool";
+      return out.empty() ? std::string(what) : fmt::format("{}: {}", what, out);
+    }
+    case SpanKind::stack_large: {
+      if (s.list) return "stack pool: 1 free";
+      StackOf of = stack_of(s.base);
+      if (of.goroutine != kNone) return fmt::format("stack of goroutine {}", model_.goroutines()[of.goroutine].goid);
+      return of.dead_g ? "stack of a dead goroutine" : "a stack";
+    }
+    case SpanKind::other:
+      break;
+  }
+  return fmt::format("owner {}", s.owner);
+}
+
+Slots HeapState::slots(const Span& s) {
+  Slots out;
+  SpanKind k = kind(s);
+  if (k == SpanKind::unreadable || k == SpanKind::dead || k == SpanKind::free || k == SpanKind::other) return out;
+  const std::uint64_t n = nelems(s);
+  if (n != s.nelems) out.errors.push_back(flaw(s));
+  std::string error;
+  std::vector<std::byte> allocated, marked;
+  if (k == SpanKind::small || k == SpanKind::large || k == SpanKind::runtime) {
+    allocated = bits(s.alloc_bits, n, error);
+    if (k != SpanKind::runtime && s.mark_bits) marked = bits(s.mark_bits, n, error);
+  }
+  if (!error.empty()) out.errors.push_back(error);
+  out.map.reserve(n);
+  for (std::uint64_t i = 0; i < n; ++i) {
+    const std::uint64_t at = s.base + i * s.elemsize;
+    char c = Slots::allocated;
+    if (k == SpanKind::small || k == SpanKind::large) {
+      if (i >= s.freeindex && !bit(allocated, i)) c = allocated.empty() ? Slots::unknown : Slots::free;
+      if (c == Slots::allocated && bit(marked, i)) c = Slots::marked;
+    } else if (k == SpanKind::runtime) {
+      c = allocated.empty() ? Slots::unknown : !bit(allocated, i) ? Slots::free : Slots::allocated;
+    } else if (k == SpanKind::stack_pool) {
+      if (i < 64 && (s.alloc_cache >> i & 1)) c = Slots::free;
+    } else if (k == SpanKind::stack_large && s.list) {
+      c = Slots::free;
+    }
+    if (c == Slots::allocated && (k == SpanKind::runtime || k == SpanKind::stack_pool) && cache_with(at))
+      c = Slots::cached;
+    out.map.push_back(c);
+  }
+  return out;
+}
+
+}  // namespace vitrine::inspect
