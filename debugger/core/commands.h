@@ -48,6 +48,11 @@ std::span<const CommandSpec> vitrine_commands();
 std::span<const CommandSpec> sched_commands();
 std::span<const CommandSpec> list_commands();
 std::span<const CommandSpec> mheap_commands();
+std::span<const CommandSpec> span_commands();
+std::span<const CommandSpec> heap_list_commands();
+std::span<const CommandSpec> heap_check_commands();
+std::span<const CommandSpec> heap_map_commands();
+std::span<const CommandSpec> obj_commands();
 
 // For command functions: says an error with its address and returns Outcome::error.
 Outcome fail(Sink& sink, const Error& error);

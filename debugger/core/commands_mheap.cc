@@ -35,9 +35,12 @@ std::vector<OptionSpec> heap_list_options(std::initializer_list<OptionSpec> more
   return options;
 }
 
-Outcome list_rows(HeapState& heap, Sink& sink, PlainRows& rows, const Options& options, std::string_view nothing) {
+Outcome list_rows(HeapState& heap, Sink& sink, PlainRows& rows, const Options& options, std::string_view nothing,
+                  const std::vector<std::string>& more) {
   Session& session = heap.session();
   std::vector<std::string> warnings = heap_warnings(heap);
+  warnings.insert(warnings.end(), more.begin(), more.end());
+  session.incomplete = session.incomplete || !more.empty();
   if (rows.size() == 0 && !options.has("json") && !options.has("short") && !options.has("count")) {
     sink.out(fmt::format("{}\n", nothing));
     for (const std::string& w : warnings) sink.out(fmt::format("warning: {}\n", w));

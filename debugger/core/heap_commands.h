@@ -18,8 +18,9 @@ std::optional<HeapState*> look_at_heap(Session& session, Sink& sink);
 std::vector<std::string> heap_warnings(HeapState& heap);
 // The options of a list in which nothing is hidden, and these.
 std::vector<OptionSpec> heap_list_options(std::initializer_list<OptionSpec> more = {});
-// `nothing`: the answer when there are no rows at all.
-Outcome list_rows(HeapState& heap, Sink& sink, PlainRows& rows, const Options& options, std::string_view nothing);
+// `nothing`: the answer when there are no rows at all; `more`: warnings beside those of the heap.
+Outcome list_rows(HeapState& heap, Sink& sink, PlainRows& rows, const Options& options, std::string_view nothing,
+                  const std::vector<std::string>& more = {});
 // Ends an answer that is no list: warnings where they belong. mode: as json_mode says.
 Outcome page_end(Buffered& out, Sink& sink, const std::vector<std::string>& warnings, int mode);
 // Columns behind -sort, -cols and -where; else options.

@@ -9,6 +9,7 @@
 #include <cctype>
 #include <unordered_set>
 
+#include "expressions.h"
 #include "layout.h"
 #include "objects.h"
 #include "render.h"
@@ -37,28 +38,6 @@ constexpr Reason kReasons[] = {
     {"task join", ObjectKind::task, Side::join},
 };
 constexpr std::string_view kSelect = "select";
-
-// An identifier or a closing bracket right before "(" would be a call; "=" other than a comparison an assignment.
-bool could_act(std::string_view e) {
-  char before = 0;  // the last character that is no blank
-  for (std::size_t i = 0; i < e.size(); ++i) {
-    char c = e[i], next = i + 1 < e.size() ? e[i + 1] : '\0';
-    if ((c == '+' || c == '-') && next == c) return true;
-    if (c == '=' && next == '=') {
-      ++i;
-      before = '=';
-      continue;
-    }
-    if (c == '=' && (i == 0 || std::string_view("<>!").find(e[i - 1]) == std::string_view::npos)) return true;
-    if (c == '=' && i >= 2 && e[i - 1] == e[i - 2]) return true;  // <<= and >>=
-    bool callable = std::isalnum(static_cast<unsigned char>(before)) || before == '_' || before == ')' ||
-                    before == ']' || before == '>';
-    bool anonymous = c == '(' && e.substr(i).starts_with("(anonymous namespace)");
-    if (c == '(' && callable && !anonymous) return true;
-    if (c != ' ') before = c;
-  }
-  return false;
-}
 
 // "const vitrine::chan<int> *&" → "vitrine::chan<int>", 1 star.
 std::string_view peel(std::string_view type, int& stars, bool& reference) {
@@ -373,27 +352,16 @@ Result<ObjectPlace> find_object(Session& session, Objects& objects, std::string_
     if (!*number) return Error{"there is nothing at address 0", {}};
     return ObjectPlace{ObjectKind::unknown, *number, {}};
   }
-  if (could_act(expression)) {
-    return Error{fmt::format("'{}' could call a function or assign: nothing that acts is evaluated", expression), {}};
-  }
+  if (could_act(expression)) return acts(expression);
   if (session.eval_hook) {
     if (auto value = session.eval_hook(std::string(expression))) return of_value(session, layout, *value);
   }
   std::string_view name = expression.substr(expression.starts_with('&') ? 1 : 0);
-  auto found = session.program().variable(name);
-  if (found.empty()) found = session.program().variable("(anonymous namespace)::" + std::string(name));
-  if (found.size() > 1) {
-    std::string all;
-    for (const Variable& v : found) all += fmt::format("{}{:#x}", all.empty() ? "" : ", ", v.address);
-    return Error{fmt::format("'{}' is the name of several variables, at {}: give an address", name, all), {}};
-  }
-  if (found.size() == 1) return of_variable(session, layout, found[0]);
+  auto found = global_named(session, name);
+  if (!found) return found.error();
+  if (*found) return of_variable(session, layout, **found);
   if (std::uint64_t at = session.program().symbol(name)) return ObjectPlace{ObjectKind::unknown, at, {}};
-  return Error{
-      fmt::format("'{}' is neither an address nor {}", expression,
-                  session.eval_hook ? "an expression that the debugger can evaluate here, nor a global variable"
-                                    : "the name of a global variable"),
-      {}};
+  return names_nothing(session, expression);
 }
 
 }  // namespace vitrine::inspect

@@ -55,6 +55,8 @@ class GridRows : public PlainRows {
     Cell(std::string_view t) : Cell(std::string(t)) {}
     Cell(const char* t) : Cell(std::string(t)) {}
   };
+  std::vector<std::string> warnings;  // about the list as a whole
+
   // shown: how many of the columns are shown if nothing else is asked for; the first is what -short prints.
   GridRows(std::span<const ColumnSpec> columns, int shown, std::string_view noun, std::string_view schema)
       : PlainRows(columns), shown_(shown), noun_(noun), schema_(schema) {}

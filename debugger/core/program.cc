@@ -55,6 +55,7 @@ class ElfProgram : public Program {
     return types_->variable(qualified);
   }
   std::uint64_t symbol(std::string_view name) override;
+  Symbol data_symbol(std::uint64_t addr) override;
   std::vector<Note> notes(std::string_view owner, std::uint32_t type) override;
   const std::vector<Location>& locate(std::uint64_t pc) override;
   std::uint64_t function_start(std::uint64_t pc) override;
@@ -105,6 +106,14 @@ std::uint64_t ElfProgram::symbol(std::string_view name) {
   for (ModuleParts& m : modules_)
     if (const std::uint64_t a = m.symbols.address(name)) return a;
   return 0;
+}
+
+Program::Symbol ElfProgram::data_symbol(std::uint64_t addr) {
+  std::lock_guard lock(mutex_);
+  ModuleParts* m = at(addr);
+  if (!m) return {};
+  ModuleSymbols::Found found = m->symbols.data_at(addr);
+  return found.name ? Symbol{readable_symbol(found.name), found.start, found.size} : Symbol{};
 }
 
 std::vector<Program::Note> ElfProgram::notes(std::string_view owner, std::uint32_t type) {

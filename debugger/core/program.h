@@ -77,6 +77,12 @@ class Program {
   virtual std::vector<Variable> variable(std::string_view qualified) = 0;  // usually one
   // An ELF symbol's address (dynamic or not), 0 when absent; for stripped programs and assembly labels.
   virtual std::uint64_t symbol(std::string_view name) = 0;
+  // The variable that an address lies in, by its ELF symbol; name "": none.
+  struct Symbol {
+    std::string name;  // qualified
+    std::uint64_t start = 0, size = 0;
+  };
+  virtual Symbol data_symbol(std::uint64_t) { return {}; }
   // The descriptor bytes of an ELF note (owner, type) of the main program or a library, with its address in the target.
   struct Note {
     std::uint64_t address;

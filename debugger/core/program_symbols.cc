@@ -30,6 +30,7 @@ void ModuleSymbols::load_table(Elf* elf, std::uint32_t section_type) {
       const bool global = GELF_ST_BIND(sym.st_info) != STB_LOCAL;
       auto [it, fresh] = by_name_.try_emplace(name, at);
       if (!fresh && global) it->second = at;
+      if (type == STT_OBJECT && sym.st_size) data_.push_back({at, sym.st_size, name, global ? 1 : 0});
       if (type == STT_FUNC || type == STT_GNU_IFUNC || type == STT_NOTYPE) {
         GElf_Shdr in;
         Elf_Scn* home = elf_getscn(elf, sym.st_shndx);
@@ -47,8 +48,10 @@ void ModuleSymbols::load() {
   load_table(files_.debug_elf(), SHT_SYMTAB);
   if (files_.debug_elf() != files_.elf()) load_table(files_.elf(), SHT_SYMTAB);
   load_table(files_.elf(), SHT_DYNSYM);
-  std::sort(code_.begin(), code_.end(),
-            [](const Code& a, const Code& b) { return a.start != b.start ? a.start < b.start : a.rank < b.rank; });
+  for (auto* symbols : {&code_, &data_}) {
+    std::sort(symbols->begin(), symbols->end(),
+              [](const Code& a, const Code& b) { return a.start != b.start ? a.start < b.start : a.rank < b.rank; });
+  }
 }
 
 std::uint64_t ModuleSymbols::address(std::string_view name) {
@@ -65,11 +68,22 @@ ModuleSymbols::Found ModuleSymbols::at(std::uint64_t pc) {
   const Code* label = nullptr;
   for (int looked = 0; it != code_.begin() && looked < 64; looked++) {
     --it;
-    if (it->size ? pc < it->start + it->size : false) return {it->name, it->start};
+    if (it->size ? pc < it->start + it->size : false) return {it->name, it->start, it->size};
     if (!label && it->size == 0) label = &*it;
     if (it->size) break;
   }
-  return label ? Found{label->name, label->start} : Found{};
+  return label ? Found{label->name, label->start, 0} : Found{};
+}
+
+ModuleSymbols::Found ModuleSymbols::data_at(std::uint64_t addr) {
+  load();
+  auto it =
+      std::upper_bound(data_.begin(), data_.end(), addr, [](std::uint64_t a, const Code& c) { return a < c.start; });
+  for (int looked = 0; it != data_.begin() && looked < 8; looked++) {
+    --it;
+    if (addr - it->start < it->size) return {it->name, it->start, it->size};
+  }
+  return {};
 }
 
 void ModuleSymbols::notes(std::string_view owner, std::uint32_t type, std::vector<Program::Note>& out) {

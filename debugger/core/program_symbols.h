@@ -18,9 +18,12 @@ class ModuleSymbols {
   struct Found {
     const char* name = nullptr;  // null: none
     std::uint64_t start = 0;     // in the target
+    std::uint64_t size = 0;
   };
   // The function (or label of code) that contains pc.
   Found at(std::uint64_t pc);
+  // The variable that contains the address.
+  Found data_at(std::uint64_t addr);
   void notes(std::string_view owner, std::uint32_t type, std::vector<Program::Note>& out);
 
  private:
@@ -35,7 +38,7 @@ class ModuleSymbols {
   ModuleFiles& files_;
   bool loaded_ = false;
   std::unordered_map<std::string_view, std::uint64_t> by_name_;  // into the files' string tables
-  std::vector<Code> code_;                                       // by start
+  std::vector<Code> code_, data_;                                // by start
 };
 
 }  // namespace vitrine::inspect

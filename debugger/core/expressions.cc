@@ -1,0 +1,83 @@
+// expressions.cc: see expressions.h.
+#include "expressions.h"
+
+#include <fmt/format.h>
+
+#include <cctype>
+#include <string>
+
+#include "words.h"
+
+namespace vitrine::inspect {
+
+// An identifier or a closing bracket right before "(" would be a call; "=" other than a comparison an assignment.
+bool could_act(std::string_view e) {
+  char before = 0;  // the last character that is no blank
+  for (std::size_t i = 0; i < e.size(); ++i) {
+    char c = e[i], next = i + 1 < e.size() ? e[i + 1] : '\0';
+    if ((c == '+' || c == '-') && next == c) return true;
+    if (c == '=' && next == '=') {
+      ++i;
+      before = '=';
+      continue;
+    }
+    if (c == '=' && (i == 0 || std::string_view("<>!").find(e[i - 1]) == std::string_view::npos)) return true;
+    if (c == '=' && i >= 2 && e[i - 1] == e[i - 2]) return true;  // <<= and >>=
+    bool callable = std::isalnum(static_cast<unsigned char>(before)) || before == '_' || before == ')' ||
+                    before == ']' || before == '>';
+    bool anonymous = c == '(' && e.substr(i).starts_with("(anonymous namespace)");
+    if (c == '(' && callable && !anonymous) return true;
+    if (c != ' ') before = c;
+  }
+  return false;
+}
+
+Error acts(std::string_view expression) {
+  return Error{fmt::format("'{}' could call a function or assign: nothing that acts is evaluated", expression), {}};
+}
+
+Error names_nothing(Session& session, std::string_view expression) {
+  return Error{
+      fmt::format("'{}' is neither an address nor {}", expression,
+                  session.eval_hook ? "an expression that the debugger can evaluate here, nor a global variable"
+                                    : "the name of a global variable"),
+      {}};
+}
+
+Result<std::optional<Variable>> global_named(Session& session, std::string_view name) {
+  auto found = session.program().variable(name);
+  if (found.empty()) found = session.program().variable("(anonymous namespace)::" + std::string(name));
+  if (found.size() > 1) {
+    std::string all;
+    for (const Variable& v : found) all += fmt::format("{}{:#x}", all.empty() ? "" : ", ", v.address);
+    return Error{fmt::format("'{}' is the name of several variables, at {}: give an address", name, all), {}};
+  }
+  return found.empty() ? std::optional<Variable>() : std::optional(found[0]);
+}
+
+Result<Session::Evaluated> address_of(Session& session, std::string_view expression) {
+  if (auto number = parse_number(expression)) return Session::Evaluated{*number, {}};
+  if (could_act(expression)) return acts(expression);
+  if (session.eval_hook) {
+    if (auto value = session.eval_hook(std::string(expression))) {
+      if (value->type.ends_with('*')) value->type.pop_back();
+      return *value;
+    }
+  }
+  const bool address = expression.starts_with('&');
+  std::string_view name = expression.substr(address ? 1 : 0);
+  auto found = global_named(session, name);
+  if (!found) return found.error();
+  if (*found) {
+    const Type* type = (*found)->type;
+    if (address || !type || type->kind != Type::Kind::pointer)
+      return Session::Evaluated{(*found)->address, type ? type->name : std::string()};
+    auto to = session.memory().get<std::uint64_t>((*found)->address);
+    if (!to) return to.error();
+    return Session::Evaluated{*to, type->element ? type->element->name : std::string()};
+  }
+  if (std::uint64_t at = session.program().symbol(name)) return Session::Evaluated{at, {}};
+  return names_nothing(session, expression);
+}
+
+}  // namespace vitrine::inspect
