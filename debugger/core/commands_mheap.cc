@@ -139,6 +139,7 @@ Outcome run_spans(Session& session, const Line& line, std::size_t first, Sink& s
   }
   auto heap = look_at_heap(session, sink);
   if (!heap) return Outcome::error;
+  (*heap)->stack_uses();  // reads what OWNER needs, so that its warnings come first
   SpanRows rows(**heap);
   return list_rows(**heap, sink, rows, *options, "the heap has no spans yet");
 }

@@ -76,6 +76,7 @@ const std::vector<HeapCache>& HeapState::caches() {
   }
   for (std::uint32_t i = 0; i < caches_->size(); ++i) {
     const HeapCache& c = (*caches_)[i];
+    if (!c.error.empty()) warn(c.error);
     for (std::uint64_t s : c.alloc) {
       if (s) cached_spans_.emplace(s, i);
     }
@@ -250,6 +251,7 @@ const std::vector<Arena>& HeapState::arenas() {
     } else if (!a.addr) {
       a.error = fmt::format("the arena at {:#x} is not in the index at {:#x}", base, l2);
     }
+    if (!a.error.empty()) warn(a.error);
     arenas_->push_back(std::move(a));
   }
   return *arenas_;

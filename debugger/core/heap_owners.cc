@@ -33,7 +33,7 @@ const std::unordered_map<std::uint32_t, StackUse>& HeapState::stack_uses() {
     stacks_[base] = {i, 0};
   }
   for (std::uint64_t g : model_.dead_addresses()) {
-    auto hi = layout_.get(session_.memory(), g, F::g_stack_hi);
+    auto hi = get(g, F::g_stack_hi);
     std::uint64_t base = hi ? slot(*hi, index) : 0;
     if (!base) continue;
     StackUse& use = (*stack_uses_)[index];
@@ -72,6 +72,7 @@ std::string HeapState::owner_text(const Span& s) {
       return "runtime object";
     case SpanKind::small: {
       if (const HeapCache* c = cache_of(s.addr)) return fmt::format("mcache of {}", cache_name(*c));
+      if (s.incache) return "an mcache";
       ListName on = list_at(s.list);
       if (on.kind == ListKind::central_nonempty) return "mcentral nonempty";
       if (on.kind == ListKind::central_empty) return "mcentral empty";

@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "render.h"
+
 namespace vitrine::inspect {
 namespace {
 
@@ -144,6 +146,13 @@ Status HeapState::read_spans() {
   auto less = [](const Span& a, const Span& b) { return a.base != b.base ? a.base < b.base : a.addr < b.addr; };
   auto middle = std::stable_partition(spans_.begin(), spans_.end(), pages);
   with_pages_ = static_cast<std::size_t>(middle - spans_.begin());
+  std::size_t damaged = 0;
+  std::string first;
+  for (const Span& s : spans_) {
+    std::string wrong = flaw(s);
+    if (!wrong.empty() && damaged++ == 0) first = std::move(wrong);
+  }
+  if (damaged) warn(fmt::format("{} damaged: {}{}", plural(damaged, "span"), first, damaged > 1 ? ", …" : ""));
   if (!std::is_sorted(spans_.begin(), middle, less)) std::sort(spans_.begin(), middle, less);
   return Ok{};
 }

@@ -214,7 +214,11 @@ class Search {
     if (!in || !in->addr) return;
     const std::uint64_t first = (*w_.base - arena) / 8, n = std::min(*w_.size / 8, kMaxWords);
     std::vector<std::byte> bits((first % 4 + n + 3) / 4);
-    if (!session_.memory().read(in->addr + layout_.place(F::heapArena_bitmap).offset + first / 4, bits)) return;
+    const std::uint64_t at = in->addr + layout_.place(F::heapArena_bitmap).offset + first / 4;
+    if (!session_.memory().read(at, bits)) {
+      w_.errors.push_back(fmt::format("which words are pointers is unreadable at {:#x}", at));
+      return;
+    }
     w_.pointers.emplace();
     for (std::uint64_t i = 0; i < n; ++i) {
       const std::uint64_t word = first % 4 + i;

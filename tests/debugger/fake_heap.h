@@ -260,7 +260,8 @@ class FakeHeap : public FakeSched {
     Type *u64 = type("u64"), *u32 = type("u32"), *u8 = type("u8"), *i64 = type("i64"), *ptr = type("ptr");
     Type* u16 = program.add("u16", 2, Type::Kind::unsigned_integer);
     auto array = [&](std::uint64_t size) {
-      return program.add("bytes" + std::to_string(size), size, Type::Kind::array);
+      const std::string name = "bytes" + std::to_string(size);
+      return program.types.count(name) ? type(name.c_str()) : program.add(name, size, Type::Kind::array);
     };
     auto rt = [&](const std::string& name, std::uint64_t size, std::vector<Field> fields) {
       Type* t = program.add("vitrine::rt::" + name, size);

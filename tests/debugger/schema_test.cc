@@ -9,6 +9,7 @@
 #include <set>
 
 #include "commands.h"
+#include "fake_heap.h"
 #include "fake_objects.h"
 #include "fake_sched.h"
 
@@ -166,6 +167,50 @@ TEST(Schema, TheSchedulersListsAreAsDescribedAlsoWhenTheyAreBroken) {
     json checked = run(*session, "info sched -check -json");
     EXPECT_EQ(schema("sched").check(checked), "");
     EXPECT_EQ(checked[0]["check"]["violations"] == 0, !broken);
+  }
+}
+
+TEST(Schema, TheHeapsListsAreAsDescribedAlsoWhenTheyAreBroken) {
+  using H = FakeHeap;
+  for (bool broken : {false, true}) {
+    FakeHeap heap;
+    if (broken) {
+      heap.poke(H::kAll, std::uint64_t{0x7f0000000000});
+      heap.poke(H::span(H::partly) + H::sNelems, std::uint64_t{1} << 60);
+      heap.poke(H::node(1) + H::nSpan, std::uint64_t{0x99});
+      heap.poke(H::cache(1) + H::mcAlloc, std::uint64_t{0x99});
+      heap.poke(H::kP1 + H::pMcache, std::uint64_t{0x7f0000000000});
+      heap.poke(H::kIndex + 8 * (H::kArena / 0x80000), std::uint64_t{0});
+    }
+    auto session = heap.session();
+    const std::pair<const char*, const char*> kCases[] = {
+        {"mheap", "mheap"},
+        {"mheap spans", "spans"},
+        {"mheap span 0x40002000", "span"},
+        {"mheap span 0x4000a000", "span"},
+        {"mheap classes", "classes"},
+        {"mheap arenas", "arenas"},
+        {"mheap treap", "treap"},
+        {"mheap stacks", "heap_stacks"},
+        {"mheap check", "mheap_check"},
+        {"mheap map", "mheap_map"},
+        {"mcache", "mcache"},
+        {"mcache 0", "mcache_parts"},
+        {"mcentral", "mcentral"},
+        {"mcentral 5", "mcentral_parts"},
+        {"obj 0x40002030", "obj"},
+        {"obj 0x4000dff0", "obj"},
+        {"obj 0x6010", "obj"},
+        {"obj 0x7f0000000000", "obj"},
+    };
+    for (auto& [command, name] : kCases) {
+      for (const char* how : {" -json", " -json=full"}) {
+        json rows = run(*session, std::string(command) + how);
+        EXPECT_EQ(schema(name).check(rows), "") << command << how;
+        if (!broken) EXPECT_EQ(rows.empty(), std::string_view(command) == "mheap check" && rows.is_array()) << command;
+      }
+    }
+    EXPECT_EQ(run(*session, "mheap spans -json").size(), 11u) << "every row, those without pages included";
   }
 }
 
