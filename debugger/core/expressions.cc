@@ -60,7 +60,9 @@ Result<Session::Evaluated> address_of(Session& session, std::string_view express
   if (could_act(expression)) return acts(expression);
   if (session.eval_hook) {
     if (auto value = session.eval_hook(std::string(expression))) {
-      if (value->type.ends_with('*')) value->type.pop_back();
+      std::string& type = value->type;
+      if (type.ends_with('*')) type.pop_back();
+      while (type.ends_with(' ')) type.pop_back();
       return *value;
     }
   }

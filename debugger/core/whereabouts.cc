@@ -277,11 +277,15 @@ class Search {
     }
     w_.state = "used";
     StackWalk walk = session_.unwinder().walk(c.regs, c.exact, {g.stack_lo, g.stack_hi()});
-    for (std::uint32_t i = 0; i < walk.frames.size(); ++i) {
+    std::uint32_t number = 0;  // as a backtrace counts, inlined functions too
+    for (std::size_t i = 0; i < walk.frames.size(); ++i) {
       const Frame& f = walk.frames[i];
+      const auto& locations = session_.program().locate(f.lookup_pc());
+      number += static_cast<std::uint32_t>(locations.size());
       if (i + 1 < walk.frames.size() && w_.addr >= walk.frames[i + 1].sp) continue;
-      w_.frame = i;
-      w_.where = stacks_.at(f.pc, f.exact);
+      const Location& real = locations.back();  // whose frame it is: what is inlined has none of its own
+      w_.frame = number - 1;
+      w_.where = {f.pc, real.function, real.file, real.line, false};
       return;
     }
   }
