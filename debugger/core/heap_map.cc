@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cctype>
 #include <unordered_map>
+#include <unordered_set>
 
 #include "render.h"
 #include "span_rows.h"
@@ -55,30 +56,35 @@ const tally=LOOKS.map(()=>0);let cell=8;const PER=128;
 for(const s of SPANS)tally[s[2]]+=s[1];
 tally[LOOKS.length-1]=ARENAS.length*PAGES-tally.reduce((a,b)=>a+b,0);
 document.getElementById('legend').innerHTML=LOOKS.map((l,i)=>`<span><i style="background:${l[1]}"></i>${l[0]}: ${tally[i]}</span>`).join('');
-const views=ARENAS.map((base,a)=>{const div=document.createElement('div');div.className='arena';
+const seen=new IntersectionObserver(es=>es.forEach(e=>{const v=e.target.view;v.shown=e.isIntersecting;paint(v)}),{rootMargin:'300px'});
+const at=new Map(),views=ARENAS.map((base,a)=>{const div=document.createElement('div');div.className='arena';
  const h=document.createElement('h2');h.textContent=`arena ${a}: ${hex(base)}-${hex(base+PAGES*PAGE)}`;
  const c=document.createElement('canvas');div.append(h,c);map.append(div);
- const owner=new Int32Array(PAGES).fill(-1);
- SPANS.forEach((s,i)=>{const at=(s[0]-base)/PAGE;for(let p=Math.max(0,at);p<Math.min(PAGES,at+s[1]);p++)owner[p]=i});
+ const owner=new Int32Array(PAGES).fill(-1),view={c,owner,shown:false};c.view=view;at.set(base,owner);
  c.onmousemove=e=>{const p=Math.floor(e.offsetY/cell)*PER+Math.floor(e.offsetX/cell),i=owner[p];
   if(!(p>=0&&p<PAGES)){tip.style.display='none';return}
   tip.textContent=hex(base+p*PAGE)+'\n'+(i<0?LOOKS[LOOKS.length-1][0]:about(SPANS[i]));
   tip.style.display='block';tip.style.left=Math.min(e.clientX+14,innerWidth-tip.offsetWidth-8)+'px';
   tip.style.top=Math.min(e.clientY+14,innerHeight-tip.offsetHeight-8)+'px'};
- c.onmouseleave=()=>tip.style.display='none';return{c,owner}});
+ c.onmouseleave=()=>tip.style.display='none';return view});
+SPANS.forEach((s,i)=>{for(let a=s[0]-s[0]%(PAGES*PAGE);a<s[0]+s[1]*PAGE;a+=PAGES*PAGE){const o=at.get(a);if(!o)continue;
+ for(let p=Math.max(0,(s[0]-a)/PAGE);p<Math.min(PAGES,(s[0]-a)/PAGE+s[1]);p++)o[p]=i}});
 function about(s){let t=`span ${hex(s[0])}, ${s[1]} page${s[1]==1?'':'s'}: ${LOOKS[s[2]][0]}`;
  if(s[3]>=0)t+=`\nclass ${s[3]}, objects of ${s[4]} bytes`;
  if(s[5]>0)t+=`\n${s[6]} of ${s[5]} allocated`;
  if(s[7]>=0)t+='\n'+OWNERS[s[7]];return t}
-function draw(){for(const{c,owner}of views){c.width=PER*cell;c.height=Math.ceil(PAGES/PER)*cell;
- const x=c.getContext('2d');for(let p=0;p<PAGES;p++){const i=owner[p];
-  x.fillStyle=LOOKS[i<0?LOOKS.length-1:SPANS[i][2]][1];
+// Only what can be seen has a picture: each arena's would take some megabytes.
+function paint(v){const{c,owner}=v;c.style.width=PER*cell+'px';c.style.height=Math.ceil(PAGES/PER)*cell+'px';
+ if(!v.shown){c.width=c.height=0;return}
+ c.width=PER*cell;c.height=Math.ceil(PAGES/PER)*cell;const x=c.getContext('2d');
+ for(let p=0;p<PAGES;p++){const i=owner[p];x.fillStyle=LOOKS[i<0?LOOKS.length-1:SPANS[i][2]][1];
   const X=p%PER*cell,Y=Math.floor(p/PER)*cell;x.fillRect(X,Y,cell,cell);
-  if(cell>3&&i>=0&&(p==0||owner[p-1]!=i)){x.fillStyle='rgba(0,0,0,.55)';x.fillRect(X,Y,1,cell)}}}}
+  if(cell>3&&i>=0&&(p==0||owner[p-1]!=i)){x.fillStyle='rgba(0,0,0,.55)';x.fillRect(X,Y,1,cell)}}}
+function draw(){views.forEach(paint)}
 function zoom(by){cell=Math.max(2,Math.min(32,cell+by));draw()}
 document.getElementById('in').onclick=()=>zoom(cell<8?1:4);document.getElementById('out').onclick=()=>zoom(cell<=8?-1:-4);
 addEventListener('wheel',e=>{if(e.ctrlKey){e.preventDefault();zoom(e.deltaY<0?1:-1)}},{passive:false});
-draw();
+draw();views.forEach(v=>seen.observe(v.c));
 </script></body></html>
 )";
 
@@ -131,9 +137,13 @@ void write_map_page(HeapState& heap, const std::vector<Arena>& arenas,
   text += "],SPANS=[\n";
   std::vector<std::string> owners;
   std::unordered_map<std::string, std::size_t> known;
+  std::unordered_set<std::uint64_t> wanted;
+  for (const Arena& a : arenas) wanted.insert(a.base);
   auto inside = [&](const Span& s) {
-    return std::any_of(arenas.begin(), arenas.end(),
-                       [&](const Arena& a) { return s.base < a.base + heap.arena_bytes() && heap.end(s) > a.base; });
+    for (std::uint64_t at : {s.base, heap.end(s) - 1}) {
+      if (wanted.count(at / heap.arena_bytes() * heap.arena_bytes())) return true;
+    }
+    return false;
   };
   for (std::size_t i = 0; i < heap.with_pages(); ++i) {
     const Span& s = heap.spans()[i];
