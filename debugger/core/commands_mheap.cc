@@ -42,7 +42,7 @@ Outcome list_rows(HeapState& heap, Sink& sink, PlainRows& rows, const Options& o
   warnings.insert(warnings.end(), more.begin(), more.end());
   session.incomplete = session.incomplete || !more.empty();
   if (rows.size() == 0 && !options.has("json") && !options.has("short") && !options.has("count")) {
-    sink.out(fmt::format("{}\n", nothing));
+    sink.out(fmt::format("{}{}\n", nothing, warnings.empty() ? "" : ", or it cannot be read"));
     for (const std::string& w : warnings) sink.out(fmt::format("warning: {}\n", w));
     return Outcome::ok;
   }

@@ -358,7 +358,10 @@ class Search {
     std::byte b;
     if (session_.memory().read(w_.addr, std::span(&b, 1))) {
       w_.kind = "memory";
-      w_.what = "memory that the runtime did not hand out";
+      w_.what = heap_.warnings().empty()
+                    ? "memory that the runtime did not hand out"
+                    : "memory; whether it is the runtime's cannot be known, as parts of the heap are "
+                      "unreadable";
     } else {
       w_.kind = "unmapped";
       w_.what =
