@@ -47,11 +47,15 @@ HeapCheck::Guard HeapCheck::list_lock(ListName name) const {
 }
 
 std::string HeapCheck::inside(std::uint32_t machine) {
-  for (const Actor& a : sched_.actors()) {
-    if (a.asleep || (machine != kNone && a.machine != machine)) continue;
-    for (std::size_t i = 0; i < a.functions.size(); ++i) {
-      if (std::find(std::begin(movers::kHeap), std::end(movers::kHeap), a.functions[i]) != std::end(movers::kHeap))
-        return fmt::format("{} is in {}", sched_.actor_name(a), a.qualified[i]);
+  // Who may hold a lock says more than who only allocates.
+  for (std::span<const std::string_view> names : {std::span<const std::string_view>(movers::kHeapLocked),
+                                                  std::span<const std::string_view>(movers::kHeapUnlocked)}) {
+    for (const Actor& a : sched_.actors()) {
+      if (a.asleep || (machine != kNone && a.machine != machine)) continue;
+      for (std::size_t i = 0; i < a.functions.size(); ++i) {
+        if (std::find(names.begin(), names.end(), a.functions[i]) != names.end())
+          return fmt::format("{} is in {}", sched_.actor_name(a), a.qualified[i]);
+      }
     }
   }
   return {};

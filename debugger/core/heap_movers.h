@@ -5,20 +5,21 @@
 
 namespace vitrine::inspect::movers {
 
-inline constexpr std::string_view kHeap[] = {
-    // spans and the treap
-    "mheap::alloc", "mheap::alloc_m", "mheap::allocManual", "mheap::allocSpanLocked", "mheap::freeSpan",
-    "mheap::freeManual", "mheap::freeSpanLocked", "mheap::coalesce", "mheap::grow", "mheap::sysAlloc",
-    "mheap::scavengeLocked", "scavengeAll", "mheap::init", "mallocinit",
-    // mcentrals and mcaches
-    "mcentral::cacheSpan", "mcentral::uncacheSpan", "mcentral::grow", "mcache::refill", "mcache::releaseAll",
-    "mcache::prepareForSweep", "allocmcache", "freemcache", "rawcacheflush",
-    // objects
-    "mallocgc", "newobject", "largeAlloc", "nextFree", "profilealloc", "allocobject", "freeobject", "takeobjects",
-    "giveobjects", "alloclarge", "freelarge",
-    // stacks
-    "stackalloc", "stackfree", "stackcacherefill", "stackcacherelease", "stackcache_clear", "stackpoolalloc",
-    "stackpoolfree", "poolalloc", "poolfree", "largealloc", "largefree", "freestackspan", "malg", "newproc1", "gfput",
-    "gfget", "goexit0", "newproxy", "endproxy", "procresize", "destroy"};
+// Take a lock of the heap: of the heap itself, of an mcentral, of a pool of stacks.
+inline constexpr std::string_view kHeapLocked[] = {
+    "mheap::alloc",     "mheap::alloc_m",    "mheap::allocManual",    "mheap::allocSpanLocked",
+    "mheap::freeSpan",  "mheap::freeManual", "mheap::freeSpanLocked", "mheap::coalesce",
+    "mheap::grow",      "mheap::sysAlloc",   "mheap::scavengeLocked", "scavengeAll",
+    "mheap::init",      "mallocinit",        "mcentral::cacheSpan",   "mcentral::uncacheSpan",
+    "mcentral::grow",   "mcache::refill",    "mcache::releaseAll",    "mcache::prepareForSweep",
+    "allocmcache",      "freemcache",        "rawcacheflush",         "takeobjects",
+    "giveobjects",      "profilealloc",      "stackcacherefill",      "stackcacherelease",
+    "stackcache_clear", "stackpoolalloc",    "stackpoolfree",         "largealloc",
+    "largefree",        "freestackspan"};
+// Change what no lock guards: an mcache, an object's bits, whose a stack is.
+inline constexpr std::string_view kHeapUnlocked[] = {
+    "mallocgc",  "newobject",  "largeAlloc", "nextFree",  "allocobject", "freeobject", "alloclarge",
+    "freelarge", "stackalloc", "stackfree",  "poolalloc", "poolfree",    "malg",       "newproc1",
+    "gfput",     "gfget",      "goexit0",    "newproxy",  "endproxy",    "procresize", "destroy"};
 
 }  // namespace vitrine::inspect::movers

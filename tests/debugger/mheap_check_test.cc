@@ -231,6 +231,15 @@ TEST(MheapCheck, AHeldLockWithAThreadInsideIsInTransition) {
   EXPECT_FALSE(r.incomplete);
 }
 
+TEST(MheapCheck, WhoMayHoldALockIsNamedBeforeWhoAllocates) {
+  H heap;
+  heap.poke(H::span(H::free8) + H::sScavenged, std::uint8_t{0});
+  heap.poke(H::kMheap + H::hLock, std::uint32_t{1});
+  heap.stand(0, {0x7710, 0x6210});
+  heap.stand(1, {0x7610, 0x7310});
+  EXPECT_TRUE(contains(run(heap, "mheap check").out, "M 1 (thread 101) is in vitrine::rt::mheap::freeSpanLocked"));
+}
+
 TEST(MheapCheck, AThreadThatSleepsExcusesNothing) {
   H heap;
   heap.poke(H::span(H::free8) + H::sScavenged, std::uint8_t{0});
