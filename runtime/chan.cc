@@ -16,11 +16,10 @@
 //   2. The sender takes the lock, dequeues the sudog, moves the element from its own stack to *elem on the receiver's —
 //      nobody else may touch that stack while its owner is parked — and notes success in the sudog.
 //   3. It unlocks, and only then readies the receiver: a goroutine that runs must never meet a lock that its waker
-//   holds.
+//      holds.
 //   4. The receiver wakes up with its value in place, and does not touch the channel again. It cannot: the value may
-//   have
-//      been the sign to destroy the last handle. The same holds for a woken sender, and for the side that does the
-//      waking after its unlock.
+//      have been the sign to destroy the last handle. The same holds for a woken sender, and for the side that does
+//      the waking after its unlock.
 // A send that has to wait is the mirror image; when it waits at a full ring, the receiver takes the ring's first
 // element and moves the sender's to the ring's end, so values stay in order.
 //

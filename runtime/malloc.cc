@@ -2,8 +2,7 @@
 //
 //   tiny   < 16 bytes, no pointers   several share a block of 16: the mcache's `tiny`, cut from the front; a new block
 //                                    when the next does not fit. Such a block lives as long as any of its objects
-//   small  <= 32 KiB                 rounded up to a size class; the next free object of the mcache's span of that
-//   class:
+//   small  <= 32 KiB                 rounded up to a size class; the next free object of the mcache's span of that class:
 //                                      nextFreeFast  one count of trailing zeros in allocCache
 //                                      nextFree      the span's next 64 bits; at its end a new span from mcentral
 //   large                            a span of its own from the heap

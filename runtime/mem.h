@@ -117,8 +117,7 @@ struct pinnedcache {
 pinnedcache gomcache();
 void ungomcache(const pinnedcache& pin);
 
-// ---- malloc_raw.cc: objects of the runtime, freed by hand. rawalloc and rawfree are these, or libc's under a
-// sanitizer
+// ---- malloc_raw.cc: objects of the runtime, freed by hand. rawalloc and rawfree are these, under a sanitizer libc's
 void* allocobject(uintptr size);  // 16-byte aligned, zeroed; ends the program when memory is out
 void freeobject(void* p);
 void rawcacheflush(mcache* c);

@@ -16,8 +16,7 @@
 //   mSpanInUse   objects of one class: incache, then some p.mcache.alloc[spanclass] is it; else on the lists of
 //                mheap_.central[spanclass] (`list` says on which); large objects, spanclass 0 or 1, are on none
 //   mSpanManual  owner: spanStackPool (slots of one order; `list` is stackpool's if a slot is free), spanStackLarge
-//   (one
-//                stack; list: if it is free), spanRuntime (list: of mheap_.runtime[class]) or spanRuntimeLarge
+//                (one stack; list: if it is free), spanRuntime (list: of mheap_.runtime[class]) or spanRuntimeLarge
 //   mSpanDead    a mspan that describes nothing
 //
 // Whether object i of a span is free:

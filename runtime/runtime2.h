@@ -5,8 +5,8 @@
 // stripped program, through the ELF note of asm_amd64.S); it never includes this file.
 //
 // Rules of the shapes:
-//   * What a tool reads is plain: atomic<T> has one member `value`, slice<T> is {array, len, cap}, string is {str,
-//   len}.
+//   * What a tool reads is plain: atomic<T> has one member `value`, slice<T> is {array, len, cap}, string is
+//     {str, len}.
 //   * g, m and p objects are type-stable and never freed, so a stale pointer to one always reads as the same type.
 //   * The fields of g that a listing needs lie in its first four cache lines; sizeof(g) is fixed, with reserved bytes.
 //   * A g's stack belongs to whoever owns its status: while Grunning the M that runs it, while Gwaiting or Grunnable

@@ -9,14 +9,13 @@
 //      wants. Look again, draw again, and carry out. Only with all locks held may "none can proceed" be said: it has to
 //      be true of all channels at one moment.
 //   3. Otherwise queue a sudog on each channel, chained through waitlink from g.waiting in the order of the cases.
-//   Start
-//      a new number in g.selectDone, and park. The unlocking (selparkcommit) is done on g0, when the g is Gwaiting.
+//      Start a new number in g.selectDone, and park. The unlocking (selparkcommit) is done on g0, when the g is
+//      Gwaiting.
 //   4. Whoever finds one of the sudogs — a sender, receiver or closer, with the channel's lock — has to win the select
 //      before he may use it: the CAS in winselect sets bit 0 of selectDone. The winner moves the value, leaves the
 //      sudog in g.param, and readies the g. The others drop the sudog, which is stale, and look at the next.
 //   5. Awake again: for each sudog lock the channel and take it off the queue, unless it is off. g.param says which
-//   case
-//      was carried out; null: the time is over.
+//      case was carried out; null: the time is over.
 //
 // Fairness: the draw is uniform among the cases that can proceed at the time of the look: the k-th found replaces the
 // earlier choice with probability 1/k. Unlike Go: no shuffled order to go by, which costs a random number a case.

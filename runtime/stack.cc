@@ -3,9 +3,9 @@
 // which only touched pages cost memory.
 //
 //   p.mcache.stackcache[order]   up to 1 MiB of free slots, last in, first out; the P's alone
-//   stackpool[order]             16, 32, 64 and 128 KiB: spans of 1 MiB cut into slots; those with a free slot are
-//   listed stackLarge.free[log2]        larger: spans that are one free stack, by log2 of their pages mheap_ spans that
-//   have no stack at all
+//   stackpool[order]             16, 32, 64 and 128 KiB: spans of 1 MiB cut into slots; the list of those with a free one
+//   stackLarge.free[log2]        larger: spans that are one free stack, by log2 of their pages
+//   mheap_                       spans that have no stack at all
 //
 //   slot: │ guard page │ stack.lo … stack.hi │     (stack_guard.cc)
 //

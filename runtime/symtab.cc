@@ -6,8 +6,7 @@
 //   2. the file is mapped read-only; its program headers turn the offset into the address within the file, which is
 //      what addr2line takes;
 //   3. .symtab, or .dynsym in a stripped file, is scanned for the function around it; answers are remembered by
-//   address,
-//      because parked goroutines stand at the same few places.
+//      address, because parked goroutines stand at the same few places.
 // Everything read from a file is checked against its size: a file that was replaced while the program runs gives wrong
 // names at worst. Memory is static, owned by the thread that holds `panicking` (traceback.cc).
 //

@@ -11,8 +11,8 @@
 //   lock          takes rw->writers, an ordinary mutex, so writers compete as they do for a mutex: fast, and fair
 //     after a millisecond. Then it adds rwWriter. If there are readers it parks in writeq until they have left.
 //   unlock        clears rwWriter — a CAS if nothing else is in the word — and unlocks rw->writers. Else, under
-//   rw->lock,
-//     in one step, it clears the flags and adds the number of queued readers, which are in when they are readied.
+//     rw->lock, in one step, it clears the flags and adds the number of queued readers, which are in when they are
+//     readied.
 //
 // Why nobody sleeps for good. The writer sets rwWriter, and under rw->lock looks at the readers once more before it
 // queues; a reader that leaves subtracts itself and then looks for rwWriter, and goes to rw->lock to find the writer.

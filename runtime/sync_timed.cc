@@ -7,11 +7,10 @@
 //      function nor a notifier gets at sg before there is something to ready.
 //   2a. The timer wins: expire() dequeues sg and sets `expired` under the lock, unlocks, and readies the waiter. Until
 //      then the waiter, and so the timedwait on its stack, stays where it is; after that expire touches neither.
-//   2b. A notifier wins. The waiter runs, and its timedwait and the object may be gone as soon as it returns; so first
-//   it
-//      calls deltimer. If that says that the function has begun, it waits until expire has found out that it lost,
-//      which takes no longer than the object's lock is held, and has said so (finished, release; the last thing it
-//      does).
+//   2b. A notifier wins. The waiter runs, and its timedwait and the object may be gone as soon as it returns; so
+//      first it calls deltimer. If that says that the function has begun, it waits until expire has found out that it
+//      lost, which takes no longer than the object's lock is held, and has said so (finished, release; the last thing
+//      it does).
 // Rejected: leaving a late expire() to find a stale sequence number. It has to take a lock inside the object to look,
 // and the object may be gone.
 #include "syncwait.h"

@@ -21,9 +21,8 @@
 //
 // A sleep:
 //   1. timeSleep makes a timer on the goroutine's own stack and parks; still on the M, but on g0 and with the g
-//   Gwaiting,
-//      armsleep adds it to the heap of the current P. Not earlier: the timer could fire for a goroutine that still
-//      runs. Once timers.lock is released the goroutine may be running again elsewhere and the timer be gone.
+//      Gwaiting, armsleep adds it to the heap of the current P. Not earlier: the timer could fire for a goroutine that
+//      still runs. Once timers.lock is released the goroutine may be running again elsewhere and the timer be gone.
 //   2. addtimer stores minWhen, then (wakePoller) looks whether a poller sleeps beyond it, and wakes that. The poller
 //      stores its pollUntil first and then looks at every minWhen once more. Both sides store, then load, with seq_cst:
 //      one of them sees the other, so no timer is slept past. A timer that is not the first of its heap wakes nobody:

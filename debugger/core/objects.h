@@ -4,11 +4,10 @@
 // Reading one object:
 //   1. Its structure is read at once (Objects::read). Unreadable: an Error with the address; nothing can be said.
 //   2. Its queues of sudogs are walked from `first` by `next`. A walk ends at the end of the list, at a sudog that
-//   cannot
-//      be read, at one seen before, or after kMaxQueue; whichever it was is an entry of `errors`, with the address.
+//      cannot be read, at one seen before, or after kMaxQueue; whichever it was is an entry of `errors`, with the
+//      address.
 //   3. What cannot be (more values than places, a queue whose `last` is not its end, a goroutine that does not exist)
-//   is
-//      said in `errors` and not believed further; the rest of the object is shown all the same.
+//      is said in `errors` and not believed further; the rest of the object is shown all the same.
 //
 // Who holds an object is known only where the runtime writes it down: mutex and rw_mutex (its writer), once (who runs
 // the function), task (the goroutine that computes it). For the others, and for an owner that is gone, the holder is

@@ -3,9 +3,8 @@
 //
 // One stop:
 //   1. set_stop(id): when the id changed, caches, goroutines, stacks and the selection are dropped; files stay open.
-//   2. A command asks for what it needs: model() (goroutines, Ms, Ps), heap(), program(), unwinder(); each is made once
-//   a
-//      stop.
+//   2. A command asks for what it needs: model() (goroutines, Ms, Ps), heap(), program(), unwinder(); each is made
+//      once a stop.
 //   3. What a host must do afterwards (select, execute, show) waits in a queue of actions, made one by one on demand.
 //
 // A command that a host executes for us (`goroutine apply all -- goroutine stacks`) may call in again: queues nest.

@@ -9,8 +9,7 @@
 //      within the bounds.
 //   3. A pc that is not in the table yet is asked of Program::cfi, under its lock: once per distinct pc and worker.
 //   4. Anything that the small rule cannot say — a CFA from another register, an expression, a signal frame, a word
-//   that
-//      cannot be read — sends the stack, from its start, through walk_stack, which is exact about everything and
+//      that cannot be read — sends the stack, from its start, through walk_stack, which is exact about everything and
 //      slower.
 //
 // Workers take contexts in chunks from a shared counter; the calling thread is one of them, and the only one that polls

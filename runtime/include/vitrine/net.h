@@ -14,8 +14,7 @@
 //   errc::bad_file_descriptor the object is empty (default-constructed or moved from)
 //   net::resolve_category()   a name could not be resolved: getaddrinfo's EAI_ numbers
 //   others                    what the system call said. No call raises SIGPIPE: a write to a connection that is gone
-//   is
-//                             errc::broken_pipe or connection_reset.
+//                             is errc::broken_pipe or connection_reset.
 #pragma once
 #include <cstddef>
 #include <cstdint>
