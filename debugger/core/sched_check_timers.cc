@@ -28,10 +28,9 @@ void SchedCheck::timers() {
     auto wrong = [&](std::string text, std::vector<std::uint64_t> where) {
       say("timer", std::move(text), std::move(where), busy);
     };
-    // Who takes the stopped ones out corrects the length of the heap first, then their number.
     if (layout_.has(F::p_timers_len))
       counter(fmt::format("P {}'s number of timers", pp.id), at(F::p_timers_len), p.timers_len, p.timers_pending(),
-              busy, (stopping_ ? slack::kTimersStopped : slack::kTimers) + p.timers_zombies);
+              busy, stopping_ ? slack::kTimersMoved : slack::timers(p.timers_zombies));
     const std::size_t zombies = static_cast<std::size_t>(std::count_if(all.begin() + static_cast<std::ptrdiff_t>(first),
                                                                        all.begin() + static_cast<std::ptrdiff_t>(next),
                                                                        [](const TimerState& t) { return t.zombie; }));

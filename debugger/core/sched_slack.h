@@ -18,8 +18,9 @@ inline constexpr std::int64_t kIdleMachines = 1;
 // The free lists, a P's and the global one: gfget, gfput, gfpurge and endproxy push or pop one g, then count it, also
 // where they move 32 of them.
 inline constexpr std::int64_t kFreeGoroutines = 1;
-// timers.len: insert and remove change the heap by one timer, and publish() follows before the next.
-inline constexpr std::int64_t kTimers = 1;
+// timers.len: insert, remove and stoptimer change the heap, or the number of stopped ones in it, by one timer, and
+// publish() follows before the next. sweepzombies takes all stopped ones out before it says so.
+constexpr std::int64_t timers(std::int64_t stopped) { return 1 + stopped; }
 
 // runqsize: globrunqput and globrunqpop move one goroutine. runqputslow links half of a full ring and the one that did
 // not fit, and then counts them all.
@@ -28,6 +29,6 @@ constexpr std::int64_t queued(std::int64_t ring) { return ring / 2 + 1; }
 // While the number of Ps changes, in a stopped world: destroy counts all that a P had queued, a ring and runnext,
 // before it links them; movetimers moves all of a P's timers before it publishes.
 constexpr std::int64_t queued_stopped(std::int64_t ring) { return ring + 1; }
-inline constexpr std::int64_t kTimersStopped = INT64_MAX;
+inline constexpr std::int64_t kTimersMoved = INT64_MAX;
 
 }  // namespace vitrine::inspect::slack
