@@ -49,9 +49,8 @@ TEST_F(Malloc, EveryClassGivesZeroedObjectsThatDoNotOverlap) {
     for (int c = 1; c < rt::numSizeClasses; c++) {
       std::uintptr_t size = rt::class_to_size[c];
       if (noscan && size < 16) continue;
-      rt::_type t{size, noscan ? 0 : size, 8, 0, std::vector<std::uint8_t>(513, 255).data(), {"t", 1}};
-      std::vector<std::uint8_t> bits(size / 64 + 1, 255);
-      t.gcdata = bits.data();
+      const std::vector<std::uint8_t> bits(size / 64 + 1, 255);
+      rt::_type t{size, noscan ? 0 : size, 8, 0, bits.data(), {"t", 1}};
       int n = int(std::min<std::uintptr_t>(1100, 3 * rt::class_to_allocnpages[c] * rt::pageSize / size));
       for (int i = 0; i < n; i++) {
         void* p = rt::mallocgc(size, &t, true);
