@@ -3,23 +3,11 @@
 
 #include <gtest/gtest.h>
 
+#include "answer.h"
 #include "fake_runtime.h"
 
 namespace vitrine::inspect {
 namespace {
-
-struct Answer {
-  Outcome outcome;
-  std::string out, err;
-};
-
-Answer run(Session& session, std::string_view line) {
-  Collected sink;
-  Outcome outcome = run_command(session, split(line), sink);
-  return {outcome, sink.text, sink.errors};
-}
-
-bool contains(const std::string& text, std::string_view part) { return text.find(part) != text.npos; }
 
 TEST(InfoGoroutines, CurrentFirstThenByGoid) {
   FakeRuntime runtime;

@@ -8,6 +8,7 @@
 #include <functional>
 #include <iterator>
 
+#include "answer.h"
 #include "commands.h"
 #include "fake_heap.h"
 
@@ -15,22 +16,6 @@ namespace vitrine::inspect {
 namespace {
 
 using H = FakeHeap;
-
-struct Answer {
-  Outcome outcome;
-  std::string out, err;
-  bool incomplete;
-};
-
-Answer run(Session& session, std::string_view line) {
-  Collected sink;
-  session.incomplete = false;
-  Outcome outcome = run_command(session, split(line), sink);
-  return {outcome, sink.text, sink.errors, session.incomplete};
-}
-Answer run(H& heap, std::string_view line) { return run(*heap.session(), line); }
-
-bool contains(const std::string& text, std::string_view part) { return text.find(part) != text.npos; }
 
 TEST(Mheap, OnePage) {
   H heap;

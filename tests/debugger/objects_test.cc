@@ -4,24 +4,12 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include "answer.h"
 #include "commands.h"
 #include "fake_objects.h"
 
 namespace vitrine::inspect {
 namespace {
-
-struct Answer {
-  Outcome outcome;
-  std::string out, err;
-};
-
-Answer run(Session& session, std::string_view line) {
-  Collected sink;
-  Outcome outcome = run_command(session, split(line), sink);
-  return {outcome, sink.text, sink.errors};
-}
-
-bool contains(const std::string& text, std::string_view part) { return text.find(part) != text.npos; }
 
 using O = FakeObjects;
 

@@ -7,6 +7,7 @@
 #include <functional>
 #include <iterator>
 
+#include "answer.h"
 #include "commands.h"
 #include "fake_sched.h"
 #include "sched_movers.h"
@@ -15,21 +16,6 @@ namespace vitrine::inspect {
 namespace {
 
 using S = FakeSched;
-
-struct Answer {
-  Outcome outcome;
-  std::string out, err;
-  bool incomplete;
-};
-
-Answer run(S& runtime, std::string_view line) {
-  auto session = runtime.session();
-  Collected sink;
-  Outcome outcome = run_command(*session, split(line), sink);
-  return {outcome, sink.text, sink.errors, session->incomplete};
-}
-
-bool contains(const std::string& text, std::string_view part) { return text.find(part) != text.npos; }
 
 TEST(InfoSched, OnePage) {
   S runtime;
