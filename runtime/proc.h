@@ -89,6 +89,7 @@ void reentersyscall(uintptr pc, uintptr sp, uintptr bp);
 bool preemptone(p* pp);
 void preemptsignal(p* pp);
 void preemptall(bool bysignal);
+bool signalarrived(m* mp);
 void sigpreempted(g* gp);
 
 // sysmon.cc

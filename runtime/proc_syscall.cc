@@ -21,9 +21,18 @@
 // on g0 (the handler sees getg() == g0), or pinned (m.locks > 0). Between the two, on a goroutine's stack, m.p is only
 // looked at through acquirem and pinnedp. In the middle of mcall the current g is still the goroutine: the P may go
 // there, and what runs on g0 then (schedule) finds itself without one and gets one.
+//
+// A signal interrupts a blocking call for good (nanosleep and the like are never restarted), so none may arrive once a
+// goroutine has entered a blocking_scope. m.signalPending counts the signals sent and says how far the last one is:
+// announced, sent, handled. Who sends announces it, looks whether the M still has the P, and takes it back if not;
+// reentersyscall gives the P up and then looks for an announced signal. All four accesses are sequentially consistent:
+// one of the two sees the other. If it is reentersyscall, it waits for the handler, which is near: once tgkill has
+// returned, the thread's next return from the kernel runs it, unless the program blocks the signal.
 #include "proc.h"
 
 namespace vitrine::rt {
+
+enum : uint32 { signalHandled = 0, signalAnnounced = 1, signalSent = 2, signalStage = 3, signalOne = 4 };
 
 static void wakesysmonlocked() {
   lock(&sched.lock);
@@ -45,6 +54,16 @@ static void entersyscall_gcwait(void* arg) {
   unlock(&sched.lock);
 }
 
+// The signal that may be on its way to mp, this M, is handled when this returns, or blocked by the program.
+static void awaitsignal(m* mp) {
+  for (;;) {
+    uint32 v = mp->signalPending.load();
+    if ((v & signalStage) == signalHandled) return;
+    osyield();
+    if ((v & signalStage) == signalSent) return;
+  }
+}
+
 // From here to exitsyscall the goroutine counts as in a system call. pc, sp, bp: the frame that debuggers and
 // tracebacks start from.
 void reentersyscall(uintptr pc, uintptr sp, uintptr bp) {
@@ -62,6 +81,7 @@ void reentersyscall(uintptr pc, uintptr sp, uintptr bp) {
     store_relaxed(pp->m, nullptr);
     // Sequentially consistent: who stops the world sets gcwaiting, then looks at the status; we the other way round.
     __atomic_store_n(&pp->status, uint32(Psyscall), __ATOMIC_SEQ_CST);
+    awaitsignal(mp);
     if (sched.gcwaiting.load() != 0) systemstack(entersyscall_gcwait, pp);
     if (sched.sysmonwait.load() != 0) wakesysmonlocked();
   }
@@ -196,7 +216,23 @@ bool preemptone(p* pp) {
 void preemptsignal(p* pp) {
   m* mp = load_relaxed(pp->m);
   if (mp == nullptr || mp == getg()->m || debug.asyncpreemptoff != 0) return;
-  if (mp->signalPending.xchg(1) == 0) signalM(mp);
+  uint32 v = mp->signalPending.load();
+  if ((v & signalStage) != signalHandled || !mp->signalPending.cas(v, v + signalOne + signalAnnounced)) return;
+  v += signalOne;
+  if (__atomic_load_n(&pp->status, __ATOMIC_SEQ_CST) != Prunning || load_relaxed(pp->m) != mp) {
+    mp->signalPending.cas(v + signalAnnounced, v);
+    return;
+  }
+  signalM(mp);
+  mp->signalPending.cas(v + signalAnnounced, v + signalSent);  // it may be handled already
+}
+
+// In the handler, on mp's thread: whether a signal was announced to it, which is handled now.
+bool signalarrived(m* mp) {
+  uint32 v = mp->signalPending.load();
+  for (; (v & signalStage) != signalHandled; v = mp->signalPending.load())
+    if (mp->signalPending.cas(v, v & ~uint32(signalStage))) return true;
+  return false;
 }
 
 void preemptall(bool bysignal) {

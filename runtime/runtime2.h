@@ -211,7 +211,7 @@ struct m {
   int32 lockedExt, lockedInt;    // os_thread_locks held by lockedg; the runtime's own
   uint64 sigmask;                // signals blocked on the thread that made this M
   atomic<uint32> freeWait;       // freeMStack…: whether the thread still uses this structure; on sched.freem
-  atomic<uint32> signalPending;  // a preemption signal is on its way to the thread
+  atomic<uint32> signalPending;  // preemption signals sent to the thread × 4 + the last one's stage (proc_syscall.cc)
   uint64 npreempt;               // Ps that its signal handler gave away
   rt::ehglobals* ehp;            // the thread's own exception state
   int32* errnoaddr;              // the thread's &errno

@@ -218,6 +218,31 @@ TEST_F(HazardOs, NothingInterruptsAnAnnouncedWait) {
   EXPECT_EQ(interrupted, 0);
 }
 
+TEST_F(HazardOs, ASignalSentWhileAWaitIsAnnouncedComesBeforeIt) {
+  // The signal is sent, again and again, at whatever instruction the waiting goroutine's thread has reached.
+  vitrine::gomaxprocs(2);
+  std::atomic<int> interrupted{0};
+  std::atomic<bool> done{false};
+  vitrine::wait_group wg;
+  wg.go([&] {
+    vitrine::no_preempt keep;
+    while (!done) {
+      for (rt::int64 i = 0; i < 2; i++) rt::preemptsignal(rt::allp.array[i]);
+      if (underTsan) usleep(1);
+    }
+  });
+  wg.go([&] {
+    for (int k = 0; k < 5000; k++) {
+      vitrine::blocking_scope scope;
+      timespec d{0, 1'000};
+      interrupted += nanosleep(&d, nullptr) != 0;
+    }
+    done = true;
+  });
+  wg.wait();
+  EXPECT_EQ(interrupted, 0);
+}
+
 // ---- fork
 
 int waitfor(pid_t pid) {

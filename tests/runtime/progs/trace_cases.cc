@@ -211,7 +211,12 @@ int everything(void (*then)()) {
 int quit() {
   return everything([] {
     vitrine::sleep_for(20ms);
-    say("ready\n");
+    // Said by another thread once this goroutine sleeps: the signal may come as soon as it is said.
+    rt::g* self = rt::getg();
+    std::thread([self] {
+      while (rt::readgstatus(self) != rt::Gwaiting) usleep(1000);
+      say("ready\n");
+    }).detach();
     vitrine::sleep_for(30s);
   });
 }
