@@ -70,8 +70,7 @@ static void sigfault(int sig, siginfo_t* info, void* context) {
 static void sigurg(int sig, siginfo_t* info, void* context) {
   int saved = errno;
   g* gp = getg();
-  bool ours =
-      gp != nullptr && info->si_code == SI_TKILL && info->si_pid == getpid() && signalarrived(gp->m);
+  bool ours = gp != nullptr && info->si_code == SI_TKILL && info->si_pid == getpid() && signalarrived(gp->m);
   if (ours) {
     vitrine_tls_g = gp->m->gsignal;
     sigpreempted(gp);
