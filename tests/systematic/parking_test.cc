@@ -108,6 +108,27 @@ TEST(Sync, MutexCondSemaphoreAndOnceLoseNobody) {
   });
 }
 
+TEST(Sync, WhoLosesTheMutexIsWokenAgain) {
+  sim::check(quiet(1000), [] {
+    int sum = 0;
+    run({.procs = 2}, [&] {
+      mutex mu;
+      wait_group wg;
+      for (int i = 0; i < 3; i++)
+        wg.go([&] {
+          for (int k = 0; k < 3; k++) {
+            std::lock_guard<mutex> guard(mu);
+            int before = sum;
+            yield();  // others come, and queue
+            sum = before + 1;
+          }
+        });
+      wg.wait();
+    });
+    sim::require(sum == 9, "two held the mutex at once");
+  });
+}
+
 TEST(Sync, ReadersAndWritersExcludeEachOther) {
   sim::check(quiet(1000), [] {
     run({.procs = 3}, [&] {
