@@ -1,8 +1,8 @@
 // sched_soak.cc: sched_soak SECONDS PROGRAM [ARGS…]: starts PROGRAM, stops all its threads at random moments, and takes
-// `info sched -check` each time; every thread's stack must be walked to its end as well. At the end the program gets
-// SIGTERM, and has a minute to end with status 0. The last line is `stops S, in transit T, violations V`; status 1 if
-// there was a violation, if an answer or a stack could not be had, or if the program ended otherwise. A violation is
-// printed with what every thread is doing.
+// `info sched -check` and `mheap check` each time; every thread's stack must be walked to its end as well. At the end the
+// program gets SIGTERM, and has a minute to end with status 0. The last line is `stops S, in transit T, violations V`;
+// status 1 if there was a violation, if an answer or a stack could not be had, or if the program ended otherwise. A
+// violation is printed with what every thread is doing.
 //
 // How it is fast enough to matter: one session for all stops. The target behind it is opened anew each time (ptrace
 // seizes and interrupts every thread, its destructor lets them go), while the program's files stay read.
@@ -20,6 +20,7 @@
 #include <thread>
 
 #include "commands.h"
+#include "heap_check.h"
 #include "sched_check.h"
 #include "session.h"
 #include "target.h"
@@ -89,7 +90,7 @@ void print_threads(Session& session, SchedState& state) {
 }
 
 struct Tally {
-  std::uint64_t stops = 0, transit = 0, violations = 0, failures = 0, unwound = 0, broken = 0;
+  std::uint64_t stops = 0, transit = 0, violations = 0, failures = 0, unwound = 0, broken = 0, heap_checks = 0;
 };
 
 // Where no unwinder gets anywhere: a thread that the kernel has just made stands in clone3, on a stack with nothing on
@@ -115,6 +116,30 @@ void unwind(Session& session, Tally& tally) {
   }
 }
 
+void look_at_heap(Session& session, SchedState& state, Tally& tally) {
+  auto heap = session.heap();
+  if (!heap) {
+    fmt::print("stop {}: {}\n", tally.stops, heap.error().message);
+    ++tally.failures;
+    return;
+  }
+  HeapChecked checked = HeapCheck(**heap, state).run();
+  tally.heap_checks += checked.checks;
+  tally.violations += checked.violations;
+  tally.transit += checked.found - checked.violations;
+  for (const std::string& w : (*heap)->warnings()) {
+    fmt::print("stop {}: warning: {}\n", tally.stops, w);
+    ++tally.failures;
+  }
+  if (!checked.violations) return;
+  fmt::print("stop {}: the heap:\n", tally.stops);
+  for (const HeapFinding& f : checked.findings)
+    fmt::print("  {}: {}: {}, expected {}, got {}{}{}\n", f.transition.empty() ? "violation" : "in transition", f.where,
+               f.check, f.expected, f.got, f.transition.empty() ? "" : ": ", f.transition);
+  print_threads(session, state);
+  std::fflush(stdout);
+}
+
 void look(Session& session, Tally& tally) {
   auto model = session.model();
   if (!model) {
@@ -132,6 +157,7 @@ void look(Session& session, Tally& tally) {
     fmt::print("stop {}: warning: {}\n", tally.stops, w);
     ++tally.failures;
   }
+  look_at_heap(session, state, tally);
   if (!bad) return;
   fmt::print("stop {}:\n", tally.stops);
   for (const SchedFinding& f : checked.findings)
@@ -215,6 +241,7 @@ int main(int argc, char** argv) {
   if (!died) kill(pid, SIGTERM);
   const bool well = ended_well(pid, died, status);
   fmt::print("stacks {}, not walked to their end {}\n", tally.unwound, tally.broken);
+  fmt::print("comparisons in the heap {}\n", tally.heap_checks);
   fmt::print("stops {}, in transit {}, violations {}\n", tally.stops, tally.transit, tally.violations);
   return tally.violations || tally.failures || tally.broken || !well || tally.stops < 2;
 }
