@@ -51,10 +51,10 @@ constexpr int32 numSpanClasses = numSizeClasses << 1;
 constexpr uintptr maxTinySize = 16;
 constexpr uintptr tinySizeClass = 2;
 
-constexpr int32 numStackOrders = 4;  // 16, 32, 64 and 128 KiB
+constexpr int32 numStackOrders = 4;  // 16, 32, 64 and 128 KiB, times 1 << stackScale
 constexpr uint32 fixedStackLog2 = 14;
-constexpr uintptr stackSpanBytes = 1 << 20;  // a span of stackpool
-constexpr uintptr stackCacheSize = 1 << 20;  // what a P keeps of each order, at most
+constexpr uintptr stackSpanBytes = 1 << 20;  // a span of stackpool, times 1 << stackScale
+constexpr uintptr stackCacheSize = 1 << 20;  // what a P keeps of each order, at most; also scaled
 constexpr uint32 stackCacheSlots = stackCacheSize >> fixedStackLog2;
 constexpr uint32 heapAddrClasses = heapAddrBits - pageShift;
 

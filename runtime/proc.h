@@ -110,9 +110,10 @@ void gfpurge(p* pp);
 
 // stack.cc
 constexpr uint64 defaultStack = 64 << 10;
+extern uint32 stackScale;  // a stack is 1 << this times as large as asked: frames of such a program are (stack.cc)
 bool stackalloc(g* gp, uint64 size);  // sets stack, guard, stackclass; false: no memory or address space
 void stackfree(g* gp);
-uint32 stackclassof(uint64 size);  // log2 of the slot for a stack of `size` bytes
+uint32 stackclassof(uint64 size);  // log2 of the slot for a stack of which `size` bytes were asked
 
 // stack_guard.cc
 constexpr uint64 guardBytes = 4096;
@@ -145,7 +146,8 @@ void san_deadg(g* gp);
 void san_m0(g* g0p);  // g0p is this thread's g0
 void san_exit();      // run() is over
 bool san_has_background_thread();
-bool san_watched();  // Valgrind watches
+bool san_sanitized();  // the program has ASan or TSan
+bool san_watched();    // Valgrind watches
 // mcall with the announcements around it.
 void switch_to_g0_slow(void (*fn)(g*));
 // Inline: each return address that a goroutine comes back through after a switch is one that the CPU predicts wrongly.

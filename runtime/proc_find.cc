@@ -71,7 +71,9 @@ void injectglist(gList* l) {
   m* mp = acquirem();
   p* pp = pinnedp(mp);
   // Without a P everything goes to the global queue; with one, what idle Ps can start on goes there, the rest is ours.
-  int32 global = pp == nullptr ? n : sched.npidle.load() < n ? sched.npidle.load() : n;
+  // One look: more may go idle at any moment.
+  int32 idle = sched.npidle.load();
+  int32 global = pp == nullptr || idle > n ? n : idle;
   if (global > 0) {
     lock(&sched.lock);
     for (int32 i = 0; i < global; i++) {

@@ -59,6 +59,8 @@ namespace vitrine::rt {
 static bool asan() { return __sanitizer_start_switch_fiber != nullptr; }
 static bool tsan() { return __tsan_switch_to_fiber != nullptr; }
 
+bool san_sanitized() { return asan() || tsan(); }
+
 __attribute__((no_sanitize("thread", "address"))) static void leave_for(g* self, g* to) {
   if (asan())
     __sanitizer_start_switch_fiber(self != nullptr ? &self->fakestack : nullptr, reinterpret_cast<void*>(to->stack.lo),

@@ -32,8 +32,9 @@ VITRINE_NOINLINE static void goroutine_overflowed_its_stack(g* gp, int sig, uint
     printname(gp->name);
   }
   print(" overflowed its stack: address ", hex{addr}, " is in the guard below [", hex{gp->stack.lo}, ", ",
-        hex{gp->stack.hi}, "), stack size ", (uint64(1) << gp->stackclass) / 1024,
-        " KiB (go_options::stack_size sets it)\nfatal error: stack overflow\n");
+        hex{gp->stack.hi}, "), stack size ", (uint64(1) << gp->stackclass) / 1024, " KiB (");
+  if (stackScale != 0) print("in this build ", 1 << stackScale, " times as large as asked; ");
+  print("go_options::stack_size sets it)\nfatal error: stack overflow\n");
   tracebackfault(gp, context);
   signal(sig, SIG_DFL);
   *reinterpret_cast<volatile char*>(addr) = 0;

@@ -7,6 +7,9 @@
 //   stackLarge.free[log2]        larger: spans that are one free stack, by log2 of their pages
 //   mheap_                       spans that have no stack at all
 //
+// All sizes are doubled in a debug build of this library and four times as large in a program with a sanitizer, whose
+// frames are that much larger (stackScale; fixed at boot): what a user asked for, and the orders with it.
+//
 //   slot: │ guard page │ stack.lo … stack.hi │     (stack_guard.cc)
 //
 // stackalloc takes from the P's cache; an empty cache gets half of its capacity from the pool under one lock, a full
@@ -44,10 +47,19 @@ const int32 stackFromSystem = 0;   // stacks are mappings of their own
 const int32 stackFaultOnFree = 0;  // with stackFromSystem: a freed stack's memory faults, and is never used again
 const int32 stackNoCache = 0;      // no caches of Ps
 
+#ifdef NDEBUG
+uint32 stackScale = 0;
+#else
+uint32 stackScale = 1;
+#endif
+
+// log2 of a slot of this order.
+static uint32 orderlog2(uint32 order) { return fixedStackLog2 + stackScale + order; }
+
 uint32 stackclassof(uint64 size) {
   uint32 log2 = fixedStackLog2;
   while ((1ull << log2) < size && log2 < maxStackLog2) log2++;
-  return log2;
+  return log2 + stackScale;
 }
 
 uint32 stacklog2(uintptr npages) { return uint32(63 - __builtin_clzll(npages)); }
@@ -59,11 +71,11 @@ static uintptr stackpoolalloc(uint32 order) {
   mSpanList* list = &stackpool[order].item.span;
   mspan* s = list->first;
   if (s == nullptr) {
-    s = mheap_.allocManual(stackSpanBytes >> pageShift, spanStackPool, &memstats.stacks_inuse, 0);
+    s = mheap_.allocManual((stackSpanBytes << stackScale) >> pageShift, spanStackPool, &memstats.stacks_inuse, 0);
     if (s == nullptr) return 0;
     s->spanclass = spanClass(order);
-    s->elemsize = uintptr(1) << (fixedStackLog2 + order);
-    s->nelems = stackSpanBytes / s->elemsize;
+    s->elemsize = uintptr(1) << orderlog2(order);
+    s->nelems = s->bytes() / s->elemsize;
     s->allocCache = ~uint64(0) >> (64 - s->nelems);
     s->slotguard = allocslotguard(s->nelems);
     s->allocCount = 0;
@@ -129,7 +141,7 @@ static void release(mcache* c, uint32 order, uint32 keep) {
   stackfreelist& list = c->stackcache[order];
   if (list.n <= keep) return;
   uint32 n = list.n - keep;  // the oldest
-  for (uint32 i = 0; i < n; i++) givepages(list.slot[i], uintptr(1) << (fixedStackLog2 + order));
+  for (uint32 i = 0; i < n; i++) givepages(list.slot[i], uintptr(1) << orderlog2(order));
   lock(&stackpool[order].item.lock);
   for (uint32 i = 0; i < n; i++) stackpoolfree(list.slot[i], order);
   unlock(&stackpool[order].item.lock);
@@ -176,7 +188,7 @@ static void poolfree(uintptr base, uint32 order) {
     if (list.n == cacheslots(order)) stackcacherelease(c, order);
     list.slot[list.n++] = base;
   } else {
-    givepages(base, uintptr(1) << (fixedStackLog2 + order));
+    givepages(base, uintptr(1) << orderlog2(order));
     lock(&stackpool[order].item.lock);
     stackpoolfree(base, order);
     unlock(&stackpool[order].item.lock);
@@ -227,15 +239,15 @@ static uint8 guardof(uintptr base) {
 
 bool stackalloc(g* gp, uint64 size) {
   uint32 log2 = stackclassof(size);
-  if ((1ull << log2) < size) return false;
+  if ((1ull << (log2 - stackScale)) < size) return false;
   uintptr base;
   uint8 guard;
   if (stackFromSystem != 0) {
     base = uintptr(sysAlloc(1ull << log2, &memstats.stacks_inuse));
     guard = base != 0 ? installguard(base) : 0;
   } else {
-    base = log2 < fixedStackLog2 + numStackOrders ? poolalloc(log2 - fixedStackLog2)
-                                                  : largealloc((uintptr(1) << log2) >> pageShift);
+    base = log2 < orderlog2(numStackOrders) ? poolalloc(log2 - orderlog2(0))
+                                            : largealloc((uintptr(1) << log2) >> pageShift);
     guard = base != 0 ? guardof(base) : 0;
   }
   if (base == 0) return false;
@@ -262,8 +274,8 @@ void stackfree(g* gp) {
       sysFault(reinterpret_cast<void*>(base), bytes);
     else
       sysFree(reinterpret_cast<void*>(base), bytes, &memstats.stacks_inuse);
-  } else if (log2 < fixedStackLog2 + numStackOrders) {
-    poolfree(base, log2 - fixedStackLog2);
+  } else if (log2 < orderlog2(numStackOrders)) {
+    poolfree(base, log2 - orderlog2(0));
   } else {
     largefree(base);
   }

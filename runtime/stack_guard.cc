@@ -42,6 +42,7 @@ bool takebudget() {
 
 void stackinit() {
   guardbudget.store(debug.stackguardbudget);
+  if (san_sanitized()) stackScale = 2;
   madviseworks.store(debug.stackguard != gguardMprotect && debug.stackguard != gguardCanary);
 }
 

@@ -20,6 +20,9 @@ struct FakeG {
   std::uintptr_t base() const { return gp->stack.hi - (std::uintptr_t(1) << gp->stackclass); }
 };
 
+// What a stack of so many bytes is in this build.
+std::uintptr_t scaled(std::uintptr_t bytes) { return bytes << rt::stackScale; }
+
 void clearcaches() {
   rt::withworldstopped(
       "test",
@@ -43,13 +46,13 @@ std::size_t spansof(rt::spanOwner owner) {
 TEST_F(Stack, EachOrderIsASlotOfASpanOfItsOrder) {
   for (std::uint32_t order = 0; order < rt::numStackOrders; order++) {
     FakeG f(std::uint64_t(16 << 10) << order);
-    EXPECT_EQ(f.gp->stackclass, 14 + order);
+    EXPECT_EQ(f.gp->stackclass, 14 + order + rt::stackScale);
     mspan* s = rt::spanOf(f.base());
     EXPECT_EQ(s, rt::spanOf(f.gp->stack.hi - 1));
     EXPECT_EQ(s->state.load(), rt::mSpanManual);
     EXPECT_EQ(s->owner, rt::spanStackPool);
     EXPECT_EQ(s->spanclass, order);
-    EXPECT_EQ(s->elemsize, std::uintptr_t(16 << 10) << order);
+    EXPECT_EQ(s->elemsize, scaled(16 << 10) << order);
     EXPECT_EQ((f.base() - s->base()) % s->elemsize, 0u);
     EXPECT_EQ(s->slotguard[(f.base() - s->base()) / s->elemsize], f.gp->guard);
     *reinterpret_cast<volatile char*>(f.gp->stack.lo + 64) = 1;
@@ -96,7 +99,8 @@ TEST_F(Stack, SpansWithoutStacksGoBackToTheHeapWithoutGuards) {
   EXPECT_LE(spansof(rt::spanStackPool), before);
   std::vector<mspan*> taken;
   for (bool found = false; !found && taken.size() < 1000;) {
-    mspan* s = rt::mheap_.allocManual(rt::stackSpanBytes / rt::pageSize, rt::spanOther, &rt::memstats.manual_inuse, 0);
+    mspan* s =
+        rt::mheap_.allocManual(scaled(rt::stackSpanBytes) / rt::pageSize, rt::spanOther, &rt::memstats.manual_inuse, 0);
     found = s->base() <= base && base < s->base() + s->bytes();
     if (found) {
       EXPECT_EQ(s->needzero, 0) << "pages of stacks were not given back";
@@ -121,10 +125,10 @@ TEST_F(Stack, AColdFreeStackHasNoPages) {
   FakeG keep(128 << 10), f(128 << 10);
   std::memset(reinterpret_cast<void*>(f.gp->stack.lo), 1, f.gp->stack.hi - f.gp->stack.lo);
   std::uintptr_t base = f.base();
-  EXPECT_GT(resident(base, 128 << 10), std::size_t(100) << 10);
+  EXPECT_GT(resident(base, scaled(128 << 10)), std::size_t(100) << 10);
   rt::stackfree(f.gp);
   clearcaches();
-  EXPECT_EQ(resident(base, 128 << 10), 0u);
+  EXPECT_EQ(resident(base, scaled(128 << 10)), 0u);
   rt::stackfree(keep.gp);
 }
 
@@ -133,7 +137,7 @@ TEST_F(Stack, LargeStacksAreKeptForTheNext) {
   std::uintptr_t base = f.base();
   mspan* s = rt::spanOf(base);
   EXPECT_EQ(s->owner, rt::spanStackLarge);
-  EXPECT_EQ(s->bytes(), 1u << 20);
+  EXPECT_EQ(s->bytes(), scaled(1 << 20));
   rt::stackfree(f.gp);
   EXPECT_EQ(s->list, &rt::stackLarge.free[rt::stacklog2(s->npages)]);
   FakeG again(1 << 20);

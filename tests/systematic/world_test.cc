@@ -52,6 +52,40 @@ TEST(World, AnMThatFindsWorkWakesTheNext) {
   });
 }
 
+// Who hands ready goroutines over looks at the number of idle Ps, which others change meanwhile: both end just then.
+TEST(World, GoroutinesThatBecomeReadyAreQueuedWhileOthersGoIdle) {
+  sim::check(quiet(1000), [] {
+    run({.procs = 3}, [] {
+      flag ran{}, begun{}, end{};
+      rt::g* waits = nullptr;
+      for (rt::uint32 round = 1; round <= 6; round++) {
+        __atomic_store_n(&waits, nullptr, __ATOMIC_RELEASE);
+        go([&] {
+          rt::gopark(
+              [](rt::g* gp, void* out) {
+                __atomic_store_n(static_cast<rt::g**>(out), gp, __ATOMIC_RELEASE);
+                return true;
+              },
+              &waits, rt::waitReasonIOWait, nullptr);
+          ran.add(1);
+        });
+        while (__atomic_load_n(&waits, __ATOMIC_ACQUIRE) == nullptr || rt::readgstatus(waits) != rt::Gwaiting) yield();
+        for (int i = 0; i < 2; i++)
+          go([&, round] {
+            begun.add(1);
+            spinuntil(end, round);
+            ran.add(1);
+          });
+        spinuntil(begun, 2 * round);
+        end.store(round);
+        rt::gList list{waits};
+        rt::injectglist(&list);
+        while (ran.load() < 3 * round) yield();
+      }
+    });
+  });
+}
+
 rt::g* parked;
 flag woken;
 
