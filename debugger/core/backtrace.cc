@@ -22,6 +22,7 @@ Context context_of(const Model& model, const Goroutine& g) {
     return c;
   }
   c.thread_on_g0 = standing == Standing::on_g0;
+  c.exact = model.layout().is_entry(g.pc);
   c.regs.set(kRip, g.pc);
   c.regs.set(kRsp, g.sp);
   c.regs.set(kRbp, g.bp);

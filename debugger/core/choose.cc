@@ -29,6 +29,8 @@ Action select_action(const Model& model, std::uint32_t index) {
   a.g = g.addr;
   a.tid = c.tid;
   a.regs = c.regs;
+  // A host takes a saved pc for a return address: one further in, that is right for a function's first instruction.
+  if (!c.tid && c.exact) a.regs.r[kRip] += 1;
   return a;
 }
 

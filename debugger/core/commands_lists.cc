@@ -93,9 +93,12 @@ Outcome run_timers(Session& session, const Line& line, std::size_t first, Sink& 
 }
 
 Outcome run_netpoll(Session& session, const Line& line, std::size_t first, Sink& sink) {
+  auto layout = session.layout();
+  const bool listed = !layout || (*layout)->root(Root::allpolldescs);
   return run_list(
       session, line, first, sink, list_options(), "info netpoll",
-      "no descriptor is watched: the program uses no netpoll",
+      listed ? "no descriptor is watched: the program uses no netpoll"
+             : "this runtime keeps no list of the descriptors that it watches (info goroutines -where \"wait ~ IO\")",
       [&](SchedState& state, const Options&) { return NetpollRows(session, state); },
       [](SchedState&, NetpollRows& rows, const Options&, std::vector<std::string>& warnings) {
         warnings.insert(warnings.end(), rows.warnings().begin(), rows.warnings().end());

@@ -75,6 +75,12 @@ class Vitrine : public Dialect {
     return any_prefix(function, kPrefixes) ||
            std::find(kRoutines.begin(), kRoutines.end(), function) != kRoutines.end();
   }
+  // What Go's runtime has and ours has not.
+  bool lacks(std::string_view row) const override {
+    static constexpr std::array<std::string_view, 6> kLacks = {"moduledata.",    "semaRoot.",       "chantype.str",
+                                                               "chantype.tflag", "firstmoduledata", "semtable"};
+    return any_prefix(row, kLacks);
+  }
   std::string_view note_owner() const override { return "Vitrine"; }
   std::span<const std::string_view> limits() const override {
     static constexpr std::array<std::string_view, 1> kLimits = {
@@ -88,7 +94,7 @@ class Vitrine : public Dialect {
 
 std::span<const Dialect* const> dialects() {
   static const Vitrine vitrine;
-  static const std::array<const Dialect*, 1> all = {&vitrine};
+  static const std::array<const Dialect*, 2> all = {&vitrine, go_dialect()};
   return all;
 }
 

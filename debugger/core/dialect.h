@@ -13,8 +13,8 @@ namespace vitrine::inspect {
 class Dialect {
  public:
   virtual ~Dialect() = default;
-  virtual std::string_view name() const = 0;  // "vitrine"
-  virtual std::string type_name(std::string_view canonical) const = 0;
+  virtual std::string_view name() const = 0;                            // "vitrine"
+  virtual std::string type_name(std::string_view canonical) const = 0;  // may be "a|b": whichever exists
   virtual std::string variable_name(std::string_view canonical) const = 0;
   // "Gwaiting" → "waiting", "gguardMprotect" → "mprotect"; prefix: the enumeration's ("G", "P", "gguard").
   virtual std::string enumerator_text(std::string_view enumerator, std::string_view prefix) const = 0;
@@ -31,6 +31,27 @@ class Dialect {
   virtual std::optional<UserType> user_type(std::string_view name) const = 0;
   // True for a function of the runtime, of the language's library or a thunk: not what the user wrote.
   virtual bool plumbing(std::string_view function) const = 0;
+  // What a variable or constant of the unit constants_unit() belongs to, as Layout::add_enumerator calls it; "": nothing
+  // of ours. For languages that have constants where C++ has enumerations.
+  virtual std::string_view constants_unit() const { return {}; }
+  virtual std::string_view enumeration_of(std::string_view) const { return {}; }
+  // Functions that are the outermost of a stack, whatever lies above them in memory.
+  virtual std::span<const std::string_view> outermost() const { return {}; }
+  // Whether a goroutine is the runtime's own follows from its entry function, not from a field.
+  virtual bool systems_by_entry() const { return false; }
+  virtual bool system_entry(std::string_view) const { return false; }
+  // m.tls is the thread's block itself, not a pointer to it.
+  virtual bool tls_is_block() const { return false; }
+  // g.waitsince is set some time after the wait began, or never.
+  virtual bool waits_at_least() const { return false; }
+  // A function value is a pointer to a closure, whose first word is the code.
+  virtual bool functions_are_closures() const { return false; }
+  // What kind of timer calls this function when due: "sleep", "func", "chan", "deadline"; "": not known by that.
+  virtual std::string_view timer_kind(std::string_view) const { return {}; }
+  // Where an object of the runtime's lies when this much before it is what its waiters are queued by.
+  virtual std::uint64_t sema_offset(std::string_view) const { return 0; }
+  // Rows of the table ("syncMutex.owner", or "treapNode." for a whole type) that this runtime never has.
+  virtual bool lacks(std::string_view) const { return false; }
   // The owner of the layout note, "" when there is none.
   virtual std::string_view note_owner() const = 0;
   // What a user should know about this runtime's present limits.
@@ -38,6 +59,7 @@ class Dialect {
 };
 
 std::span<const Dialect* const> dialects();
+const Dialect* go_dialect();  // of programs that the Go toolchain built
 
 // True for a shared library that no user wrote: libc, libstdc++, libgcc, the loader, sanitizers, the vdso.
 bool plumbing_module(std::string_view path);

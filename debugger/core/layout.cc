@@ -21,14 +21,37 @@ constexpr RootSpec kRoots[] = {
 #undef X
 };
 
-constexpr std::string_view kTypes[] = {
-    "g", "m", "p", "schedt", "string", "timer", "timerWhen", "pollDesc", VITRINE_OBJECT_TYPES, VITRINE_HEAP_TYPES};
+constexpr std::string_view kTypes[] = {"g",
+                                       "m",
+                                       "p",
+                                       "schedt",
+                                       "string",
+                                       "timer",
+                                       "timerWhen",
+                                       "pollDesc",
+                                       "moduledata",
+                                       "semaRoot",
+                                       VITRINE_OBJECT_TYPES,
+                                       VITRINE_HEAP_TYPES};
+
+// The one member that has a size; null: there are none or several.
+const Field* only_member(const Type& type) {
+  const Field* only = nullptr;
+  for (const Field& f : type.fields) {
+    if (f.type && f.type->size == 0) continue;  // Go's noCopy and align64
+    if (only) return nullptr;
+    only = &f;
+  }
+  return only;
+}
 
 // atomic<T>{value}, guintptr and the like: the one member is what is meant.
 const Type* unwrap(const Type* type, std::uint64_t& offset) {
-  for (int depth = 0; type && type->kind == Type::Kind::structure && type->fields.size() == 1 && depth < 8; ++depth) {
-    offset += type->fields[0].offset;
-    type = type->fields[0].type;
+  for (int depth = 0; type && type->kind == Type::Kind::structure && depth < 8; ++depth) {
+    const Field* only = only_member(*type);
+    if (!only) break;
+    offset += only->offset;
+    type = only->type;
   }
   return type;
 }
@@ -66,6 +89,31 @@ std::span<const FieldSpec> field_table() { return kFields; }
 std::span<const RootSpec> root_table() { return kRoots; }
 
 Result<std::unique_ptr<Layout>> Layout::find(Program& program) {
+  auto found = find_any(program);
+  if (found) {
+    (*found)->program_ = &program;
+    std::vector<std::string> outermost;
+    for (std::string_view name : (*found)->dialect().outermost()) outermost.emplace_back(name);
+    program.set_outermost(std::move(outermost));
+  }
+  return found;
+}
+
+bool Layout::system_entry(std::uint64_t entry) {
+  if (!program_ || !entry) return false;
+  auto [it, fresh] = system_entries_.try_emplace(entry);
+  if (fresh) it->second = dialect_->system_entry(program_->locate(entry).back().function);
+  return it->second;
+}
+
+bool Layout::is_entry(std::uint64_t pc) {
+  if (!program_ || !pc) return false;
+  auto [it, fresh] = entries_.try_emplace(pc);
+  if (fresh) it->second = program_->function_start(pc) == pc;
+  return it->second;
+}
+
+Result<std::unique_ptr<Layout>> Layout::find_any(Program& program) {
   std::optional<Error> first_error;
   for (const Dialect* dialect : dialects()) {
     if (auto found = from_dwarf(program, *dialect)) {
@@ -89,13 +137,19 @@ Result<std::unique_ptr<Layout>> Layout::from_dwarf(Program& program, const Diale
   layout->dialect_ = &dialect;
   layout->source_ = Source::dwarf;
   std::map<std::string, const Type*> types;
-  for (std::string_view name : kTypes) types[std::string(name)] = program.type(dialect.type_name(name));
+  for (std::string_view name : kTypes) {
+    std::string names = dialect.type_name(name);
+    alternatives(names,
+                 [&](std::string_view one) { return (types[std::string(name)] = program.type(one)) != nullptr; });
+  }
   if (!types["g"]) return Error{fmt::format("no DWARF type {}", dialect.type_name("g")), {}};
   for (const RootSpec& spec : kRoots) {
     alternatives(spec.variable, [&](std::string_view name) {
       for (const Variable& v : program.variable(dialect.variable_name(name))) {
         if (!v.address) continue;
         layout->roots_[static_cast<std::size_t>(spec.id)] = v.address;
+        if (v.type && v.type->kind == Type::Kind::array && v.type->element)
+          layout->root_arrays_[static_cast<std::size_t>(spec.id)] = {v.type->element->size, v.type->count};
         if (spec.id == Root::allgs) types["slice"] = v.type;
         if (spec.id == Root::waitReasonStrings && v.type) {
           layout->wait_reasons_ = static_cast<std::uint32_t>(v.type->count);
@@ -120,6 +174,12 @@ Result<std::unique_ptr<Layout>> Layout::from_dwarf(Program& program, const Diale
     if (!type) continue;
     for (const Enumerator& e : type->enumerators) {
       layout->add_enumerator(name, e.name, static_cast<std::uint32_t>(e.value));
+    }
+  }
+  if (!dialect.constants_unit().empty()) {
+    for (const Enumerator& c : program.constants(dialect.constants_unit())) {
+      std::string_view enumeration = dialect.enumeration_of(c.name);
+      if (!enumeration.empty()) layout->add_enumerator(enumeration, c.name, static_cast<std::uint32_t>(c.value));
     }
   }
   if (auto ok = layout->check(); !ok) return ok.error();
@@ -206,7 +266,7 @@ Status Layout::check() {
       return Error{fmt::format("the runtime's variable {} is not described", dialect_->variable_name(spec.variable)),
                    {}};
     }
-    missing_.push_back(spec.variable);
+    if (!dialect_->lacks(spec.variable)) missing_.push_back(spec.variable);
   }
   for (const FieldSpec& spec : kFields) {
     const FieldPlace& p = place(spec.id);
@@ -220,7 +280,7 @@ Status Layout::check() {
           {}};
     }
     places_[static_cast<std::size_t>(spec.id)] = {};
-    missing_.push_back(spec.name());
+    if (!dialect_->lacks(spec.name())) missing_.push_back(spec.name());
   }
   if (size_of("g") == 0 || size_of("g") > 1 << 16) return Error{"the size of the runtime's type g is not known", {}};
   return Ok{};

@@ -12,6 +12,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "dialect.h"
@@ -23,124 +24,128 @@
 namespace vitrine::inspect {
 
 // X(name, type, path, kind, need)
-#define VITRINE_FIELD_TABLE(X)                                          \
-  X(g_stack_lo, "g", "stack.lo", word, required)                        \
-  X(g_stack_hi, "g", "stack.hi", word, required)                        \
-  X(g_sched_sp, "g", "sched.sp", word, required)                        \
-  X(g_sched_pc, "g", "sched.pc", word, required)                        \
-  X(g_sched_bp, "g", "sched.bp", word, optional)                        \
-  X(g_atomicstatus, "g", "atomicstatus", word, required)                \
-  X(g_waitreason, "g", "waitreason", word, optional)                    \
-  X(g_issystem, "g", "issystem", word, optional)                        \
-  X(g_guard, "g", "guard", word, optional)                              \
-  X(g_goid, "g", "goid", word, required)                                \
-  X(g_m, "g", "m", pointer, optional)                                   \
-  X(g_waitsince, "g", "waitsince", word, optional)                      \
-  X(g_gopc, "g", "gopc", word, optional)                                \
-  X(g_startpc, "g", "startpc", word, optional)                          \
-  X(g_parentGoid, "g", "parentGoid", word, optional)                    \
-  X(g_waitobject, "g", "waitobject", pointer, optional)                 \
-  X(g_name, "g", "name", bytes, optional)                               \
-  X(g_syscallsp, "g", "syscallsp", word, optional)                      \
-  X(g_syscallpc, "g", "syscallpc", word, optional)                      \
-  X(g_syscallbp, "g", "syscallbp", word, optional)                      \
-  X(g_lockedm, "g", "lockedm", pointer, optional)                       \
-  X(g_schedlink, "g", "schedlink", pointer, optional)                   \
-  X(g_preempt, "g", "preempt", word, optional)                          \
-  X(g_noproc, "g", "noproc", word, optional)                            \
-  X(g_foreigntid, "g", "foreigntid", word, optional)                    \
-  X(m_g0, "m", "g0", pointer, required)                                 \
-  X(m_gsignal, "m", "gsignal", pointer, optional)                       \
-  X(m_tls, "m", "tls", bytes, optional)                                 \
-  X(m_procid, "m", "procid", word, required)                            \
-  X(m_curg, "m", "curg", pointer, required)                             \
-  X(m_p, "m", "p", pointer, optional)                                   \
-  X(m_nextp, "m", "nextp", pointer, optional)                           \
-  X(m_id, "m", "id", word, required)                                    \
-  X(m_spinning, "m", "spinning", word, optional)                        \
-  X(m_blocked, "m", "blocked", word, optional)                          \
-  X(m_alllink, "m", "alllink", pointer, required)                       \
-  X(m_lockedg, "m", "lockedg", pointer, optional)                       \
-  X(m_oldp, "m", "oldp", pointer, optional)                             \
-  X(m_schedlink, "m", "schedlink", pointer, optional)                   \
-  X(m_locks, "m", "locks", word, optional)                              \
-  X(m_mstartfn, "m", "mstartfn", pointer, optional)                     \
-  X(m_nsteal, "m", "nsteal", word, optional)                            \
-  X(m_npreempt, "m", "npreempt", word, optional)                        \
-  X(p_id, "p", "id", word, required)                                    \
-  X(p_status, "p", "status", word, required)                            \
-  X(p_schedtick, "p", "schedtick", word, optional)                      \
-  X(p_m, "p", "m", pointer, optional)                                   \
-  X(p_link, "p", "link", pointer, optional)                             \
-  X(p_syscalltick, "p", "syscalltick", word, optional)                  \
-  X(p_preempt, "p", "preempt", word, optional)                          \
-  X(p_runqhead, "p", "runqhead", word, optional)                        \
-  X(p_runqtail, "p", "runqtail", word, optional)                        \
-  X(p_runnext, "p", "runnext", pointer, optional)                       \
-  X(p_runq, "p", "runq", bytes, optional)                               \
-  X(p_gfree_list, "p", "gFree.list", pointer, optional)                 \
-  X(p_gfree_n, "p", "gFree.n", word, optional)                          \
-  X(p_timers_lock, "p", "timers.lock", word, optional)                  \
-  X(p_timers_array, "p", "timers.heap.array", pointer, optional)        \
-  X(p_timers_heaplen, "p", "timers.heap.len", word, optional)           \
-  X(p_timers_len, "p", "timers.len", word, optional)                    \
-  X(p_timers_zombies, "p", "timers.zombies", word, optional)            \
-  X(p_timers_minwhen, "p", "timers.minWhen", word, optional)            \
-  X(p_nsteal, "p", "nsteal", word, optional)                            \
-  X(schedt_lastnow, "schedt", "lastnow", word, optional)                \
-  X(schedt_ngsys, "schedt", "ngsys", word, optional)                    \
-  X(schedt_nmidle, "schedt", "nmidle", word, optional)                  \
-  X(schedt_npidle, "schedt", "npidle", word, optional)                  \
-  X(schedt_nmspinning, "schedt", "nmspinning", word, optional)          \
-  X(schedt_runqsize, "schedt", "runqsize", word, optional)              \
-  X(schedt_lastpoll, "schedt", "lastpoll", word, optional)              \
-  X(schedt_pollUntil, "schedt", "pollUntil", word, optional)            \
-  X(schedt_lock, "schedt", "lock", word, optional)                      \
-  X(schedt_midle, "schedt", "midle", pointer, optional)                 \
-  X(schedt_nmidlelocked, "schedt", "nmidlelocked", word, optional)      \
-  X(schedt_mnext, "schedt", "mnext", word, optional)                    \
-  X(schedt_maxmcount, "schedt", "maxmcount", word, optional)            \
-  X(schedt_nmfreed, "schedt", "nmfreed", word, optional)                \
-  X(schedt_pidle, "schedt", "pidle", pointer, optional)                 \
-  X(schedt_needspinning, "schedt", "needspinning", word, optional)      \
-  X(schedt_runq_head, "schedt", "runq.head", pointer, optional)         \
-  X(schedt_runq_tail, "schedt", "runq.tail", pointer, optional)         \
-  X(schedt_gfree_lock, "schedt", "gFree.lock", word, optional)          \
-  X(schedt_gfree_stack, "schedt", "gFree.stack", pointer, optional)     \
-  X(schedt_gfree_nostack, "schedt", "gFree.noStack", pointer, optional) \
-  X(schedt_gfree_n, "schedt", "gFree.n", word, optional)                \
-  X(schedt_gcwaiting, "schedt", "gcwaiting", word, optional)            \
-  X(schedt_stopwait, "schedt", "stopwait", word, optional)              \
-  X(schedt_sysmonwait, "schedt", "sysmonwait", word, optional)          \
-  X(schedt_exiting, "schedt", "exiting", word, optional)                \
-  X(schedt_starttime, "schedt", "starttime", word, optional)            \
-  X(schedt_nforeignparked, "schedt", "nforeignparked", word, optional)  \
-  X(timer_when, "timer", "when", word, optional)                        \
-  X(timer_period, "timer", "period", word, optional)                    \
-  X(timer_f, "timer", "f", pointer, optional)                           \
-  X(timer_arg, "timer", "arg", pointer, optional)                       \
-  X(timer_pp, "timer", "pp", pointer, optional)                         \
-  X(timer_index, "timer", "index", word, optional)                      \
-  X(timer_kind, "timer", "kind", word, optional)                        \
-  X(timer_zombie, "timer", "zombie", word, optional)                    \
-  X(timer_goid, "timer", "goid", word, optional)                        \
-  X(timerWhen_timer, "timerWhen", "timer", pointer, optional)           \
-  X(timerWhen_when, "timerWhen", "when", word, optional)                \
-  X(pollDesc_alllink, "pollDesc", "alllink", pointer, optional)         \
-  X(pollDesc_fd, "pollDesc", "fd", word, optional)                      \
-  X(pollDesc_closing, "pollDesc", "closing", word, optional)            \
-  X(pollDesc_open, "pollDesc", "open", word, optional)                  \
-  X(pollDesc_rg, "pollDesc", "rg", word, optional)                      \
-  X(pollDesc_wg, "pollDesc", "wg", word, optional)                      \
-  X(pollDesc_rd, "pollDesc", "rd", word, optional)                      \
-  X(pollDesc_wd, "pollDesc", "wd", word, optional)                      \
-  X(pollDesc_goid, "pollDesc", "goid", word, optional)                  \
-  X(slice_array, "slice", "array", pointer, required)                   \
-  X(slice_len, "slice", "len", word, required)                          \
-  X(slice_cap, "slice", "cap", word, optional)                          \
-  X(string_str, "string", "str", pointer, optional)                     \
-  X(string_len, "string", "len", word, optional)                        \
-  VITRINE_OBJECT_FIELDS(X)                                              \
+#define VITRINE_FIELD_TABLE(X)                                                                  \
+  X(g_stack_lo, "g", "stack.lo", word, required)                                                \
+  X(g_stack_hi, "g", "stack.hi", word, required)                                                \
+  X(g_sched_sp, "g", "sched.sp", word, required)                                                \
+  X(g_sched_pc, "g", "sched.pc", word, required)                                                \
+  X(g_sched_bp, "g", "sched.bp", word, optional)                                                \
+  X(g_atomicstatus, "g", "atomicstatus", word, required)                                        \
+  X(g_waitreason, "g", "waitreason", word, optional)                                            \
+  X(g_issystem, "g", "issystem", word, optional)                                                \
+  X(g_guard, "g", "guard", word, optional)                                                      \
+  X(g_goid, "g", "goid", word, required)                                                        \
+  X(g_m, "g", "m", pointer, optional)                                                           \
+  X(g_waitsince, "g", "waitsince", word, optional)                                              \
+  X(g_gopc, "g", "gopc", word, optional)                                                        \
+  X(g_startpc, "g", "startpc", word, optional)                                                  \
+  X(g_parentGoid, "g", "parentGoid", word, optional)                                            \
+  X(g_waitobject, "g", "waitobject", pointer, optional)                                         \
+  X(g_name, "g", "name", bytes, optional)                                                       \
+  X(g_syscallsp, "g", "syscallsp", word, optional)                                              \
+  X(g_syscallpc, "g", "syscallpc", word, optional)                                              \
+  X(g_syscallbp, "g", "syscallbp", word, optional)                                              \
+  X(g_lockedm, "g", "lockedm", pointer, optional)                                               \
+  X(g_schedlink, "g", "schedlink", pointer, optional)                                           \
+  X(g_preempt, "g", "preempt", word, optional)                                                  \
+  X(g_noproc, "g", "noproc", word, optional)                                                    \
+  X(g_foreigntid, "g", "foreigntid", word, optional)                                            \
+  X(m_g0, "m", "g0", pointer, required)                                                         \
+  X(m_gsignal, "m", "gsignal", pointer, optional)                                               \
+  X(m_tls, "m", "tls", bytes, optional)                                                         \
+  X(m_procid, "m", "procid", word, required)                                                    \
+  X(m_curg, "m", "curg", pointer, required)                                                     \
+  X(m_p, "m", "p", pointer, optional)                                                           \
+  X(m_nextp, "m", "nextp", pointer, optional)                                                   \
+  X(m_id, "m", "id", word, required)                                                            \
+  X(m_spinning, "m", "spinning", word, optional)                                                \
+  X(m_blocked, "m", "blocked", word, optional)                                                  \
+  X(m_alllink, "m", "alllink", pointer, required)                                               \
+  X(m_lockedg, "m", "lockedg", pointer, optional)                                               \
+  X(m_oldp, "m", "oldp", pointer, optional)                                                     \
+  X(m_schedlink, "m", "schedlink", pointer, optional)                                           \
+  X(m_idlelink, "m", "idleNode.next|schedlink", pointer, optional)                              \
+  X(m_locks, "m", "locks", word, optional)                                                      \
+  X(m_mstartfn, "m", "mstartfn", pointer, optional)                                             \
+  X(m_nsteal, "m", "nsteal", word, optional)                                                    \
+  X(m_npreempt, "m", "npreempt", word, optional)                                                \
+  X(p_id, "p", "id", word, required)                                                            \
+  X(p_status, "p", "status", word, required)                                                    \
+  X(p_schedtick, "p", "schedtick", word, optional)                                              \
+  X(p_m, "p", "m", pointer, optional)                                                           \
+  X(p_link, "p", "link", pointer, optional)                                                     \
+  X(p_syscalltick, "p", "syscalltick", word, optional)                                          \
+  X(p_preempt, "p", "preempt", word, optional)                                                  \
+  X(p_runqhead, "p", "runqhead", word, optional)                                                \
+  X(p_runqtail, "p", "runqtail", word, optional)                                                \
+  X(p_runnext, "p", "runnext", pointer, optional)                                               \
+  X(p_runq, "p", "runq", bytes, optional)                                                       \
+  X(p_gfree_list, "p", "gFree.list|gFree.head|gFree.gList.head|gFree.gList", pointer, optional) \
+  X(p_gfree_n, "p", "gFree.n|gFree.size", word, optional)                                       \
+  X(p_timers_lock, "p", "timers.lock|timers.mu|timersLock", word, optional)                     \
+  X(p_timers_array, "p", "timers.heap.array|timers.array", pointer, optional)                   \
+  X(p_timers_heaplen, "p", "timers.heap.len|timers.len", word, optional)                        \
+  X(p_timers_len, "p", "timers.len|numTimers", word, optional)                                  \
+  X(p_timers_zombies, "p", "timers.zombies|deletedTimers", word, optional)                      \
+  X(p_timers_minwhen, "p", "timers.minWhen|timers.minWhenHeap|timer0When", word, optional)      \
+  X(p_nsteal, "p", "nsteal", word, optional)                                                    \
+  X(schedt_lastnow, "schedt", "lastnow|lastpoll", word, optional)                               \
+  X(schedt_ngsys, "schedt", "ngsys", word, optional)                                            \
+  X(schedt_nmidle, "schedt", "nmidle", word, optional)                                          \
+  X(schedt_npidle, "schedt", "npidle", word, optional)                                          \
+  X(schedt_nmspinning, "schedt", "nmspinning", word, optional)                                  \
+  X(schedt_runqsize, "schedt", "runqsize|runq.size", word, optional)                            \
+  X(schedt_lastpoll, "schedt", "lastpoll", word, optional)                                      \
+  X(schedt_pollUntil, "schedt", "pollUntil", word, optional)                                    \
+  X(schedt_lock, "schedt", "lock", word, optional)                                              \
+  X(schedt_midle, "schedt", "midle.obj|midle", pointer, optional)                               \
+  X(schedt_nmidlelocked, "schedt", "nmidlelocked", word, optional)                              \
+  X(schedt_mnext, "schedt", "mnext", word, optional)                                            \
+  X(schedt_maxmcount, "schedt", "maxmcount", word, optional)                                    \
+  X(schedt_nmfreed, "schedt", "nmfreed", word, optional)                                        \
+  X(schedt_pidle, "schedt", "pidle", pointer, optional)                                         \
+  X(schedt_needspinning, "schedt", "needspinning", word, optional)                              \
+  X(schedt_runq_head, "schedt", "runq.head", pointer, optional)                                 \
+  X(schedt_runq_tail, "schedt", "runq.tail", pointer, optional)                                 \
+  X(schedt_gfree_lock, "schedt", "gFree.lock", word, optional)                                  \
+  X(schedt_gfree_stack, "schedt", "gFree.stack.head|gFree.stack", pointer, optional)            \
+  X(schedt_gfree_nostack, "schedt", "gFree.noStack.head|gFree.noStack", pointer, optional)      \
+  X(schedt_gfree_n, "schedt", "gFree.n", word, optional)                                        \
+  X(schedt_gcwaiting, "schedt", "gcwaiting", word, optional)                                    \
+  X(schedt_stopwait, "schedt", "stopwait", word, optional)                                      \
+  X(schedt_sysmonwait, "schedt", "sysmonwait", word, optional)                                  \
+  X(schedt_exiting, "schedt", "exiting", word, optional)                                        \
+  X(schedt_starttime, "schedt", "starttime", word, optional)                                    \
+  X(schedt_nforeignparked, "schedt", "nforeignparked", word, optional)                          \
+  X(timer_when, "timer", "when", word, optional)                                                \
+  X(timer_period, "timer", "period", word, optional)                                            \
+  X(timer_f, "timer", "f", pointer, optional)                                                   \
+  X(timer_arg, "timer", "arg.data|arg", pointer, optional)                                      \
+  X(timer_pp, "timer", "pp", pointer, optional)                                                 \
+  X(timer_index, "timer", "index", word, optional)                                              \
+  X(timer_kind, "timer", "kind", word, optional)                                                \
+  X(timer_zombie, "timer", "zombie", word, optional)                                            \
+  X(timer_goid, "timer", "goid", word, optional)                                                \
+  X(timerWhen_timer, "timerWhen", "timer", pointer, optional)                                   \
+  X(timerWhen_when, "timerWhen", "when", word, optional)                                        \
+  X(pollDesc_alllink, "pollDesc", "alllink", pointer, optional)                                 \
+  X(pollDesc_fd, "pollDesc", "fd", word, optional)                                              \
+  X(pollDesc_closing, "pollDesc", "closing", word, optional)                                    \
+  X(pollDesc_open, "pollDesc", "open", word, optional)                                          \
+  X(pollDesc_rg, "pollDesc", "rg", word, optional)                                              \
+  X(pollDesc_wg, "pollDesc", "wg", word, optional)                                              \
+  X(pollDesc_rd, "pollDesc", "rd", word, optional)                                              \
+  X(pollDesc_wd, "pollDesc", "wd", word, optional)                                              \
+  X(pollDesc_goid, "pollDesc", "goid", word, optional)                                          \
+  X(moduledata_types, "moduledata", "types", word, optional)                                    \
+  X(moduledata_etypes, "moduledata", "etypes", word, optional)                                  \
+  X(semaRoot_treap, "semaRoot", "treap", pointer, optional)                                     \
+  X(slice_array, "slice", "array", pointer, required)                                           \
+  X(slice_len, "slice", "len", word, required)                                                  \
+  X(slice_cap, "slice", "cap", word, optional)                                                  \
+  X(string_str, "string", "str", pointer, optional)                                             \
+  X(string_len, "string", "len", word, optional)                                                \
+  VITRINE_OBJECT_FIELDS(X)                                                                      \
   VITRINE_HEAP_FIELDS(X)
 
 // X(name, variable, need)
@@ -155,6 +160,8 @@ namespace vitrine::inspect {
   X(idlepMask, "idlepMask", optional)                 \
   X(allpolldescs, "allpolldescs", optional)           \
   X(netpollWaiters, "netpollWaiters", optional)       \
+  X(firstmoduledata, "firstmoduledata", optional)     \
+  X(semtable, "semtable", optional)                   \
   VITRINE_HEAP_ROOTS(X)
 
 enum class F : std::uint16_t {
@@ -202,12 +209,22 @@ class Layout {
   static Result<std::unique_ptr<Layout>> from_dwarf(Program& program, const Dialect& dialect);
   static Result<std::unique_ptr<Layout>> from_note(Program& program, const Dialect& dialect);
 
+  // Of a dialect where that follows from the entry function: whether such a goroutine is the runtime's own.
+  bool system_entry(std::uint64_t entry);
+  // The first instruction of a function: as a saved pc it is no return address (Go's goroutines that never ran).
+  bool is_entry(std::uint64_t pc);
+
   const Dialect& dialect() const { return *dialect_; }
   Source source() const { return source_; }
   std::uint32_t version() const { return version_; }  // of the note; 0 from DWARF
   bool has(F f) const { return place(f).present; }
   const FieldPlace& place(F f) const { return places_[static_cast<std::size_t>(f)]; }
   std::uint64_t root(Root r) const { return roots_[static_cast<std::size_t>(r)]; }
+  // Of a variable that is an array; {0, 0}: it is none, or not known to be.
+  struct Elements {
+    std::uint64_t size = 0, count = 0;
+  };
+  Elements elements(Root r) const { return root_arrays_[static_cast<std::size_t>(r)]; }
   std::uint64_t size_of(const std::string& type) const;                 // 0: unknown
   const std::vector<std::string>& missing() const { return missing_; }  // optional rows that are not there
 
@@ -238,6 +255,7 @@ class Layout {
   std::uint32_t wait_reasons() const { return wait_reasons_; }
 
  private:
+  static Result<std::unique_ptr<Layout>> find_any(Program& program);
   static std::string word(const std::map<std::uint32_t, std::string>& words, std::uint32_t number);
   static std::optional<std::uint32_t> number(const std::map<std::uint32_t, std::string>& words, std::string_view word);
   void add_enumerator(std::string_view enumeration, std::string_view name, std::uint32_t value);
@@ -248,11 +266,14 @@ class Layout {
   std::uint32_t version_ = 0;
   std::array<FieldPlace, static_cast<std::size_t>(F::count)> places_;
   std::array<std::uint64_t, static_cast<std::size_t>(Root::count)> roots_{};
+  std::array<Elements, static_cast<std::size_t>(Root::count)> root_arrays_{};
   std::map<std::string, std::uint64_t> sizes_;
   std::map<std::uint32_t, std::string> g_status_, p_status_, guard_, timer_kind_, span_state_, span_owner_;
   std::map<std::string, std::uint32_t, std::less<>> constants_;
   std::uint32_t scan_bit_ = 0, wait_reasons_ = 0;
   std::vector<std::string> missing_;
+  Program* program_ = nullptr;  // of find()
+  std::unordered_map<std::uint64_t, bool> system_entries_, entries_;
 };
 
 }  // namespace vitrine::inspect

@@ -9,11 +9,11 @@
   X(sudog_g, "sudog", "g", pointer, optional)                                          \
   X(sudog_next, "sudog", "next", pointer, optional)                                    \
   X(sudog_prev, "sudog", "prev", pointer, optional)                                    \
-  X(sudog_elem, "sudog", "elem", pointer, optional)                                    \
+  X(sudog_elem, "sudog", "elem.vu|elem", pointer, optional)                            \
   X(sudog_isSelect, "sudog", "isSelect", word, optional)                               \
   X(sudog_success, "sudog", "success", word, optional)                                 \
   X(sudog_waitlink, "sudog", "waitlink", pointer, optional)                            \
-  X(sudog_c, "sudog", "c", pointer, optional)                                          \
+  X(sudog_c, "sudog", "c.maybeTraceablePtr.vu|c", pointer, optional)                   \
   X(hchan_qcount, "hchan", "qcount", word, optional)                                   \
   X(hchan_dataqsiz, "hchan", "dataqsiz", word, optional)                               \
   X(hchan_buf, "hchan", "buf", pointer, optional)                                      \
@@ -28,7 +28,9 @@
   X(hchan_sendq_first, "hchan", "sendq.first", pointer, optional)                      \
   X(hchan_sendq_last, "hchan", "sendq.last", pointer, optional)                        \
   X(hchan_lock, "hchan", "lock", word, optional)                                       \
-  X(chantype_size, "chantype", "size", word, optional)                                 \
+  X(chantype_size, "chantype", "size|Size_", word, optional)                           \
+  X(chantype_str, "chantype", "str|Str", word, optional)                               \
+  X(chantype_tflag, "chantype", "tflag|TFlag", word, optional)                         \
   X(chantype_name_str, "chantype", "name.str", pointer, optional)                      \
   X(chantype_name_len, "chantype", "name.len", word, optional)                         \
   X(syncMutex_state, "syncMutex", "state", word, optional)                             \
@@ -58,7 +60,7 @@
   X(syncSema_lock, "syncSema", "lock", word, optional)                                 \
   X(syncSema_first, "syncSema", "waitq.first", pointer, optional)                      \
   X(syncSema_last, "syncSema", "waitq.last", pointer, optional)                        \
-  X(syncWaitGroup_state, "syncWaitGroup", "state", word, optional)                     \
+  X(syncWaitGroup_state, "syncWaitGroup", "state|state1", word, optional)              \
   X(syncWaitGroup_lock, "syncWaitGroup", "lock", word, optional)                       \
   X(syncWaitGroup_first, "syncWaitGroup", "waitq.first", pointer, optional)            \
   X(syncWaitGroup_last, "syncWaitGroup", "waitq.last", pointer, optional)              \

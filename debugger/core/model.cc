@@ -40,7 +40,8 @@ Result<std::unique_ptr<Model>> Model::load(Layout& layout, Memory& memory, std::
       model->warnings_.push_back(fmt::format("sched.lastnow: {}", last.error().message));
     }
   }
-  model->age_at_least_ = now == 0;
+  model->age_at_least_ = now == 0 || layout.dialect().waits_at_least();
+  model->by_entry_ = layout.dialect().systems_by_entry();
   model->read_wait_reasons();
   model->read_machines();
   model->read_processors();
@@ -170,7 +171,7 @@ void Model::decode(const std::byte* bytes, std::uint64_t addr) {
   g.startpc = layout_.take(bytes, F::g_startpc);
   g.waitsince = static_cast<std::int64_t>(layout_.take(bytes, F::g_waitsince));
   g.wait_reason = static_cast<std::uint8_t>(layout_.take(bytes, F::g_waitreason));
-  if (layout_.take(bytes, F::g_issystem)) {
+  if (by_entry_ ? layout_.system_entry(g.startpc) : layout_.take(bytes, F::g_issystem) != 0) {
     g.flags |= Goroutine::system;
     ++system_;
   }
@@ -231,7 +232,8 @@ void Model::read_machines() {
     m.lockedg = read(F::m_lockedg);
     m.spinning = read(F::m_spinning) != 0;
     m.blocked = read(F::m_blocked) != 0;
-    m.thread_pointer = read(F::m_tls);
+    const FieldPlace& tls = layout_.place(F::m_tls);
+    m.thread_pointer = !layout_.dialect().tls_is_block() ? read(F::m_tls) : tls.present ? m.addr + tls.offset + 8 : 0;
     next = read(F::m_alllink);
     if (bad) {
       warnings_.push_back(fmt::format("the M at {:#x} is unreadable ({}); allm is cut there", m.addr, bad->message));

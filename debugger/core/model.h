@@ -141,7 +141,7 @@ class Model {
   std::size_t system_ = 0;
   std::uint32_t current_ = kNone;
   std::int64_t now_ = 0;
-  bool age_at_least_ = false;
+  bool age_at_least_ = false, by_entry_ = false;
 };
 
 }  // namespace vitrine::inspect

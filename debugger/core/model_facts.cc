@@ -45,6 +45,14 @@ std::string Model::name(const Goroutine& g) const {
 std::optional<std::uint64_t> Model::waiting_on(const Goroutine& g) const {
   if (!waiting(g)) return std::nullopt;
   auto v = word(g, F::g_waitobject);
+  // Without such a field, a single channel is what g's one sudog is for.
+  const bool chan = g.wait_reason < wait_reasons_.size() && wait_reasons_[g.wait_reason].starts_with("chan ");
+  if (!layout_.has(F::g_waitobject) && chan) {
+    auto sudog = word(g, F::g_waiting);
+    if (!sudog || !*sudog) return std::nullopt;
+    auto c = layout_.get(memory_, *sudog, F::sudog_c);
+    if (c && *c) return *c;
+  }
   return v && *v ? v : std::nullopt;
 }
 

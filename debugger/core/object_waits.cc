@@ -19,6 +19,7 @@ namespace vitrine::inspect {
 namespace {
 
 constexpr std::size_t kMaxCases = 1 << 16;
+constexpr std::size_t kMaxSemas = 1 << 26;
 
 struct Reason {
   std::string_view text;
@@ -34,6 +35,7 @@ constexpr Reason kReasons[] = {
     {"sync.Cond.Wait", ObjectKind::cond, Side::wait},
     {"sync.Once.Do", ObjectKind::once, Side::wait},
     {"semaphore", ObjectKind::semaphore, Side::wait},
+    {"semacquire", ObjectKind::semaphore, Side::wait},
     {"sync.WaitGroup.Wait", ObjectKind::wait_group, Side::wait},
     {"task join", ObjectKind::task, Side::join},
 };
@@ -215,6 +217,36 @@ Side Objects::side_in_chan(std::uint64_t chan, std::uint64_t sudog) {
   return Side::receive;
 }
 
+// Go queues those that wait for a lock by the address of its semaphore: in one table of treaps, whose nodes are the first
+// waiter of each address; the others hang on it by waitlink.
+std::uint64_t Objects::sema_of(std::uint64_t g) {
+  if (!semas_) {
+    semas_.emplace();
+    const Layout& layout = model_.layout();
+    const Layout::Elements table = layout.elements(Root::semtable);
+    Memory& memory = session_.memory();
+    auto get = [&](std::uint64_t at, F f) { return layout.get(memory, at, f).value_or(0); };
+    std::vector<std::uint64_t> todo;
+    for (std::uint64_t i = 0; i < std::min<std::uint64_t>(table.count, 1 << 16) && layout.has(F::semaRoot_treap); ++i)
+      todo.push_back(get(layout.root(Root::semtable) + i * table.size, F::semaRoot_treap));
+    std::unordered_set<std::uint64_t> seen;
+    while (!todo.empty() && seen.size() < kMaxSemas) {
+      std::uint64_t node = todo.back();
+      todo.pop_back();
+      if (!node || !seen.insert(node).second) continue;
+      std::uint64_t sema = get(node, F::sudog_elem);
+      todo.push_back(get(node, F::sudog_prev));
+      todo.push_back(get(node, F::sudog_next));
+      for (std::uint64_t at = node; at; at = get(at, F::sudog_waitlink)) {
+        if (at != node && !seen.insert(at).second) break;
+        semas_->emplace(get(at, F::sudog_g), sema);
+      }
+    }
+  }
+  auto it = semas_->find(g);
+  return it == semas_->end() ? 0 : it->second;
+}
+
 Waits Objects::waits_of(const Goroutine& g) {
   Waits waits;
   if (g.is(Goroutine::unreadable) || !model_.waiting(g)) return waits;
@@ -243,7 +275,15 @@ Waits Objects::waits_of(const Goroutine& g) {
   }
   for (const Reason& r : kReasons) {
     if (reason != r.text) continue;
-    if (!layout.has(F::g_waitobject)) return waits;
+    if (!layout.has(F::g_waitobject)) {
+      if (r.kind == ObjectKind::chan) {
+        if (auto c = model_.waiting_on(g)) waits.on.push_back({r.kind, r.side, *c});
+      } else if (std::uint64_t sema = sema_of(g.addr)) {
+        std::uint64_t before = layout.dialect().sema_offset(kind_text(r.kind));
+        waits.on.push_back({before ? r.kind : ObjectKind::semaphore, r.side, sema - before});
+      }
+      return waits;
+    }
     auto object = layout.get(session_.memory(), g.addr, F::g_waitobject);
     if (!object) {
       waits.errors.push_back(fmt::format("what it waits on: {}", object.error().message));

@@ -184,6 +184,15 @@ Result<SyncObject> Objects::read(ObjectKind kind, std::uint64_t addr, bool queue
   const Layout& layout = model_.layout();
   const KindRow* row = row_of(kind);
   if (!row) return Error{fmt::format("what is at {:#x} is not known", addr), addr};
+  if (kind == ObjectKind::semaphore && !layout.size_of(std::string(row->type))) {
+    auto count = session_.memory().get<std::uint32_t>(addr);  // Go's are a bare count
+    if (!count) return count.error();
+    SyncObject bare;
+    bare.kind = kind;
+    bare.addr = addr;
+    bare.state = *count;
+    return bare;
+  }
   auto read = Structure::read(session_, layout, std::string(row->type).c_str(), addr);
   if (!read) {
     return Error{fmt::format("the {} at {:#x} is unreadable: {}", row->word, addr, read.error().message),
@@ -216,7 +225,13 @@ Result<SyncObject> Objects::read(ObjectKind kind, std::uint64_t addr, bool queue
       std::uint64_t type = s[F::hchan_elemtype];
       if (auto t = Structure::read(session_, layout, "chantype", type)) {
         std::uint64_t len = (*t)[F::chantype_name_len];
-        object.type.resize(len <= 4096 ? len : 0);
+        if (layout.has(F::chantype_str)) {
+          constexpr std::uint64_t kExtraStar = 2;
+          object.type = type_name(type, static_cast<std::uint32_t>((*t)[F::chantype_str]),
+                                  (*t)[F::chantype_tflag] & kExtraStar, object.errors);
+          len = 0;
+        }
+        if (len || object.type.empty()) object.type.resize(len <= 4096 ? len : 0);
         if (len > 4096) {
           object.errors.push_back(fmt::format("the name of the element type at {:#x} has {} bytes", type, len));
         } else if (auto ok = session_.memory().read((*t)[F::chantype_name_str],
@@ -287,6 +302,32 @@ Result<SyncObject> Objects::read(ObjectKind kind, std::uint64_t addr, bool queue
   if (!queues) return object;
   for (const Queue& q : of) walk(object, q.name, s[q.first], s[q.last], q.side);
   return object;
+}
+
+// Go's way: a type's name is an offset into its module's type data, where a byte of flags, the length as a varint and the
+// text lie. A flag says that it begins with a star that is not meant.
+std::string Objects::type_name(std::uint64_t type, std::uint32_t offset, bool star, std::vector<std::string>& errors) {
+  const Layout& layout = model_.layout();
+  std::uint64_t module = layout.root(Root::firstmoduledata);
+  auto lo = layout.get(session_.memory(), module, F::moduledata_types);
+  auto hi = layout.get(session_.memory(), module, F::moduledata_etypes);
+  if (!module || !lo || !hi || type < *lo || type >= *hi) return {};  // of a plugin's module, or made by reflection
+  std::uint64_t at = *lo + offset;
+  std::array<std::byte, 4> head{};
+  std::size_t got = session_.memory().read_prefix(at, head);
+  std::uint64_t len = 0;
+  std::size_t used = 1;
+  for (unsigned shift = 0; used < got; shift += 7) {
+    auto b = static_cast<std::uint64_t>(head[used++]);
+    len |= (b & 0x7f) << shift;
+    if (!(b & 0x80)) break;
+  }
+  std::string name(std::min<std::uint64_t>(len, 4096), '\0');
+  if (got < 2 || !session_.memory().read(at + used, std::as_writable_bytes(std::span(name)))) {
+    errors.push_back(fmt::format("the name of the element type at {:#x} is unreadable", type));
+    return {};
+  }
+  return star && name.starts_with('*') ? name.substr(1) : name;
 }
 
 bool Objects::looks_like_chan(std::uint64_t addr) {

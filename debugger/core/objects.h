@@ -17,6 +17,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <unordered_set>
 #include <vector>
 
@@ -120,9 +121,14 @@ class Objects {
   std::string rw_text(const SyncObject& object) const;
   Side side_in_chan(std::uint64_t chan, std::uint64_t sudog);
 
+  // The semaphore that a goroutine waits for, of a runtime that keeps them in a table; 0: none.
+  std::uint64_t sema_of(std::uint64_t g);
+  std::string type_name(std::uint64_t type, std::uint32_t offset, bool star, std::vector<std::string>& errors);
+
   Session& session_;
   Model& model_;
   std::vector<std::pair<std::uint64_t, std::uint32_t>> by_addr_;
+  std::optional<std::unordered_map<std::uint64_t, std::uint64_t>> semas_;
 };
 
 // What an expression names. addr 0 never comes out.

@@ -14,6 +14,7 @@
 #include <unordered_map>
 
 #include "program_cfi.h"
+#include "program_constants.h"
 #include "program_files.h"
 #include "program_names.h"
 #include "program_symbols.h"
@@ -56,6 +57,12 @@ class ElfProgram : public Program {
   }
   std::uint64_t symbol(std::string_view name) override;
   Symbol data_symbol(std::uint64_t addr) override;
+  std::vector<Enumerator> constants(std::string_view unit) override;
+  void set_outermost(std::vector<std::string> names) override {
+    std::lock_guard lock(mutex_);
+    outermost_ = std::move(names);
+    rows_.clear();
+  }
   std::vector<Note> notes(std::string_view owner, std::uint32_t type) override;
   const std::vector<Location>& locate(std::uint64_t pc) override;
   std::uint64_t function_start(std::uint64_t pc) override;
@@ -68,6 +75,7 @@ class ElfProgram : public Program {
 
  private:
   ModuleParts* at(std::uint64_t pc);
+  bool is_outermost(std::uint64_t pc);
 
   mutable std::recursive_mutex mutex_;
   mutable std::deque<ModuleParts> modules_;  // the program first, then by address
@@ -75,6 +83,7 @@ class ElfProgram : public Program {
   std::unique_ptr<TypeTable> types_;
   std::unordered_map<std::uint64_t, std::vector<Location>> located_;
   std::unordered_map<std::uint64_t, std::unique_ptr<CfiRow>> rows_;
+  std::vector<std::string> outermost_;
 };
 
 ElfProgram::ElfProgram(Target& target) {
@@ -144,13 +153,33 @@ std::uint64_t ElfProgram::function_start(std::uint64_t pc) {
   return start ? start : m->symbols.at(pc).start;
 }
 
+std::vector<Enumerator> ElfProgram::constants(std::string_view unit) {
+  std::lock_guard lock(mutex_);
+  std::vector<Enumerator> out;
+  for (ModuleParts& m : modules_) {
+    if (m.files.module().main || !is_system_library(m.files.module().path)) read_constants(m.files, unit, out);
+    if (!out.empty()) break;
+  }
+  return out;
+}
+
+bool ElfProgram::is_outermost(std::uint64_t pc) {
+  if (outermost_.empty()) return false;
+  const std::string& function = locate(pc).back().function;
+  return std::find(outermost_.begin(), outermost_.end(), function) != outermost_.end();
+}
+
 const CfiRow* ElfProgram::cfi(std::uint64_t pc) {
   std::lock_guard lock(mutex_);
   auto [it, fresh] = rows_.try_emplace(pc);
   if (fresh) {
     if (ModuleParts* m = at(pc)) {
       CfiRow row;
-      if (m->cfi.row(pc, row)) it->second = std::make_unique<CfiRow>(row);
+      const bool found = m->cfi.row(pc, row);
+      if (const bool end = is_outermost(pc); found || end) {
+        row.end = row.end || end;
+        it->second = std::make_unique<CfiRow>(row);
+      }
     }
   }
   return it->second.get();

@@ -83,6 +83,10 @@ class Program {
     std::uint64_t start = 0, size = 0;
   };
   virtual Symbol data_symbol(std::uint64_t) { return {}; }
+  // The integer constants that a unit of that name defines (Go has them where C++ has enumerators).
+  virtual std::vector<Enumerator> constants(std::string_view) { return {}; }
+  // From now on no frame of a function with one of these names has a caller, whatever CFI says.
+  virtual void set_outermost(std::vector<std::string>) {}
   // The descriptor bytes of an ELF note (owner, type) of the main program or a library, with its address in the target.
   struct Note {
     std::uint64_t address;

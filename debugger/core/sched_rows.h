@@ -75,7 +75,8 @@ class TimerRows : public SchedRows {
  private:
   const TimerState& at(std::uint32_t row) const { return state_.timers()[order_[row]]; }
   std::optional<std::int64_t> due(std::uint32_t row) const;
-  std::uint64_t waiter(std::uint32_t row) const;  // the g that it wakes; 0: none
+  std::string kind_of(std::uint32_t row);
+  std::uint64_t waiter(std::uint32_t row);  // the g that it wakes; 0: none
   std::string what(std::uint32_t row);
   Session& session_;
   std::vector<std::uint32_t> order_;  // by time

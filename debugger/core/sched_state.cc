@@ -115,8 +115,11 @@ void SchedState::read_machines() {
 const std::vector<TimerState>& SchedState::timers() {
   if (timers_) return *timers_;
   timers_.emplace();
-  const std::uint64_t stride = layout_.size_of("timerWhen");
-  if (!stride || !layout_.has(F::timerWhen_timer)) return *timers_;
+  // Entries with the time beside the pointer, or only pointers (Go before 1.23).
+  const bool pairs = layout_.has(F::timerWhen_timer);
+  const std::uint64_t stride = pairs ? layout_.size_of("timerWhen") : 8;
+  if (!stride || !layout_.has(F::p_timers_array)) return *timers_;
+  const bool closures = layout_.dialect().functions_are_closures();
   Memory& memory = session_.memory();
   std::vector<std::byte> entry(stride);
   for (std::uint32_t i = 0; i < processors_.size(); ++i) {
@@ -134,8 +137,13 @@ const std::vector<TimerState>& SchedState::timers() {
         timers_->push_back(std::move(t));
         break;
       }
-      std::uint64_t addr = layout_.take(entry.data(), F::timerWhen_timer);
-      t.heap_when = static_cast<std::int64_t>(layout_.take(entry.data(), F::timerWhen_when));
+      std::uint64_t addr = 0;
+      if (pairs) {
+        addr = layout_.take(entry.data(), F::timerWhen_timer);
+        t.heap_when = static_cast<std::int64_t>(layout_.take(entry.data(), F::timerWhen_when));
+      } else {
+        std::memcpy(&addr, entry.data(), sizeof addr);
+      }
       auto get = [&](F f) -> std::uint64_t {
         auto v = layout_.get(memory, addr, f);
         if (!v && t.error.empty()) t.error = fmt::format("the timer at {:#x} is unreadable", addr);
@@ -145,6 +153,8 @@ const std::vector<TimerState>& SchedState::timers() {
       t.period = static_cast<std::int64_t>(get(F::timer_period));
       t.index = static_cast<std::int64_t>(get(F::timer_index));
       t.f = get(F::timer_f);
+      if (closures && t.f) t.f = memory.get<std::uint64_t>(t.f).value_or(0);
+      if (!pairs) t.heap_when = t.when;
       t.arg = get(F::timer_arg);
       t.pp = get(F::timer_pp);
       t.goid = get(F::timer_goid);
@@ -198,8 +208,8 @@ const ListWalk& SchedState::idle_processors() {
 
 const ListWalk& SchedState::idle_machines() {
   if (!idle_m_) {
-    auto head = layout_.has(F::m_schedlink) ? word(F::schedt_midle) : std::nullopt;
-    idle_m_ = walk(static_cast<std::uint64_t>(head.value_or(0)), F::m_schedlink, "the list of idle Ms");
+    auto head = layout_.has(F::m_idlelink) ? word(F::schedt_midle) : std::nullopt;
+    idle_m_ = walk(static_cast<std::uint64_t>(head.value_or(0)), F::m_idlelink, "the list of idle Ms");
   }
   return *idle_m_;
 }

@@ -63,6 +63,7 @@ std::uint32_t Stacks::intern(const std::uint64_t* pcs, std::size_t count, bool e
 
 bool Stacks::ensure(const std::vector<std::uint32_t>& goroutines) {
   std::vector<std::uint32_t> saved;
+  std::vector<bool> entered;  // it never ran: its pc is no return address
   std::vector<Unwinder::Context> contexts;
   for (std::uint32_t i : goroutines) {
     if (walked_[i]) continue;
@@ -83,13 +84,14 @@ bool Stacks::ensure(const std::vector<std::uint32_t>& goroutines) {
       walked_[i] = true;
     } else if (g.sp) {
       saved.push_back(i);
-      contexts.push_back({g.pc, g.sp, g.bp, bounds});
+      entered.push_back(model_.layout().is_entry(g.pc));
+      contexts.push_back({g.pc + entered.back(), g.sp, g.bp, bounds});
     }
   }
   if (contexts.empty()) return true;
   std::atomic<std::size_t> done{0};
   auto sink = [&](std::size_t index, const std::uint64_t* pcs, std::size_t count, StackEnd end, std::uint64_t bad) {
-    shape_of_[saved[index]] = intern(pcs, count, false, end);
+    shape_of_[saved[index]] = intern(pcs, count, entered[index], end);
     if (end != StackEnd::bottom) {
       std::lock_guard lock(mutex_);
       bad_[saved[index]] = {end, bad};

@@ -68,9 +68,16 @@ std::optional<std::int64_t> TimerRows::due(std::uint32_t row) const {
   return at(row).due() - now;
 }
 
-std::uint64_t TimerRows::waiter(std::uint32_t row) const {
+std::string TimerRows::kind_of(std::uint32_t row) {
   const TimerState& t = at(row);
-  std::string kind = state_.layout().timer_kind(t.kind);
+  if (state_.layout().has(F::timer_kind)) return state_.layout().timer_kind(t.kind);
+  std::string_view kind = state_.layout().dialect().timer_kind(session_.program().locate(t.f).back().function);
+  return std::string(kind.empty() ? "?" : kind);
+}
+
+std::uint64_t TimerRows::waiter(std::uint32_t row) {
+  const TimerState& t = at(row);
+  std::string kind = kind_of(row);
   return kind == "sleep" || kind == "select" ? t.arg : 0;
 }
 
@@ -85,14 +92,18 @@ std::string TimerRows::what(std::uint32_t row) {
     std::string out = fmt::format("goroutine {}", gp.goid);
     return name.empty() ? out : fmt::format("{} \"{}\"", out, name);
   }
-  std::string kind = state_.layout().timer_kind(t.kind);
+  std::string kind = kind_of(row);
   if (kind == "chan") return fmt::format("channel {:#x}", t.arg);
   if (kind == "deadline") {
     auto fd = state_.layout().get(session_.memory(), t.arg, F::pollDesc_fd);
     return fd ? fmt::format("fd {}", static_cast<std::int32_t>(*fd)) : fmt::format("<unreadable {:#x}>", t.arg);
   }
-  std::string function = session_.program().locate(t.f).back().function;
-  return function.empty() ? fmt::format("{:#x}", t.f) : function;
+  std::uint64_t f = t.f;
+  // A Go program's own function is what its library's helper is given.
+  if (kind == "func" && state_.layout().dialect().functions_are_closures())
+    f = session_.memory().get<std::uint64_t>(t.arg).value_or(0);
+  std::string function = session_.program().locate(f).back().function;
+  return function.empty() ? fmt::format("{:#x}", f) : function;
 }
 
 Value TimerRows::value(std::uint32_t row, int column) {
@@ -114,7 +125,7 @@ Value TimerRows::value(std::uint32_t row, int column) {
   if (!t.error.empty()) return {};
   switch (column) {
     case kKind:
-      return text(state_.layout().timer_kind(t.kind));
+      return text(kind_of(row));
     case kPeriod:
       return t.period ? number(t.period) : Value{};
     case kGoid: {

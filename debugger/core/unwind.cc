@@ -11,7 +11,9 @@
 //      without any code (a call of a null pointer), and in an interrupted routine that has pushed nothing: the C
 //      library's clone3 has no rows from its system call on, and no frame. The word there counts as a return address if
 //      the code before it is a call and has a row.
-//   5. A return address of 0 also ends the stack: what Go's older goexit and hand-made stacks have at their bottom.
+//   5. A routine that is nothing but the system call rt_sigreturn stands on a signal's context, which has all registers:
+//      Go's own such routine has no usable rows, and begins where a handler returns to.
+//   6. A return address of 0 also ends the stack: what Go's older goexit and hand-made stacks have at their bottom.
 //
 // A walk ends for sure: the CFA must grow from frame to frame. Only an interrupted routine may have none of the stack:
 // gogo and mcall, whose caller is in a register, just before they jump there. It may go elsewhere only through a signal
@@ -86,6 +88,27 @@ bool stands_on_a_return_address(Program& program, Memory& memory, const Register
   return memory.read(*ra - 7, std::as_writable_bytes(std::span(code)), Space::code) && ends_with_call(code);
 }
 
+// mov $15, %rax; syscall. Functions are aligned, so that other return addresses are hardly ever looked at.
+bool is_sigreturn(Memory& memory, std::uint64_t pc) {
+  static constexpr std::array<std::uint8_t, 9> kCode = {0x48, 0xc7, 0xc0, 0x0f, 0, 0, 0, 0x0f, 0x05};
+  std::array<std::uint8_t, 9> code;
+  return pc % 16 == 0 && pc && memory.read(pc, std::as_writable_bytes(std::span(code)), Space::code) && code == kCode;
+}
+
+// The kernel's ucontext_t lies at the stack pointer.
+StepResult by_signal_context(Memory& memory, const Registers& in, Registers& out) {
+  constexpr std::uint64_t kRegisters = 40;  // behind flags, link and stack
+  static constexpr std::array<int, kRegs> kOrder = {8, 9,    10,   11, 12, 13, 14,   15,  5,
+                                                    4, kRbp, kRbx, 1,  0,  2,  kRsp, kRip};
+  std::uint64_t words[kRegs];
+  const std::uint64_t at = in.r[kRsp] + kRegisters;
+  if (Status s = memory.read(at, std::as_writable_bytes(std::span(words))); !s)
+    return fail(StackEnd::unreadable, s.error().address.value_or(at));
+  out = Registers{};
+  for (std::size_t i = 0; i < kOrder.size(); ++i) out.set(kOrder[i], words[i]);
+  return {true, How::signal, true, StackEnd::bottom, 0};
+}
+
 StepResult by_row(Program& program, Memory& memory, const CfiRow& row, std::uint64_t lookup, const Registers& in,
                   StackBounds bounds, Registers& out) {
   const How how = row.signal ? How::signal : How::cfi;
@@ -128,6 +151,10 @@ StepResult unwind_step(Program& program, Memory& memory, const Registers& in, bo
   const std::uint64_t pc = in.r[kRip];
   const std::uint64_t lookup = exact || pc == 0 ? pc : pc - 1;
   StepResult step;
+  if (is_sigreturn(memory, pc)) {
+    const CfiRow* row = program.cfi(lookup);  // libc's is described
+    if (!row || !row->signal) return by_signal_context(memory, in, out);
+  }
   if (const CfiRow* row = program.cfi(lookup)) {
     if (row->end) return fail(StackEnd::bottom, 0);
     step = by_row(program, memory, *row, lookup, in, bounds, out);

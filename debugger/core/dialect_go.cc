@@ -1,0 +1,208 @@
+// dialect_go.cc: programs that the Go toolchain built, as their own DWARF describes them.
+//
+// Go's runtime has the names that ours took over, behind `runtime.`; what differs is said here:
+//   * Status numbers and the like are constants of the package, not enumerators. `_Gscanrunning` and its kin are a
+//     status with the scan bit: only the bit is taken.
+//   * A stack ends at goexit (or where a thread's own stack does). The words above are what the stack's last owner left
+//     there, so that a debugger which goes on by CFI alone invents frames.
+//   * Which goroutines are the runtime's own is not in g: they are those that began in a function of the runtime,
+//     except for the main goroutine and those that call the user's code.
+//   * g.waitsince is set by the collector when it meets a g that waits: an age is "at least", and unknown before the
+//     first collection.
+//   * The standard library is plumbing: WHERE looks for code of the program. A module of a user's cannot begin with one
+//     of these words, since the go command keeps them for the library.
+#include <algorithm>
+#include <array>
+#include <cctype>
+
+#include "dialect.h"
+
+namespace vitrine::inspect {
+namespace {
+
+constexpr std::string_view kLibrary[] = {
+    "archive",  "bufio",    "bytes",  "cmp",     "compress", "container", "context", "crypto",  "database", "debug",
+    "embed",    "encoding", "errors", "expvar",  "flag",     "fmt",       "hash",    "html",    "image",    "index",
+    "internal", "io",       "iter",   "log",     "maps",     "math",      "mime",    "net",     "os",       "path",
+    "plugin",   "reflect",  "regexp", "runtime", "slices",   "sort",      "strconv", "strings", "structs",  "sync",
+    "syscall",  "testing",  "text",   "time",    "unicode",  "unique",    "unsafe",  "vendor",  "weak"};
+
+// What our own runtime has and Go's, of no version, has.
+constexpr std::string_view kLacks[] = {"allpolldescs",
+                                       "g.issystem",
+                                       "g.guard",
+                                       "g.waitobject",
+                                       "g.name",
+                                       "g.noproc",
+                                       "g.foreigntid",
+                                       "g.isforeign",
+                                       "m.nsteal",
+                                       "m.npreempt",
+                                       "p.nsteal",
+                                       "schedt.exiting",
+                                       "schedt.starttime",
+                                       "schedt.nforeignparked",
+                                       "timer.index",
+                                       "timer.kind",
+                                       "timer.zombie",
+                                       "timer.goid",
+                                       "pollDesc.alllink",
+                                       "pollDesc.open",
+                                       "pollDesc.goid",
+                                       "hchan.refs",
+                                       "chantype.name.str",
+                                       "chantype.name.len",
+                                       "syncMutex.lock",
+                                       "syncMutex.waitq.first",
+                                       "syncMutex.waitq.last",
+                                       "syncMutex.owner",
+                                       "syncRWMutex.",
+                                       "syncCond.",
+                                       "syncOnce.",
+                                       "syncSema.",
+                                       "taskState.",
+                                       "syncWaitGroup.lock",
+                                       "syncWaitGroup.waitq.first",
+                                       "syncWaitGroup.waitq.last",
+                                       "mspan.scavenged",
+                                       "mspan.incache",
+                                       "mspan.owner",
+                                       "mspan.unusedsince",
+                                       "mspan.slotguard",
+                                       "mheap.free.treap",
+                                       "mheap.sweepdone",
+                                       "mheap.sweepers",
+                                       "mheap.largealloc",
+                                       "mheap.nlargealloc",
+                                       "mheap.largefree",
+                                       "mheap.nlargefree",
+                                       "mheap.runtime",
+                                       "mheap.treapalloc.inuse",
+                                       "mheap.mcache0lock",
+                                       "mheap.mcache0",
+                                       "heapArena.base",
+                                       "mcentral.lock",
+                                       "mcentral.nonempty",
+                                       "mcentral.empty",
+                                       "mcentral.nmalloc",
+                                       "mcentral.nfree",
+                                       "mcentralPadded.",
+                                       "stackpoolPadded.",
+                                       "stackLargeT.",
+                                       "mcache.local_rawallocs",
+                                       "mcache.local_rawfrees",
+                                       "mcache.rawcache",
+                                       "rawCache.",
+                                       "stackfreelist.n",
+                                       "stackfreelist.slot",
+                                       "treapNode.",
+                                       "specialprofile."};
+
+class Go : public Dialect {
+ public:
+  std::string_view name() const override { return "go"; }
+  // The types that the language has by itself stand in no package.
+  std::string type_name(std::string_view canonical) const override {
+    if (canonical == "string") return "string";
+    if (canonical == "chantype") return "internal/abi.Type|runtime._type";
+    if (canonical == "syncMutex") return "internal/sync.Mutex|sync.Mutex";
+    if (canonical == "syncWaitGroup") return "sync.WaitGroup";
+    if (canonical.starts_with("sync") || canonical == "taskState") return "?";
+    return "runtime." + std::string(canonical);
+  }
+  std::string variable_name(std::string_view canonical) const override { return "runtime." + std::string(canonical); }
+  std::string enumerator_text(std::string_view enumerator, std::string_view prefix) const override {
+    enumerator = bare(enumerator);
+    if (enumerator.starts_with('_')) enumerator.remove_prefix(1);
+    if (enumerator.starts_with(prefix)) enumerator.remove_prefix(prefix.size());
+    std::string text(enumerator);
+    for (char& c : text) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+    return text;
+  }
+  std::string_view bare(std::string_view name) const override {
+    if (name.starts_with("runtime.")) name.remove_prefix(8);
+    return name;
+  }
+  std::string_view runtime_function(std::string_view function) const override {
+    std::string_view name = bare(function);
+    return name.size() == function.size() ? std::string_view() : name;
+  }
+  std::optional<UserType> user_type(std::string_view name) const override {
+    if (name.starts_with("chan ") || name.starts_with("<-chan ") || name.starts_with("chan<- "))
+      return UserType{"hchan", true};
+    if (name == "runtime.hchan" || name.starts_with("hchan<")) return UserType{"hchan", false};
+    return std::nullopt;
+  }
+  bool plumbing(std::string_view function) const override {
+    auto end = function.find_first_of("./");
+    if (end == function.npos) return true;  // what assembly and C bring along: _rt0_amd64_linux, crosscall2
+    std::string_view first = function.substr(0, end);
+    return first.starts_with("_cgo") || first == "go" || first.starts_with("go:") ||
+           std::binary_search(std::begin(kLibrary), std::end(kLibrary), first);
+  }
+  std::string_view constants_unit() const override { return "runtime"; }
+  std::string_view enumeration_of(std::string_view constant) const override {
+    std::string_view name = bare(constant);
+    if (name.starts_with("_Gscan") && name != "_Gscan") return {};
+    auto follows = [&](std::string_view prefix) {
+      return name.size() > prefix.size() && name.starts_with(prefix) && std::islower(name[prefix.size()]);
+    };
+    if (follows("_G")) return "gstatus";
+    if (follows("_P")) return "pstatus";
+    if (name == "mSpanDead" || name == "mSpanInUse" || name == "mSpanManual") return "mSpanState";
+    return {};
+  }
+  std::span<const std::string_view> outermost() const override {
+    static constexpr std::string_view kNames[] = {"runtime.goexit", "runtime.mstart",    "runtime.rt0_go",
+                                                  "runtime.mcall",  "runtime.morestack", "_rt0_amd64_linux"};
+    return kNames;
+  }
+  bool systems_by_entry() const override { return true; }
+  bool system_entry(std::string_view function) const override {
+    static constexpr std::string_view kUsers[] = {"runtime.main", "runtime.handleAsyncEvent", "runtime.corostart"};
+    return function.starts_with("runtime.") &&
+           std::find(std::begin(kUsers), std::end(kUsers), function) == std::end(kUsers);
+  }
+  bool tls_is_block() const override { return true; }
+  bool waits_at_least() const override { return true; }
+  bool functions_are_closures() const override { return true; }
+  std::string_view timer_kind(std::string_view function) const override {
+    struct Row {
+      std::string_view function, kind;
+    };
+    static constexpr Row kRows[] = {{"runtime.goroutineReady", "sleep"},
+                                    {"time.goFunc", "func"},
+                                    {"time.sendTime", "chan"},
+                                    {"runtime.netpollDeadline", "deadline"},
+                                    {"runtime.netpollReadDeadline", "deadline"},
+                                    {"runtime.netpollWriteDeadline", "deadline"}};
+    for (const Row& row : kRows) {
+      if (row.function == function) return row.kind;
+    }
+    return {};
+  }
+  std::uint64_t sema_offset(std::string_view object) const override {
+    return object == "mutex" ? 4 : object == "wait_group" ? 8 : 0;
+  }
+  bool lacks(std::string_view row) const override {
+    return std::any_of(std::begin(kLacks), std::end(kLacks),
+                       [&](std::string_view l) { return l.ends_with('.') ? row.starts_with(l) : row == l; });
+  }
+  std::string_view note_owner() const override { return {}; }
+  std::span<const std::string_view> limits() const override {
+    static constexpr std::string_view kLimits[] = {
+        "Go's runtime records when a goroutine began to wait only as its collector comes by: AGE is at least so long, "
+        "and unknown before the first collection",
+        "who holds a sync.Mutex is recorded nowhere"};
+    return kLimits;
+  }
+};
+
+}  // namespace
+
+const Dialect* go_dialect() {
+  static const Go go;
+  return &go;
+}
+
+}  // namespace vitrine::inspect

@@ -1,0 +1,292 @@
+#!/usr/bin/env python3
+"""truth.py --build DIR [--version V]…: what the inspector says of real Go programs against what Go says of itself.
+
+Each program is built by every Go toolchain of the machine, run until it stands still and inspected. Then SIGQUIT makes
+Go print all its goroutines (GOTRACEBACK=crash: every frame with pc and sp, inlined ones too) and leave a core, which is
+inspected as well. For every goroutine: id, state, wait reason, each frame's function, file, line and pc; in gdb each
+frame's pc and sp. What cannot be compared is counted. Ends with `N passed, N failed, N skipped`.
+"""
+
+import argparse
+import json
+import os
+import re
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, HERE)
+import toolchains  # noqa: E402
+
+HEADING = re.compile(r"goroutine (\d+)(?: gp=\S+ m=\S+(?: mp=\S+)?)? \[([^\]]*)\]:$")
+PLACE = re.compile(r"\t(.*):(\d+)(?: \+0x([0-9a-f]+))?(?: fp=0x([0-9a-f]+) sp=0x([0-9a-f]+) pc=0x([0-9a-f]+))?$")
+
+
+class Wrong(Exception):
+    pass
+
+
+class Frame:
+    def __init__(self, function, file, line, pc, sp):
+        self.function, self.file, self.line, self.pc, self.sp = function, file, line, pc, sp
+
+    def __repr__(self):
+        return "%s at %s:%s pc=%s" % (self.function, self.file, self.line, hex(self.pc) if self.pc else None)
+
+
+class Goroutine:
+    def __init__(self, goid, notes):
+        self.goid, self.frames, self.created = goid, [], None
+        self.state = notes.split(", ")[0]
+        self.locked = "locked to thread" in notes
+
+
+def bare(function):
+    """Go's dump has the arguments behind the name, and `...` where a name's type parameters are."""
+    depth = 0
+    for i in range(len(function) - 1, -1, -1):
+        depth += {")": 1, "(": -1}.get(function[i], 0)
+        if depth == 0:
+            function = function[:i] if function.endswith(")") else function
+            break
+    return "runtime.gopanic" if function == "panic" else function
+
+
+def dump(text):
+    """Goroutines by id, from a dump of Go's."""
+    found, current, function = {}, None, None
+    for line in text.splitlines():
+        heading = HEADING.match(line)
+        if heading:
+            # Goroutine 0 is a thread's own stack; a thread that gets the signal as well prints its goroutine again.
+            current = Goroutine(int(heading[1]), heading[2])
+            if current.goid:
+                found.setdefault(current.goid, current)
+        elif not line:
+            current = None
+        elif current is not None and line.startswith("created by "):
+            current.created = re.sub(r" in goroutine \d+$", "", line[len("created by "):])
+            function = None
+        elif current is not None and line[0] != "\t":
+            function = line
+        elif current is not None and function:
+            place = PLACE.match(line)
+            if place:
+                pc, sp = (int(place[n], 16) if place[n] else None for n in (6, 5))
+                current.frames.append(Frame(bare(function), place[1], int(place[2]), pc, sp))
+            function = None
+    return found
+
+
+class Inspected:
+    """What the inspector says of one target."""
+
+    def __init__(self, tool, *target):
+        self.tool, self.target = tool, target
+        self.rows = {r["goid"]: r for r in self.ask("info", "goroutines", "-json")}
+        self.frames = {}
+        for group in self.ask("goroutine", "stacks", "-json"):
+            for goid in group["goids"]:
+                self.frames[goid] = [Frame(f["function"], f["file"], f["line"], int(f["pc"], 16), None) for f in group["frames"]]
+                if group["errors"]:
+                    raise Wrong("goroutine %d: %s" % (goid, group["errors"]))
+
+    def text(self, *words):
+        r = subprocess.run([self.tool, *self.target, *words], capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL)
+        if r.returncode not in (0, 1) or r.returncode == 1 and not r.stdout:
+            raise Wrong("%s: %s" % (" ".join(words), r.stderr))
+        return r.stdout
+
+    def ask(self, *words):
+        return json.loads(self.text(*words))
+
+
+def same_state(row, wanted):
+    if row["status"] == "waiting":
+        return row["wait_reason"] == wanted or not row["wait_reason"] and wanted == "waiting"
+    return row["status"] == wanted
+
+
+def compare(inspected, truth, moving=()):
+    """Every goroutine and every frame; returns how many frames there were. moving: states whose frames cannot be compared."""
+    frames = 0
+    if set(inspected.rows) != set(truth):
+        raise Wrong("goroutines: Go has %s, the inspector %s" % (sorted(truth), sorted(inspected.rows)))
+    for goid, go in truth.items():
+        row, ours = inspected.rows[goid], inspected.frames.get(goid, [])
+        if row["errors"]:
+            raise Wrong("goroutine %d: %s" % (goid, row["errors"]))
+        if not same_state(row, go.state):
+            raise Wrong("goroutine %d: Go says %s, the inspector %s %s" % (goid, go.state, row["status"], row["wait_reason"]))
+        if go.locked != (row["locked_m"] is not None):
+            raise Wrong("goroutine %d: locked to a thread: Go says %s" % (goid, go.locked))
+        if go.created and row["created_by"] and row["created_by"]["function"] != go.created:
+            raise Wrong("goroutine %d: created by %s, not by %s" % (goid, go.created, row["created_by"]["function"]))
+        if go.state in moving:
+            continue
+        if go.state == "syscall":  # Go begins where the call was entered; the thread stands further in
+            ours = ours[len(ours) - len(go.frames):]
+        if len(ours) != len(go.frames):
+            raise Wrong("goroutine %d: Go's frames are\n  %s\nthe inspector's\n  %s" % (
+                goid, "\n  ".join(map(repr, go.frames)), "\n  ".join(map(repr, ours))))
+        for n, (a, b) in enumerate(zip(ours, go.frames)):
+            generic = re.sub(r"\[.*\]", "[...]", a.function)
+            if n == 0 and go.state == "syscall":  # the same function, some instructions on
+                a = Frame(a.function, a.file, b.line, b.pc, None)
+            if (generic, a.file, a.line) != (b.function, b.file, b.line) or b.pc and a.pc != b.pc:
+                raise Wrong("goroutine %d: Go has %r, the inspector %r" % (goid, b, a))
+            frames += 1
+    return frames
+
+
+def unlimited():
+    hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
+    resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))
+
+
+class Program:
+    def __init__(self, path, *args, **env):
+        self.directory = tempfile.mkdtemp(dir=os.path.dirname(path))
+        self.log = open(os.path.join(self.directory, "dump"), "w+", errors="replace")
+        self.process = subprocess.Popen([path, *args], stdout=subprocess.PIPE, stderr=self.log, stdin=subprocess.DEVNULL, text=True,
+                                        cwd=self.directory, env={**os.environ, "GOTRACEBACK": "crash", **env},
+                                        preexec_fn=unlimited)
+        said = []
+        for line in self.process.stdout:
+            if line == "ready\n":
+                break
+            said.append(line)
+        self.said = "".join(said)
+
+    def quit(self):
+        """Ends it with SIGQUIT; what Go then says of its goroutines, and the path of the core, if there is one."""
+        self.process.send_signal(signal.SIGQUIT)
+        self.process.wait(60)
+        self.log.seek(0)
+        cores = [f for f in os.listdir(self.directory) if f.startswith("core")]
+        return self.log.read(), os.path.join(self.directory, cores[0]) if cores else None
+
+    def close(self):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
+        self.log.close()
+        shutil.rmtree(self.directory)
+
+
+def gdb_frames(build, program, target, goids):
+    """pc and sp of every frame of each goroutine, as gdb finds them once the goroutine is selected."""
+    script = os.path.join(HERE, "gdb_frames.py")
+    run = subprocess.run(["gdb", "-nx", "-q", "-batch", "-iex", "set debuginfod enabled off", "-iex", "set auto-load python-scripts off",
+                          "-iex", "set backtrace past-main on", *(["-p", target] if target.isdigit() else [program, target]),
+                          "-x", os.path.join(HERE, "..", "..", "debugger", "gdb", "vitrine_gdb.py"), "-x", script],
+                         capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL,
+                         env={**os.environ, "VITRINE_HOME": build, "FRAMES_OF": " ".join(map(str, goids))})
+    lines = [line for line in run.stdout.splitlines() if line.startswith("FRAMES ")]
+    if not lines:
+        raise Wrong("gdb: %s%s" % (run.stdout[-2000:], run.stderr[-2000:]))
+    return {int(k): v for k, v in json.loads(lines[0][len("FRAMES "):]).items()}
+
+
+def compare_gdb(found, truth):
+    frames = 0
+    for goid, theirs in found.items():
+        wanted = [(f.pc, f.sp) for f in truth[goid].frames if f.pc]
+        got = [tuple(f) for f in theirs]
+        # gdb may go on above the outermost function, by what lies there
+        if got[:len(wanted)] != wanted:
+            raise Wrong("goroutine %d in gdb: Go has\n  %s\ngdb\n  %s" % (goid, wanted, got))
+        frames += len(wanted)
+    return frames
+
+
+def check_waits(toolchain, build, tally):
+    path = toolchain.build(build, "waits", "waits")
+    tool = os.path.join(build, "bin", "vitrine-inspect")
+    program = Program(path)
+    try:
+        live = Inspected(tool, "--pid", str(program.process.pid))
+        parked = [g for g, row in live.rows.items() if row["status"] == "waiting"]
+        in_gdb = gdb_frames(build, path, str(program.process.pid), parked) if shutil.which("gdb") else None
+        stack = dump(program.said)
+        text, core = program.quit()
+        truth = dump(text)
+        tally("live", lambda: compare(live, truth))
+        # runtime.Stack, of before: all but the one that printed it, and the system's, which it leaves out.
+        tally("runtime.Stack", lambda: compare_stack(live, stack))
+        if in_gdb is not None:
+            tally("gdb's frames, live", lambda: compare_gdb(in_gdb, truth))
+        if core is None:
+            tally("core", None, "the kernel left no core (core_pattern)")
+            return
+        on_core = Inspected(tool, "--core", core, path)
+        tally("core", lambda: compare(on_core, truth, moving=("running", "runnable")))
+        if in_gdb is not None:
+            tally("gdb's frames, core", lambda: compare_gdb(gdb_frames(build, path, core, parked), truth))
+    finally:
+        program.close()
+
+
+def compare_stack(inspected, stack):
+    missing = set(stack) - set(inspected.rows)
+    if missing:
+        raise Wrong("goroutines of runtime.Stack that are not there: %s" % sorted(missing))
+    for goid, go in stack.items():
+        if go.state == "running":
+            continue
+        if not same_state(inspected.rows[goid], go.state):
+            raise Wrong("goroutine %d: runtime.Stack says %s" % (goid, go.state))
+        names = [f.function for f in inspected.frames[goid]]
+        rest = iter(names)
+        if not all(f.function in rest for f in go.frames):  # it leaves out some of the runtime's
+            raise Wrong("goroutine %d: runtime.Stack has %s, the inspector %s" % (goid, go.frames, names))
+    return sum(len(go.frames) for go in stack.values())
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--build", required=True)
+    parser.add_argument("--version", action="append", default=[])
+    parser.add_argument("-v", action="store_true")
+    options = parser.parse_args()
+    counts = {"passed": 0, "failed": 0, "skipped": 0}
+
+    def tally_for(label):
+        def tally(what, check, why=""):
+            if check is None:
+                counts["skipped"] += 1
+                print("skipped: %s, %s: %s" % (label, what, why), flush=True)
+                return
+            try:
+                frames = check()
+                counts["passed"] += 1
+                if options.v:
+                    print("ok: %s, %s: %s frames" % (label, what, frames), flush=True)
+            except (Wrong, subprocess.TimeoutExpired) as e:
+                counts["failed"] += 1
+                print("FAILED: %s, %s: %s" % (label, what, e), flush=True)
+
+        return tally
+
+    found = [t for t in toolchains.all_of_them() if not options.version or t.version in options.version]
+    if not found:
+        print("skipped: no Go toolchain is installed (golang-go)")
+        counts["skipped"] += 1
+    for toolchain in found:
+        for check in (check_waits,):
+            tally = tally_for("go %s %s" % (toolchain.version, check.__name__[len("check_"):]))
+            try:
+                check(toolchain, os.path.abspath(options.build), tally)
+            except (Wrong, RuntimeError) as e:
+                tally("as a whole", lambda: (_ for _ in ()).throw(Wrong(str(e))))
+    print("%d passed, %d failed, %d skipped" % (counts["passed"], counts["failed"], counts["skipped"]))
+    sys.exit(1 if counts["failed"] else 0)
+
+
+if __name__ == "__main__":
+    main()

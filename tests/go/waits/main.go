@@ -1,0 +1,171 @@
+// waits: a goroutine in every wait that a program can bring about by itself, each in a function of its own. It prints
+// runtime.Stack(all), then `ready`, and stays so until a signal ends it. truth.py compares what the inspector says of it.
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"runtime"
+	"sync"
+	"syscall"
+	"time"
+)
+
+type pair struct {
+	name string
+	n    int
+	list []int
+}
+
+//go:noinline
+func receives(c chan int, p pair) int { return <-c + p.n }
+
+//go:noinline
+func sends(c chan string, s string) { c <- s }
+
+//go:noinline
+func selects(a chan int, b chan string) {
+	select {
+	case <-a:
+	case b <- "x":
+	}
+}
+
+//go:noinline
+func locks(m *sync.Mutex) { m.Lock() }
+
+//go:noinline
+func readLocks(m *sync.RWMutex) { m.RLock() }
+
+//go:noinline
+func waits(w *sync.WaitGroup) { w.Wait() }
+
+//go:noinline
+func waitsCond(c *sync.Cond) {
+	c.L.Lock()
+	c.Wait()
+}
+
+//go:noinline
+func sleeps() { time.Sleep(time.Hour) }
+
+//go:noinline
+func readsPipe(f *os.File) { f.Read(make([]byte, 1)) }
+
+//go:noinline
+func readsBlocking(fd int) { syscall.Read(fd, make([]byte, 1)) }
+
+//go:noinline
+func lockedToThread(c chan int) {
+	runtime.LockOSThread()
+	<-c
+}
+
+//go:noinline
+func nilChannel() {
+	var c chan int
+	<-c
+}
+
+//go:noinline
+func noCases() { select {} }
+
+//go:noinline
+func nested(n int, c chan int) {
+	if n > 0 {
+		nested(n-1, c)
+		return
+	}
+	<-c
+}
+
+func inlined(c chan int) int { return <-c }
+
+//go:noinline
+func callsInlined(c chan int) { inlined(c) }
+
+// A frame of 100 KiB, so that its stack has been copied.
+//
+//go:noinline
+func grown(c chan int) {
+	var big [100 << 10]byte
+	big[len(os.Args)] = 1
+	<-c
+	runtime.KeepAlive(&big)
+}
+
+type method struct{ c chan int }
+
+//go:noinline
+func (m *method) waits() { <-m.c }
+
+//go:noinline
+func deferred(c chan int) {
+	defer func() { <-c }()
+}
+
+//go:noinline
+func panicking(c chan int) {
+	defer func() {
+		<-c
+		recover()
+	}()
+	panic("waits while it panics")
+}
+
+func main() {
+	numbers, texts := make(chan int), make(chan string)
+	var mutex sync.Mutex
+	var rw sync.RWMutex
+	var group sync.WaitGroup
+	mutex.Lock()
+	rw.Lock()
+	group.Add(1)
+	r, _, err := os.Pipe()
+	var fds [2]int
+	if err != nil || syscall.Pipe(fds[:]) != nil {
+		os.Exit(2)
+	}
+	go receives(numbers, pair{"hello", 42, []int{1, 2, 3}})
+	go sends(texts, "payload")
+	go selects(numbers, make(chan string))
+	go locks(&mutex)
+	go readLocks(&rw)
+	go waits(&group)
+	go waitsCond(sync.NewCond(&sync.Mutex{}))
+	go sleeps()
+	go readsPipe(r)
+	go readsBlocking(fds[0])
+	go lockedToThread(numbers)
+	go nilChannel()
+	go noCases()
+	go nested(20, numbers)
+	go callsInlined(numbers)
+	go grown(numbers)
+	go (&method{numbers}).waits()
+	go deferred(numbers)
+	go panicking(numbers)
+	go func() { <-numbers }()
+	buffered := make(chan int, 4)
+	buffered <- 7
+	buffered <- 8
+	for settled(); runtime.NumGoroutine() != 21; settled() {
+	}
+	buf := make([]byte, 1<<20)
+	os.Stdout.Write(buf[:runtime.Stack(buf, true)])
+	fmt.Println("ready")
+	mutex.Lock()
+	runtime.KeepAlive(buffered)
+}
+
+// Lets others run until all but this one wait.
+func settled() {
+	buf := make([]byte, 1<<20)
+	for {
+		runtime.Gosched()
+		if all := buf[:runtime.Stack(buf, true)]; bytes.Count(all, []byte("[runnable")) == 0 && bytes.Count(all, []byte("[running")) == 1 {
+			return
+		}
+	}
+}
