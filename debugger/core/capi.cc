@@ -198,6 +198,8 @@ vi_status vi_next_action(vi_session* session, vi_action* action) {
     std::copy(std::begin(next.regs.r), std::end(next.regs.r), made.regs);
     session->action_text = std::move(next.text);
     made.text = session->action_text.c_str();
+    made.outer_sp = next.outer_sp;
+    made.link_rbp = next.link_rbp;
     give(action, made);
     return VI_OK;
   } catch (const std::exception&) {

@@ -131,6 +131,10 @@ typedef struct vi_action {
   uint32_t reserved;
   uint64_t regs[17];
   const char* text;
+  uint64_t outer_sp; /* SELECT of a saved context: the outermost frame's stack pointer; what seems to lie above is none.
+                        0: unknown */
+  uint64_t link_rbp; /* and rbp for an unwinder that follows it through functions that begin with push rbp, although
+                        their callees' CFI does not restore it (LLDB, on Go). 0: as in regs */
 } vi_action;
 /* The next thing the host must do to finish the last command. Lazy: apply over a million goroutines costs nothing
  * until each action is asked for. */

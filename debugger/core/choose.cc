@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 
 #include "backtrace.h"
 #include "listing.h"
@@ -20,7 +21,32 @@ std::optional<Scheduler> look(Session& session, Sink& sink) {
   return Scheduler{*session.model(), *stacks};
 }
 
-Action select_action(const Model& model, std::uint32_t index) {
+namespace {
+
+constexpr std::size_t kDeepest = 1 << 16;
+
+void look_outwards(Session& session, const Context& c, const Goroutine& g, Action& a) {
+  StackBounds bounds;
+  if (g.stack_size && !g.is(Goroutine::bad_stack)) bounds = {g.stack_lo, g.stack_hi()};
+  StackWalk walk = session.unwinder().walk(c.regs, c.exact, bounds, kDeepest);
+  if (walk.end == StackEnd::bottom && !walk.frames.empty()) a.outer_sp = walk.frames.back().sp;
+  for (std::size_t i = 0; i + 1 < walk.frames.size(); ++i) {
+    const CfiRow* row = session.program().cfi(walk.frames[i].lookup_pc());
+    if (!row || (row->saved >> kRbp & 1)) return;  // its caller's rbp is known as it is
+    static constexpr std::array<std::uint8_t, 4> kPush = {0x55, 0x48, 0x89, 0xe5};  // push %rbp; mov %rsp, %rbp
+    std::array<std::uint8_t, 4> code;
+    const std::uint64_t start = session.program().function_start(walk.frames[i].lookup_pc());
+    if (i == 0 || !start || !session.memory().read(start, std::as_writable_bytes(std::span(code)), Space::code))
+      continue;
+    if (code != kPush) continue;
+    a.link_rbp = walk.frames[i + 1].sp - 16;
+    return;
+  }
+}
+
+}  // namespace
+
+Action select_action(Session& session, const Model& model, std::uint32_t index) {
   const Goroutine& g = model.goroutines()[index];
   Context c = context_of(model, g);
   Action a;
@@ -31,6 +57,7 @@ Action select_action(const Model& model, std::uint32_t index) {
   a.regs = c.regs;
   // A host takes a saved pc for a return address: one further in, that is right for a function's first instruction.
   if (!c.tid && c.exact) a.regs.r[kRip] += 1;
+  if (!c.tid) look_outwards(session, c, g, a);
   return a;
 }
 
@@ -51,7 +78,7 @@ Action restore_action(Session& session) {
   if (!session.selection().selected) return back;
   auto model = session.model();
   std::uint32_t index = model ? (*model)->find_addr(session.selection().g) : kNone;
-  return index == kNone ? back : select_action(**model, index);
+  return index == kNone ? back : select_action(session, **model, index);
 }
 
 std::optional<long> own_backtrace(std::string_view command) {

@@ -19,7 +19,7 @@ struct Scheduler {
 // The scheduler of the target; nullopt after having said why there is none to see.
 std::optional<Scheduler> look(Session& session, Sink& sink);
 
-Action select_action(const Model& model, std::uint32_t index);
+Action select_action(Session& session, const Model& model, std::uint32_t index);
 // Why a goroutine cannot be shown at all; "" when it can.
 std::string cannot_show(const Model& model, std::uint32_t index);
 // Back to what was selected before a temporary choice.

@@ -45,7 +45,7 @@ class Apply : public ActionSource {
         [[fallthrough]];
       case Step::select:
         step_ = Step::execute;
-        return select_action(**model, rows_[at_]);
+        return select_action(session_, **model, rows_[at_]);
       case Step::execute:
         step_ = Step::heading;
         ++at_;
@@ -78,7 +78,10 @@ class Apply : public ActionSource {
   Action finish() {
     if (step_ == Step::over) return {};
     step_ = Step::over;
-    if (stop_id_ != session_.stop_id()) back_ = Action{Action::Kind::deselect, 0, 0, 0, {}, {}};
+    if (stop_id_ != session_.stop_id()) {
+      back_ = Action{};
+      back_.kind = Action::Kind::deselect;
+    }
     return back_;
   }
   Session& session_;

@@ -209,7 +209,7 @@ Outcome run_goroutine(Session& session, const Line& line, std::size_t first, Sin
       execute.kind = Action::Kind::execute;
       execute.text = command;
       session.set_actions(std::make_unique<Steps>(
-          std::vector<Action>{select_action(model, index), execute, restore_action(session)}, 2));
+          std::vector<Action>{select_action(session, model, index), execute, restore_action(session)}, 2));
       return Outcome::ok;
     }
     auto count = own_backtrace(command);
@@ -221,7 +221,7 @@ Outcome run_goroutine(Session& session, const Line& line, std::size_t first, Sin
   if (session.host_has_frames) {
     Action show;
     show.kind = Action::Kind::show_frame;
-    session.set_actions(std::make_unique<Steps>(std::vector<Action>{select_action(model, index), show}));
+    session.set_actions(std::make_unique<Steps>(std::vector<Action>{select_action(session, model, index), show}));
   } else {
     print_backtrace(session, model, index, 0, sink);
   }

@@ -30,6 +30,9 @@ Outcome run_check(Session& session, const Line& line, std::size_t first, Sink& s
     return fail(sink, fmt::format("mheap check takes options only, not '{}'", line.words[options->positional[0]].text));
   auto heap = look_at_heap(session, sink);
   if (!heap) return Outcome::error;
+  if (!(*heap)->layout().has(F::mcentral_nonempty))
+    return fail(sink, fmt::format("mheap check holds spans against lists, which the heap of {} has not",
+                                  (*heap)->layout().dialect().name()));
   SchedState sched(session, (*heap)->model());
   session.progress("checking the heap");
   HeapChecked checked = HeapCheck(**heap, sched).run();

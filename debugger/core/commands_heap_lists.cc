@@ -48,7 +48,17 @@ Outcome run_classes(Session& session, const Line& line, std::size_t first, Sink&
 Outcome run_arenas(Session& session, const Line& line, std::size_t first, Sink& sink) {
   return run_plain<arenas_grid>(session, line, first, sink, "mheap arenas", "the heap has no arena yet");
 }
+// True, and said, when this heap has not what a command shows.
+bool heap_lacks(Session& session, F part, std::string_view why, Sink& sink) {
+  auto layout = session.layout();
+  if (!layout || (*layout)->has(part)) return false;
+  fail(sink, why);
+  return true;
+}
 Outcome run_treap(Session& session, const Line& line, std::size_t first, Sink& sink) {
+  if (heap_lacks(session, F::mheap_free_treap,
+                 "this heap has no treap: its free pages are bits of a page allocator (mheap has their number)", sink))
+    return Outcome::error;
   return run_plain<treap_grid>(session, line, first, sink, "mheap treap", "no span is free");
 }
 Outcome run_stacks(Session& session, const Line& line, std::size_t first, Sink& sink) {
@@ -71,6 +81,11 @@ Outcome run_mcache(Session& session, const Line& line, std::size_t first, Sink& 
 }
 
 Outcome run_mcentral(Session& session, const Line& line, std::size_t first, Sink& sink) {
+  if (heap_lacks(
+          session, F::mcentral_nonempty,
+          "this heap's mcentrals have sets of spans, not lists; mheap spans -where \"owner ~ mcentral\" lists them",
+          sink))
+    return Outcome::error;
   return run(
       session, line, first, sink, "mcentral", "CLASS", "it has no spans",
       [](HeapState& heap, std::optional<std::uint64_t> sizeclass) -> Result<GridRows> {

@@ -50,6 +50,10 @@ class Dialect {
   virtual std::string_view timer_kind(std::string_view) const { return {}; }
   // Where an object of the runtime's lies when this much before it is what its waiters are queued by.
   virtual std::uint64_t sema_offset(std::string_view) const { return 0; }
+  // Where an arena of so many bytes begins whose index in the list of arenas this is. nullopt: the list has addresses.
+  virtual std::optional<std::uint64_t> arena_base(std::uint64_t, std::uint64_t) const { return std::nullopt; }
+  // Masks of Ps are slices, not arrays.
+  virtual bool masks_are_slices() const { return false; }
   // Rows of the table ("syncMutex.owner", or "treapNode." for a whole type) that this runtime never has.
   virtual bool lacks(std::string_view) const { return false; }
   // The owner of the layout note, "" when there is none.

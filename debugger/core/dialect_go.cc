@@ -150,6 +150,7 @@ class Go : public Dialect {
     if (follows("_G")) return "gstatus";
     if (follows("_P")) return "pstatus";
     if (name == "mSpanDead" || name == "mSpanInUse" || name == "mSpanManual") return "mSpanState";
+    if (name == "pageSize" || name == "_PageSize" || name == "heapArenaBytes") return "constant";
     return {};
   }
   std::span<const std::string_view> outermost() const override {
@@ -184,6 +185,11 @@ class Go : public Dialect {
   std::uint64_t sema_offset(std::string_view object) const override {
     return object == "mutex" ? 4 : object == "wait_group" ? 8 : 0;
   }
+  // The index counts from the lowest address of the canonical form.
+  std::optional<std::uint64_t> arena_base(std::uint64_t index, std::uint64_t bytes) const override {
+    return index * bytes + 0xffff800000000000;
+  }
+  bool masks_are_slices() const override { return true; }
   bool lacks(std::string_view row) const override {
     return std::any_of(std::begin(kLacks), std::end(kLacks),
                        [&](std::string_view l) { return l.ends_with('.') ? row.starts_with(l) : row == l; });

@@ -243,8 +243,13 @@ const std::vector<Arena>& HeapState::arenas() {
   const std::uint64_t l2 = u64_at(words_, layout_.place(F::mheap_arenas).offset);
   for (std::uint64_t base : bases) {
     Arena a;
+    std::uint64_t index = base / arena_bytes_;
+    if (auto first = layout_.dialect().arena_base(base, arena_bytes_)) {
+      index = base;
+      base = *first;
+    }
     a.base = base;
-    auto addr = session_.memory().get<std::uint64_t>(l2 + 8 * (base / arena_bytes_));
+    auto addr = session_.memory().get<std::uint64_t>(l2 + 8 * index);
     if (addr) a.addr = *addr;
     if (!addr || base % arena_bytes_) {
       a.error = fmt::format("the arena at {:#x} has no readable entry in the index at {:#x}", base, l2);

@@ -2,6 +2,8 @@
 // and what each object in it is.
 #include <fmt/format.h>
 
+#include <unordered_set>
+
 #include "heap_state.h"
 
 namespace vitrine::inspect {
@@ -76,6 +78,7 @@ std::string HeapState::owner_text(const Span& s) {
       ListName on = list_at(s.list);
       if (on.kind == ListKind::central_nonempty) return "mcentral nonempty";
       if (on.kind == ListKind::central_empty) return "mcentral empty";
+      if (!layout_.has(F::mcentral_nonempty)) return s.alloc_count < s.nelems ? "mcentral partial" : "mcentral full";
       return s.list ? fmt::format("a list at {:#x}", s.list) : std::string("nobody");
     }
     case SpanKind::stack_pool: {
@@ -102,6 +105,7 @@ std::string HeapState::owner_text(const Span& s) {
     case SpanKind::other:
       break;
   }
+  if (!layout_.has(F::mspan_owner)) return "the collector";  // its work buffers and pointer bitmaps
   return fmt::format("owner {}", s.owner);
 }
 
@@ -118,6 +122,9 @@ Slots HeapState::slots(const Span& s) {
     if (k != SpanKind::runtime && s.mark_bits) marked = bits(s.mark_bits, n, error);
   }
   if (!error.empty()) out.errors.push_back(error);
+  std::unordered_set<std::uint64_t> free_stacks;
+  for (std::uint64_t at = s.manual_free; at && free_stacks.size() < n && free_stacks.insert(at).second;)
+    at = session_.memory().get<std::uint64_t>(at).value_or(0);
   out.map.reserve(n);
   for (std::uint64_t i = 0; i < n; ++i) {
     const std::uint64_t at = s.base + i * s.elemsize;
@@ -128,7 +135,8 @@ Slots HeapState::slots(const Span& s) {
     } else if (k == SpanKind::runtime) {
       c = allocated.empty() ? Slots::unknown : !bit(allocated, i) ? Slots::free : Slots::allocated;
     } else if (k == SpanKind::stack_pool) {
-      if (i < 64 && (s.alloc_cache >> i & 1)) c = Slots::free;
+      const bool listed = layout_.has(F::mspan_manualFreeList);
+      if (listed ? free_stacks.count(at) != 0 : i < 64 && (s.alloc_cache >> i & 1)) c = Slots::free;
     } else if (k == SpanKind::stack_large && s.list) {
       c = Slots::free;
     }

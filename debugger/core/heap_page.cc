@@ -58,6 +58,18 @@ std::optional<std::uint64_t> resident(HeapState& heap) {
   return bytes;
 }
 
+std::string gc_text(HeapState& heap) {
+  auto cycles = heap.stat(F::mstats_numgc);
+  const std::uint64_t at = heap.layout().root(Root::gcphase);
+  if (!cycles || !at) return "off: this runtime has no collector yet";
+  auto phase = heap.session().memory().get<std::uint32_t>(at);
+  static constexpr std::string_view kPhases[] = {"not marking", "marking", "mark termination"};
+  std::string now = !phase                        ? "phase unreadable"
+                    : *phase < std::size(kPhases) ? std::string(kPhases[*phase])
+                                                  : fmt::format("phase {}", *phase);
+  return fmt::format("{} done, {}", plural(*cycles, "cycle"), now);
+}
+
 std::string size_or_unknown(std::optional<std::uint64_t> v) { return v ? format_size(*v) : std::string("?"); }
 
 }  // namespace
@@ -128,8 +140,15 @@ void print_heap_page(HeapState& heap, const HeapPage& page, Buffered& out) {
   for (int u = 0; u < HeapPage::free; ++u) {
     if (page.pages[u]) uses += fmt::format("{}{} {}", uses.empty() ? "" : ", ", page.pages[u], kUseText[u]);
   }
+  std::uint64_t free_pages = page.pages[HeapPage::free], scavenged = page.scavenged;
+  if (std::uint64_t gc = heap.layout().root(Root::gcController); gc && heap.page_size()) {
+    // Free pages are bits of Go's page allocator, not spans; the sums are kept.
+    auto kept = heap.get(gc, F::gcController_heapFree), released = heap.get(gc, F::gcController_heapReleased);
+    scavenged = released.value_or(0) / heap.page_size();
+    free_pages = kept.value_or(0) / heap.page_size() + scavenged;
+  }
   line("pages", fmt::format("{}{}{}{}; {} free, {} of them scavenged", pages, uses.empty() ? "" : " (", uses,
-                            uses.empty() ? "" : ")", page.pages[HeapPage::free], page.scavenged));
+                            uses.empty() ? "" : ")", free_pages, scavenged));
   std::string spans;
   std::uint64_t all = 0;
   for (int u = 0; u < HeapPage::kUses; ++u) {
@@ -155,7 +174,7 @@ void print_heap_page(HeapState& heap, const HeapPage& page, Buffered& out) {
   std::string sweep;
   for (auto& [word, n] : page.sweep) sweep += fmt::format("{}{} {}", sweep.empty() ? "" : ", ", n, word);
   auto done = heap.word(F::mheap_sweepdone);
-  line("gc", "off: this runtime has no collector yet");
+  line("gc", gc_text(heap));
   line("sweep", fmt::format("generation {}, {}, {} sweeping{}{}", heap.sweepgen(),
                             !done   ? "?"
                             : *done ? "done"

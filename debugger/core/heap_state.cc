@@ -40,6 +40,7 @@ Result<std::unique_ptr<HeapState>> HeapState::load(Session& session, Model& mode
   // Two bits a word in the bitmap: an arena's bytes are 32 times the bitmap's. As many pages as there are in spans[].
   std::uint64_t pages = l.place(F::heapArena_spans).size / 8;
   heap->arena_bytes_ = std::uint64_t{l.place(F::heapArena_bitmap).size} * 32;
+  if (auto bytes = l.constant("heapArenaBytes")) heap->arena_bytes_ = *bytes;  // where the program says so itself
   heap->page_size_ = pages ? heap->arena_bytes_ / pages : 0;
   if (!heap->page_size_) return Error{"the size of this heap's pages is not known: its arenas are not described", {}};
   if (auto ok = heap->read_words(); !ok) return ok.error();
@@ -181,6 +182,9 @@ void HeapState::decode(const std::byte* b, std::uint64_t addr) {
   s.spanclass = static_cast<std::uint8_t>(take(F::mspan_spanclass));
   s.state = static_cast<std::uint8_t>(take(F::mspan_state));
   s.owner = static_cast<std::uint8_t>(take(F::mspan_owner));
+  s.manual_free = take(F::mspan_manualFreeList);
+  // Go does not say what a manual span is for: those of stacks have a size of elements, but no number of them.
+  if (s.state == manual_ && !layout_.has(F::mspan_owner) && s.elemsize) s.nelems = s.npages * page_size_ / s.elemsize;
   s.scavenged = take(F::mspan_scavenged) != 0;
   s.incache = take(F::mspan_incache) != 0;
   s.needzero = take(F::mspan_needzero) != 0;
@@ -193,6 +197,9 @@ SpanKind HeapState::kind(const Span& s) const {
   if (s.state == free_) return SpanKind::free;
   if (s.state == inuse_) return s.sizeclass() ? SpanKind::small : SpanKind::large;
   if (s.state != manual_) return SpanKind::other;
+  if (!layout_.has(F::mspan_owner) && s.elemsize)
+    return s.elemsize < s.npages * page_size_ ? SpanKind::stack_pool : SpanKind::stack_large;
+  if (!layout_.has(F::mspan_owner)) return SpanKind::other;
   if (s.owner == pool_) return SpanKind::stack_pool;
   if (s.owner == large_) return SpanKind::stack_large;
   if (s.owner == runtime_) return SpanKind::runtime;
@@ -215,7 +222,7 @@ std::string HeapState::flaw(const Span& s) const {
     return wrong(fmt::format("has {} pages", s.npages));
   if (s.base % page_size_ || s.base >> kAddressBits || end(s) < s.base)
     return wrong(fmt::format("has the address {:#x}", s.base));
-  if (s.state == free_) return {};
+  if (s.state == free_ || (s.state == manual_ && !layout_.has(F::mspan_owner) && !s.elemsize)) return {};
   if (s.elemsize == 0 || s.nelems == 0 || s.elemsize > bytes(s) || s.nelems > bytes(s) / s.elemsize)
     return wrong(fmt::format("has {} objects of {} bytes in {}", s.nelems, s.elemsize, bytes(s)));
   if (s.alloc_count > s.nelems) return wrong(fmt::format("has {} of {} objects allocated", s.alloc_count, s.nelems));

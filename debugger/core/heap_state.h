@@ -2,7 +2,7 @@
 // the treap of free spans — read in bulk. One load:
 //   1. The words of the one heap structure and of its statistics, in one read each; what is not described is unknown.
 //   2. The list of all spans in one read; the spans themselves sorted by address and read in blocks, as goroutines are:
-//      a million take some tenths of a second and about 150 bytes each. A span that cannot be read stays in the list.
+//      a million take some tenths of a second and about 160 bytes each. A span that cannot be read stays in the list.
 //   3. Spans that have pages sorted by these: which span an address is in is one binary search.
 // Mcaches, who uses which stack, lists and the treap are read when a command asks for them. Every walk is bounded, ends
 // at a link that cannot be read or was seen before, and says so.
@@ -30,6 +30,7 @@ struct Span {
   std::uint64_t freeindex = 0, nelems = 0, elemsize = 0, alloc_cache = 0;
   std::uint64_t alloc_bits = 0, mark_bits = 0, slotguard = 0, specials = 0;
   std::int64_t unused_since = 0;
+  std::uint64_t manual_free = 0;  // Go: the first of its free stacks, linked through their first words
   std::uint32_t sweepgen = 0;
   std::uint16_t alloc_count = 0;
   std::uint8_t spanclass = 0, state = 0, owner = 0;
@@ -37,7 +38,7 @@ struct Span {
   std::uint8_t sizeclass() const { return spanclass >> 1; }
   bool noscan() const { return spanclass & 1; }
 };
-static_assert(sizeof(Span) <= 152, "a million of these must stay under 160 MB");
+static_assert(sizeof(Span) <= 160, "a million of these must stay under 160 MB");
 
 // What a span is, whatever number the program has for it.
 enum class SpanKind : std::uint8_t {

@@ -298,7 +298,7 @@ void Layout::add_enumerator(std::string_view enumeration, std::string_view name,
       g_status_.emplace(value, text);
     }
   }
-  if (enumeration.starts_with("sync")) constants_.emplace(dialect_->bare(name), value);
+  if (enumeration.starts_with("sync") || enumeration == "constant") constants_.emplace(dialect_->bare(name), value);
   if (enumeration == "pstatus") put(p_status_, "P");
   if (enumeration == "gguard") put(guard_, "gguard");
   if (enumeration == "timerKind") put(timer_kind_, "timer");

@@ -185,7 +185,10 @@ struct FieldSpec {
   const char* path;
   FieldKind kind;
   Need need;
-  std::string name() const { return std::string(type) + "." + path; }
+  std::string name() const {  // by the first of its alternatives
+    std::string_view first(path);
+    return std::string(type) + "." + std::string(first.substr(0, first.find('|')));
+  }
 };
 struct RootSpec {
   Root id;

@@ -123,7 +123,7 @@ Value ObjectRows::value(std::uint32_t row, int column) {
     case kReceivers:
       return chan ? number(o.on(Side::receive)) : Value{};
     case kHandles:
-      return chan ? number(o.handles) : Value{};
+      return chan && objects_.model().layout().has(F::hchan_refs) ? number(o.handles) : Value{};
     case kState:
       return text(objects_.state_text(o));
     case kHolder: {
@@ -384,9 +384,10 @@ Outcome ObjectRows::print(std::uint32_t row, std::uint64_t limit, Sink& sink) {
   std::string state = objects_.state_text(o);
   out.add(fmt::format("{} {:#x}{}{}\n", kind_text(o.kind), o.addr, state.empty() ? "" : ": ", state));
   if (o.kind == ObjectKind::chan) {
-    out.add(fmt::format("of {}, {} each; {}\n", o.type.empty() ? "an unknown type" : printable(o.type),
-                        plural(o.elemsize, "byte"),
-                        plural(static_cast<std::uint64_t>(std::max(o.handles, 0)), "handle")));
+    const bool counted = objects_.model().layout().has(F::hchan_refs);
+    out.add(fmt::format(
+        "of {}, {} each{}\n", o.type.empty() ? "an unknown type" : printable(o.type), plural(o.elemsize, "byte"),
+        counted ? "; " + plural(static_cast<std::uint64_t>(std::max(o.handles, 0)), "handle") : std::string()));
     print_values(o, limit, out);
   } else if (std::string by = holder_text(objects_.model(), stacks_, o, objects_.holder(o)); !by.empty()) {
     out.add(by + "\n");

@@ -224,21 +224,21 @@ Result<SyncObject> Objects::read(ObjectKind kind, std::uint64_t addr, bool queue
       check_chan(object);
       std::uint64_t type = s[F::hchan_elemtype];
       if (auto t = Structure::read(session_, layout, "chantype", type)) {
-        std::uint64_t len = (*t)[F::chantype_name_len];
+        const std::uint64_t len = (*t)[F::chantype_name_len];
         if (layout.has(F::chantype_str)) {
           constexpr std::uint64_t kExtraStar = 2;
           object.type = type_name(type, static_cast<std::uint32_t>((*t)[F::chantype_str]),
                                   (*t)[F::chantype_tflag] & kExtraStar, object.errors);
-          len = 0;
-        }
-        if (len || object.type.empty()) object.type.resize(len <= 4096 ? len : 0);
-        if (len > 4096) {
+        } else if (len > 4096) {
           object.errors.push_back(fmt::format("the name of the element type at {:#x} has {} bytes", type, len));
-        } else if (auto ok = session_.memory().read((*t)[F::chantype_name_str],
-                                                    std::as_writable_bytes(std::span(object.type)));
-                   !ok) {
-          object.type.clear();
-          object.errors.push_back(fmt::format("the name of the element type: {}", ok.error().message));
+        } else {
+          object.type.resize(len);
+          if (auto ok =
+                  session_.memory().read((*t)[F::chantype_name_str], std::as_writable_bytes(std::span(object.type)));
+              !ok) {
+            object.type.clear();
+            object.errors.push_back(fmt::format("the name of the element type: {}", ok.error().message));
+          }
         }
         for (std::size_t at; (at = object.type.find("{anonymous}")) != object.type.npos;) {  // gcc's word for it
           object.type.replace(at, 11, "(anonymous namespace)");

@@ -237,6 +237,11 @@ std::uint32_t SchedState::machine_at(std::uint64_t m) const {
 std::optional<std::uint32_t> SchedState::idle_bit(std::int32_t p) {
   std::uint64_t mask = layout_.root(Root::idlepMask);
   if (!mask || p < 0) return std::nullopt;
+  if (layout_.dialect().masks_are_slices()) {
+    auto array = layout_.get(session_.memory(), mask, F::slice_array);
+    if (!array || !*array) return std::nullopt;
+    mask = *array;
+  }
   auto bits = session_.memory().get<std::uint32_t>(mask + static_cast<std::uint64_t>(p) / 32 * 4);
   if (!bits) return std::nullopt;
   return *bits >> (p % 32) & 1;

@@ -45,6 +45,9 @@ struct Action {
   std::uint64_t goid = 0, g = 0;
   std::int64_t tid = 0;
   Registers regs;
+  // select: the stack pointer of the outermost frame (0: unknown), and rbp as an unwinder wants it that believes in frame
+  // pointers where a function begins with `push rbp`, though its callees' rows do not restore it (0: as in regs).
+  std::uint64_t outer_sp = 0, link_rbp = 0;
   std::string text;
 };
 

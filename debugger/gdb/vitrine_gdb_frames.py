@@ -86,7 +86,12 @@ class Presented:
         self.regs = None  # register name → value; None: nothing is presented
         self.goid = self.thread = self.pc = self.sp = None
         self.base = 0     # level of the goroutine's innermost frame
+        self.outer_sp = 0  # of its outermost one; 0: unknown
         self.home = None  # where the user was before the first selection
+
+    def holds(self, frame):
+        """Whether a frame is the goroutine's: neither the carrier's nor what gdb makes of the words above the outermost."""
+        return frame.level() >= self.base and not (self.outer_sp and int(frame.read_register("rsp")) > self.outer_sp)
 
     def show(self, action):
         if "rip" not in action.regs or "rsp" not in action.regs:
@@ -100,6 +105,7 @@ class Presented:
         frame, inlined = innermost()
         self.pc, self.sp, self.thread = int(frame.read_register("rip")), int(frame.read_register("rsp")), thread
         self.goid, self.regs, self.base = action.goid, dict(action.regs), inlined + 1
+        self.outer_sp = action.outer_sp
         gdb.invalidate_cached_frames()
         frame = gdb.newest_frame()
         while frame is not None and frame.level() < self.base:
@@ -159,7 +165,7 @@ class HideCarrier:
         self.wanted = wanted
 
     def filter(self, frames):
-        return (BareName(f) for f in frames if f.inferior_frame().level() >= self.presented.base)
+        return (BareName(f) for f in frames if self.presented.holds(f.inferior_frame()))
 
 
 class BareName(FrameDecorator):

@@ -79,6 +79,8 @@ class Hands(vi.Ui):
             self.levels[current] = Place(self.process)
         host.current = action.goid
         tid = action.tid or vitrine_threads.TID_BASE + action.goid
+        if action.link_rbp:  # LLDB follows rbp from the first function on that begins with a push of it
+            action.regs["rbp"] = action.link_rbp
         self.show_threads({} if action.tid else {tid: (action.goid, action.regs)})
         if not self.process.SetSelectedThreadByID(tid):
             raise vi.Failed("goroutine %d: LLDB did not take %s" % (

@@ -46,7 +46,7 @@ _Target = _struct("vi_target", ("kind", u32), ("pid", i64), ("core_path", text),
                   ("stop_id", u64), ("force", u32), ("reserved", u32))
 _Sink = _struct("vi_sink", ("reserved", u32), ("ctx", ptr), ("out", _TEXT), ("err", _TEXT))
 _Action = _struct("vi_action", ("kind", u32), ("goid", u64), ("g", u64), ("tid", i64), ("known", u32),
-                  ("reserved", u32), ("regs", u64 * 17), ("text", text))
+                  ("reserved", u32), ("regs", u64 * 17), ("text", text), ("outer_sp", u64), ("link_rbp", u64))
 _Command = _struct("vi_command", ("flags", u32), ("words", text), ("summary", text), ("help", text))
 
 

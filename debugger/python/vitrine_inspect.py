@@ -51,6 +51,7 @@ class Action:
         self.kind, self.goid, self.g, self.tid = a.kind, a.goid, a.g, a.tid
         self.regs = {REGISTERS[i]: a.regs[i] for i in range(17) if a.known >> i & 1}
         self.text = _decode(a.text)
+        self.outer_sp, self.link_rbp = a.outer_sp, a.link_rbp
 
 
 class Host:

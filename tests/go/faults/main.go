@@ -1,0 +1,54 @@
+// faults: ends by itself in the way that its argument names, with a core (GOTRACEBACK=crash).
+package main
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"time"
+)
+
+type node struct {
+	next  *node
+	value int
+}
+
+//go:noinline
+func reads(n *node) int { return n.next.value }
+
+//go:noinline
+func recurses(n int) int {
+	var pad [64]int
+	pad[n%64] = n
+	return recurses(n+1) + pad[(n+1)%64]
+}
+
+//go:noinline
+func spins(stop *bool) {
+	for n := 0; !*stop; n++ {
+		if n%(1<<20) == 0 {
+			runtime.Gosched()
+		}
+	}
+}
+
+func main() {
+	waits := make(chan int)
+	go func() { <-waits }()
+	time.Sleep(time.Millisecond)
+	switch os.Args[1] {
+	case "nil":
+		fmt.Println(reads(&node{}))
+	case "overflow":
+		fmt.Println(recurses(0))
+	case "deadlock":
+		<-waits
+	case "panic":
+		panic("as asked")
+	case "spin":
+		var stop bool
+		go spins(&stop)
+		fmt.Println("ready")
+		time.Sleep(time.Hour)
+	}
+}
