@@ -55,9 +55,9 @@ void panicchansize(std::size_t) { throw std::length_error("vitrine::chan: capaci
 static uint64 alignup(uint64 n, uint64 a) { return (n + a - 1) & ~(a - 1); }
 
 hchan* makechan(const chantype* t, uint64 size) {
-  // One block: the hchan, then the ring. rawalloc aligns to 16; a type that wants more gets slack to round up in.
+  // One block: the hchan, then the ring. heldalloc aligns to 16 here; a type that wants more gets slack to round up in.
   uint64 slack = t->align > 16 ? t->align : 0;
-  auto* c = static_cast<hchan*>(rawalloc(alignup(sizeof(hchan), 16) + slack + size * t->size));
+  auto* c = static_cast<hchan*>(heldalloc(alignup(sizeof(hchan), 16) + slack + size * t->size, 16));
   uintptr buf = alignup(uintptr(c) + sizeof(hchan), t->align > 16 ? t->align : 16);
   c->buf = reinterpret_cast<void*>(buf);
   c->elemsize = t->size;
@@ -77,7 +77,7 @@ void chanrelease(hchan* c) {
     destroyelem(c->elemtype, chanbuf(c, c->recvx));
     c->recvx = nextx(c, c->recvx);
   }
-  rawfree(c);
+  heldfree(c, 16);
 }
 
 // Queues gp, which is the caller, with elem, parks it and releases the lock; true: a partner took or filled *elem.

@@ -27,6 +27,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "include/vitrine/detail/rt.h"
 #include "mem.h"
 #include "proc.h"
 
@@ -216,6 +217,84 @@ void* rawalloc(uintptr size) {
 void rawfree(void* p) {
   if (__builtin_expect(!rawfromlibc(), 1)) return freeobject(p);
   free(p);
+}
+
+// ---- held memory: what the collector scans
+
+// From libc such a block has this in front, and is on a list. The links are complements, so that a leak checker does not
+// take the list for a reason to keep a block.
+namespace {
+struct alignas(16) heldblock {
+  uintptr next, prev;  // ~address, 0: none; under heldlock
+  uintptr size;
+  void* block;
+};
+}  // namespace
+static mutex heldlock;
+static uintptr heldfirst;
+
+static heldblock* linked(uintptr link) { return link == 0 ? nullptr : reinterpret_cast<heldblock*>(~link); }
+
+static void* heldfromlibc(uintptr size, uintptr align) {
+  void* block = calloc(1, sizeof(heldblock) + align + size);
+  if (block == nullptr) return nomemory(size);
+  uintptr p = alignUp(uintptr(block) + sizeof(heldblock), align);
+  auto* h = reinterpret_cast<heldblock*>(p) - 1;
+  h->size = size;
+  h->block = block;
+  lock(&heldlock);
+  h->next = heldfirst;
+  if (heldblock* after = linked(heldfirst)) after->prev = ~uintptr(h);
+  heldfirst = ~uintptr(h);
+  unlock(&heldlock);
+  return reinterpret_cast<void*>(p);
+}
+
+static void heldtolibc(void* p) {
+  auto* h = static_cast<heldblock*>(p) - 1;
+  lock(&heldlock);
+  if (heldblock* before = linked(h->prev))
+    before->next = h->next;
+  else
+    heldfirst = h->next;
+  if (heldblock* after = linked(h->next)) after->prev = h->prev;
+  unlock(&heldlock);
+  free(h->block);
+}
+
+void* heldalloc(uintptr size, uintptr align) {
+  if (__builtin_expect(rawfromlibc(), 0)) return heldfromlibc(size, align < 16 ? 16 : align);
+  if (align <= 16) return allocobject(size);
+  auto block = uintptr(allocobject(size + align));
+  uintptr p = alignUp(block + sizeof(uintptr), align);
+  reinterpret_cast<uintptr*>(p)[-1] = block;
+  return reinterpret_cast<void*>(p);
+}
+
+void heldfree(void* p, uintptr align) {
+  if (p == nullptr) return;
+  if (__builtin_expect(rawfromlibc(), 0)) return heldtolibc(p);
+  freeobject(align <= 16 ? p : reinterpret_cast<void*>(static_cast<uintptr*>(p)[-1]));
+}
+
+// Every object of the runtime is looked at: which are held is not noted, and the others are few.
+void eachheld(void (*f)(uintptr p, uintptr size)) {
+  if (rawfromlibc()) {
+    lock(&heldlock);
+    for (heldblock* h = linked(heldfirst); h != nullptr; h = linked(h->next)) f(uintptr(h + 1), h->size);
+    unlock(&heldlock);
+    return;
+  }
+  int64 n = __atomic_load_n(&mheap_.allspans.len, __ATOMIC_ACQUIRE);
+  mspan** all = __atomic_load_n(&mheap_.allspans.array, __ATOMIC_ACQUIRE);
+  for (int64 k = 0; k < n; k++) {
+    mspan* s = all[k];
+    if (s->state.load(__ATOMIC_ACQUIRE) != mSpanManual) continue;
+    if (s->owner == spanRuntimeLarge && s->allocCount != 0) f(s->base(), s->bytes());  // 0: faults (efence)
+    if (s->owner != spanRuntime) continue;
+    for (uintptr i = 0; i < s->nelems; i++)
+      if ((s->allocBits[i / 8] >> i % 8 & 1) != 0) f(s->base() + i * s->elemsize, s->elemsize);
+  }
 }
 
 }  // namespace vitrine::rt

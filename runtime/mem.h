@@ -121,11 +121,15 @@ void ungomcache(const pinnedcache& pin);
 void* allocobject(uintptr size);  // 16-byte aligned, zeroed; ends the program when memory is out
 void freeobject(void* p);
 void rawcacheflush(mcache* c);
+// Calls f(p, size) for each block of memory of the runtime that may hold pointers to collected objects. With the world
+// stopped and all rawcaches flushed.
+void eachheld(void (*f)(uintptr p, uintptr size));
 
 // ---- stack.cc
 void stackcacherefill(mcache* c, uint32 order);
 void stackcacherelease(mcache* c, uint32 order);
 void stackcache_clear(mcache* c);
+void freeStackSpans();
 void stackpoolfree(uintptr base, uint32 order);
 uint32 stacklog2(uintptr npages);
 

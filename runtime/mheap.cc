@@ -154,6 +154,9 @@ void mheap::init() {
   spanalloc.init(sizeof(mspan), recordspan, nullptr, &memstats.mspan_sys);
   cachealloc.init(sizeof(mcache), nullptr, nullptr, &memstats.mcache_sys);
   specialfinalizeralloc.init(sizeof(specialfinalizer), nullptr, nullptr, &memstats.other_sys);
+  specialdestructoralloc.init(sizeof(specialdestructor), nullptr, nullptr, &memstats.other_sys);
+  specialweakalloc.init(sizeof(specialweak), nullptr, nullptr, &memstats.other_sys);
+  weakhandlealloc.init(sizeof(weakHandle), nullptr, nullptr, &memstats.other_sys);
   specialprofilealloc.init(sizeof(specialprofile), nullptr, nullptr, &memstats.other_sys);
   arenaHintAlloc.init(sizeof(arenaHint), nullptr, nullptr, &memstats.other_sys);
   for (int32 i = 0; i < 3; i++) bitsalloc[i].init(uintptr(8) << 2 * i, nullptr, nullptr, &memstats.gc_sys);
@@ -253,6 +256,7 @@ static void setclass(mheap* h, mspan* s, uint8 sizeclass) {
 
 // A span for objects of class sc, or for one large object; null: no memory.
 mspan* mheap::alloc_m(uintptr npages, rt::spanClass sc, bool large) {
+  if (sweepdone.load(__ATOMIC_RELAXED) == 0) reclaim(npages);
   rt::lock(&lock);
   mspan* s = allocSpanLocked(npages, &memstats.heap_inuse);
   if (s != nullptr) {
@@ -311,8 +315,7 @@ void mheap::freeSpan(mspan* s, bool large) {
   rt::lock(&lock);
   if (large) {
     largefree += s->elemsize;
-    nlargefree++;
-    mSysStatDec(&memstats.heap_live, s->bytes());
+    nlargefree++;  // heap_live has not counted it since the collection that found it dead
   }
   freeSpanLocked(s, &memstats.heap_inuse, false);
   rt::unlock(&lock);

@@ -71,19 +71,6 @@ constexpr bool spannoscan(spanClass sc) { return (sc & 1) != 0; }
 
 using gcBits = uint8;  // bitmaps of a span: bit i is object i
 
-// What a type tells the allocator and the collector.
-enum typeKind : uint8 {
-  kindNoPointers = 1 << 7,
-};
-struct _type {
-  uintptr size;
-  uintptr ptrdata;  // bytes of the prefix that has all its pointers; 0: none
-  uint8 align;
-  uint8 kind;           // typeKind bits
-  const uint8* gcdata;  // bit i: word i is a pointer; ptrdata / 8 bits
-  rt::string name;
-};
-
 enum mSpanState : uint8 { mSpanDead = 0, mSpanInUse = 1, mSpanManual = 2, mSpanFree = 3 };
 
 // Who uses a span of state mSpanManual.
@@ -160,6 +147,8 @@ struct mspan {
   bool isFree(uintptr index) const;  // mSpanInUse; the owner's view
   uintptr nextFreeIndex();
   void refillAllocCache(uintptr whichByte);
+  bool sweep(bool preserve);
+  void ensureSwept();
 };
 constexpr uint8 slotUnused = 255;
 
@@ -259,7 +248,9 @@ struct mcentral {
 
   void init(rt::spanClass sc);
   mspan* cacheSpan();
+  mspan* takeSpan();
   void uncacheSpan(mspan* s);
+  bool freeSpan(mspan* s, bool preserve);
   mspan* grow();
 };
 struct alignas(64) mcentralPadded {
@@ -306,17 +297,37 @@ struct mcache {
   void prepareForSweep();
 };
 
-enum specialKind : uint8 { kindSpecialFinalizer = 1, kindSpecialProfile = 2 };
+enum specialKind : uint8 {
+  kindSpecialFinalizer = 1,
+  kindSpecialProfile = 2,
+  kindSpecialDestructor = 3,
+  kindSpecialWeak = 4,
+};
 struct special {
   special* next;
-  uint32 offset;  // of the object in the span
+  uint32 offset;  // of the object in the span, or of what in it was named
   specialKind kind;
 };
-// For the collector: a function that runs when the object is found dead.
+// A function that runs when the object is found dead (mfinal.cc). fn(object, arg).
 struct specialfinalizer {
   rt::special special;
-  void (*fn)(void* object);
-  _type* fint;
+  void (*fn)(void* object, void* arg);
+  void* arg;
+};
+// The destructor of a C++ object, or of n of them in a row.
+struct specialdestructor {
+  rt::special special;
+  void (*destroy)(void* object, uintptr n);
+  uintptr n;
+};
+// What the gc::weak<T> of one address share, and the special of its object. Not freed before all of them are gone.
+struct weakHandle {
+  atomic<uintptr> ptr;  // 0: the object is gone
+  atomic<int32> refs;   // the special's, while there is one, and each gc::weak's
+};
+struct specialweak {
+  rt::special special;
+  weakHandle* handle;
 };
 // A sampled allocation.
 struct specialprofile {
@@ -337,8 +348,11 @@ struct mheap {
   gcSweepBuf sweepSpans[2];   // spans in state mSpanInUse: [sweepgen/2%2] swept, the other to sweep
   atomic<uint64> pagesInUse;  // of spans in state mSpanInUse
   atomic<uint64> pagesSwept;
-  atomic<uint64> reclaimIndex;
-  atomic<uintptr> reclaimCredit;
+  atomic<uintptr> reclaimCredit;  // pages that sweeping freed beyond what was asked for
+  // Proportional sweep (mgcsweep.cc): set with the world stopped.
+  double sweepPagesPerByte;              // pages to sweep for each byte that is allocated; 0: none
+  uint64 sweepHeapLiveBasis;             // memstats.heap_live when sweeping began
+  uint64 pagesSweptBasis;                // pagesSwept then
   uint64 largealloc;                     // bytes of large objects; lock
   uint64 nlargealloc;                    // lock
   uint64 largefree;                      // lock
@@ -357,6 +371,9 @@ struct mheap {
   fixalloc cachealloc;                     // mcache; lock
   fixalloc treapalloc;                     // treapNode; lock
   fixalloc specialfinalizeralloc;          // speciallock
+  fixalloc specialdestructoralloc;         // speciallock
+  fixalloc specialweakalloc;               // speciallock
+  fixalloc weakhandlealloc;                // speciallock
   fixalloc specialprofilealloc;            // speciallock
   fixalloc arenaHintAlloc;                 // lock
   fixalloc bitsalloc[3];                   // bitmaps of 8, 32 and 128 bytes; lock
@@ -370,6 +387,7 @@ struct mheap {
   mspan* alloc_m(uintptr npages, rt::spanClass sc, bool large);
   // State mSpanManual; null: no memory. The pages may hold anything if needzero. sizeclass: for spanRuntime.
   mspan* allocManual(uintptr npages, rt::spanOwner owner, uint64* stat, uint8 sizeclass);
+  void reclaim(uintptr npages);
   void freeSpan(mspan* s, bool large);
   void freeManual(mspan* s, uint64* stat, bool unused);  // unused: its pages were given back by the caller
   mspan* allocSpanLocked(uintptr npages, uint64* stat);
@@ -404,7 +422,7 @@ struct mstats {
   uint64 stacks_inuse;   // … in spans of stacks
   uint64 runtime_inuse;  // … in spans of the runtime's objects
   uint64 manual_inuse;   // … in other manual spans
-  uint64 heap_live;      // about what is allocated of mSpanInUse
+  uint64 heap_live;      // what the last collection kept, and about what was allocated since
   uint64 heap_scan;
   uint64 mspan_sys;
   uint64 mcache_sys;

@@ -90,7 +90,11 @@ bool preemptone(p* pp);
 void preemptsignal(p* pp);
 void preemptall(bool bysignal);
 bool signalarrived(m* mp);
+void signalannounced(m* mp, g* gp);
 void sigpreempted(g* gp);
+
+// proc_freeze.cc
+void sigfreeze(g* gp, void* context);  // in the handler
 
 // sysmon.cc
 void sysmon();
@@ -204,6 +208,10 @@ struct debugvars {
   int32 efence;            // != 0: each object has pages of its own, which are never used again
   int32 sbrk;              // != 0: heap objects are never freed, and bare of a span
   int32 allocfreetrace;    // != 0: prints each allocation
+  int32 gctrace;           // != 0: a line for each collection
+  int32 clobberfree;       // != 0: what is found dead is overwritten
+  int32 invalidptr;        // 0: a pointer to nothing that the collector meets in an object does not end the program
+  int32 gcevery;           // n > 0: collects at every nth allocation
 };
 void parsedebugvars();
 void schedtrace(bool detailed);        // schedtrace.cc: the SCHED lines of GODEBUG=schedtrace, on fd 2

@@ -1,6 +1,6 @@
 // proc_dwarf.cc: makes sure that debuggers find what they need. Compilers drop types that nobody uses from DWARF, so
 // the ones that tools read are anchored here; run() calls forcedwarf, which pulls this object out of the archive.
-#include "mheap.h"
+#include "mgc.h"
 #include "proc.h"
 
 namespace vitrine::rt {
@@ -42,6 +42,14 @@ struct dwarfanchors {
   rt::specialKind specialKind;
   rt::specialfinalizer* specialfinalizer;
   rt::specialprofile* specialprofile;
+  rt::specialdestructor* specialdestructor;
+  rt::specialweak* specialweak;
+  rt::weakHandle* weakHandle;
+  rt::gcPhase gcPhase;
+  rt::gcroot* gcroot;
+  rt::gcWork* gcWork;
+  rt::workbuf* workbuf;
+  rt::finblock* finblock;
   rt::mstats* mstats;
   rt::stackpoolPadded* stackpool;
   rt::stackLargeT* stackLarge;

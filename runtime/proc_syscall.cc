@@ -81,7 +81,9 @@ void reentersyscall(uintptr pc, uintptr sp, uintptr bp) {
     store_relaxed(pp->m, nullptr);
     // Sequentially consistent: who stops the world sets gcwaiting, then looks at the status; we the other way round.
     __atomic_store_n(&pp->status, uint32(Psyscall), __ATOMIC_SEQ_CST);
-    awaitsignal(mp);
+  }
+  awaitsignal(mp);
+  if (pp != nullptr) {
     if (sched.gcwaiting.load() != 0) systemstack(entersyscall_gcwait, pp);
     if (sched.sysmonwait.load() != 0) wakesysmonlocked();
   }
@@ -93,6 +95,11 @@ VITRINE_NOINLINE bool entersyscall() {
   entry();
   g* gp = getg();
   if (gp == nullptr || gp == gp->m->g0 || gp->m->locks != 0) return false;
+  // What the caller has in callee-saved registers, which the collector could not find otherwise: all of them are now in
+  // this frame, right below the saved rbp.
+  __builtin_unwind_init();
+  auto* saved = static_cast<const uintptr*>(__builtin_frame_address(0)) - 5;
+  for (int32 i = 0; i < 5; i++) gp->syscallregs[i] = saved[i];
   reentersyscall(uintptr(__builtin_return_address(0)), uintptr(__builtin_frame_address(0)) + 16,
                  *static_cast<uintptr*>(__builtin_frame_address(0)));
   return true;
@@ -225,6 +232,21 @@ void preemptsignal(p* pp) {
   }
   signalM(mp);
   mp->signalPending.cas(v + signalAnnounced, v + signalSent);  // it may be handled already
+}
+
+// As preemptsignal, to the M of a goroutine that has no P and is to be frozen (proc_freeze.cc). It may have entered a
+// blocking_scope meanwhile: status and signalPending are then as p.status and signalPending are above.
+void signalannounced(m* mp, g* gp) {
+  if (debug.asyncpreemptoff != 0) return;
+  uint32 v = mp->signalPending.load();
+  if ((v & signalStage) != signalHandled || !mp->signalPending.cas(v, v + signalOne + signalAnnounced)) return;
+  v += signalOne;
+  if (gp->atomicstatus.load() != Grunning || load_relaxed(gp->m) != mp) {
+    mp->signalPending.cas(v + signalAnnounced, v);
+    return;
+  }
+  signalM(mp);
+  mp->signalPending.cas(v + signalAnnounced, v + signalSent);
 }
 
 // In the handler, on mp's thread: whether a signal was announced to it, which is handled now.

@@ -36,6 +36,10 @@ debugvars debug = {
     .efence = 0,
     .sbrk = 0,
     .allocfreetrace = 0,
+    .gctrace = 0,
+    .clobberfree = 0,
+    .invalidptr = 1,
+    .gcevery = 0,
 };
 
 namespace {
@@ -72,6 +76,10 @@ constexpr struct {
     {"efence", &debugvars::efence},
     {"sbrk", &debugvars::sbrk},
     {"allocfreetrace", &debugvars::allocfreetrace},
+    {"gctrace", &debugvars::gctrace},
+    {"clobberfree", &debugvars::clobberfree},
+    {"invalidptr", &debugvars::invalidptr},
+    {"gcevery", &debugvars::gcevery},
 };
 
 void setdebugvar(word name, word value) {

@@ -169,7 +169,8 @@ struct g {
   note foreignnote;           // where the thread of a proxy sleeps
   atomic<uint32> selectDone;  // bit 0: the select that it is parked in has been won; the rest: that one's number
   int64 foreigntid;           // the kernel thread id of a proxy
-  uint8 reserved[152];        // room for later fields: sizeof(g) is part of the layout note
+  uintptr syscallregs[5];     // the callee-saved registers where it entered its blocking_scope; its collector's
+  uint8 reserved[112];        // room for later fields: sizeof(g) is part of the layout note
 };
 static_assert(sizeof(g) == 512, "sizeof(g) is fixed: take new fields from `reserved`");
 static_assert(offsetof(g, gopc) == 128 && offsetof(g, stktopsp) == 256, "g's fields are where its comments say");
@@ -215,7 +216,10 @@ struct m {
   uint64 npreempt;               // Ps that its signal handler gave away
   rt::ehglobals* ehp;            // the thread's own exception state
   int32* errnoaddr;              // the thread's &errno
-  uint8 reserved[56];
+  void* gcucontext;              // while gcstop is freezeDone: the signal's ucontext_t, with the goroutine's registers
+  uintptr gcsp;                  // … and where its stack is used from
+  atomic<uint32> gcstop;         // a collection asks curg, which has no P, to stand still (proc_freeze.cc)
+  uint8 reserved[36];
 };
 
 #ifdef VITRINE_SYSTEMATIC

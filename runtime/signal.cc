@@ -75,6 +75,7 @@ static void sigurg(int sig, siginfo_t* info, void* context) {
   if (ours) {
     vitrine_tls_g = gp->m->gsignal;
     sigpreempted(gp);
+    sigfreeze(gp, context);
     vitrine_tls_g = gp;
   } else if (oldurg.sa_handler != SIG_DFL && oldurg.sa_handler != SIG_IGN) {
     chain(sig, info, context, oldurg);

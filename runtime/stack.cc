@@ -25,8 +25,7 @@
 // there, and are in its array. So a debugger needs no pointer out of a free stack. Guarded by
 // stackpool[order].item.lock, but for slotguard[i], which belongs to who has slot i.
 //
-// Unlike Go: a large stack that is freed goes to stackLarge and stays there, up to four of each size; Go empties that
-// list when a collection ends.
+// A large stack that is freed goes to stackLarge, up to four of each size, until the next collection ends.
 #include <sys/mman.h>
 
 #include "mem.h"
@@ -153,6 +152,17 @@ void stackcacherelease(mcache* c, uint32 order) { release(c, order, cacheslots(o
 
 void stackcache_clear(mcache* c) {
   for (uint32 order = 0; order < numStackOrders; order++) release(c, order, 0);
+}
+
+// All large stacks that nobody uses go back to the heap. When a collection ends.
+void freeStackSpans() {
+  lock(&stackLarge.lock);
+  for (mSpanList& list : stackLarge.free)
+    while (mspan* s = list.first) {
+      list.remove(s);
+      freestackspan(s);
+    }
+  unlock(&stackLarge.lock);
 }
 
 // ---- one stack

@@ -54,13 +54,13 @@ class gls {
   struct copier final : maker {
     T initial;
     explicit copier(T&& v) : initial(std::move(v)) {}
-    T* make() override { return new T(initial); }
+    T* make() override { return rt::newheld<T>(initial); }
   };
   template <class F>
   struct caller final : maker {
     F f;
     explicit caller(F&& v) : f(std::move(v)) {}
-    T* make() override { return new T(f()); }
+    T* make() override { return rt::newheld<T>(f()); }
   };
 
   T& make() const {
@@ -69,11 +69,11 @@ class gls {
       value = maker_->make();
     } else {
       if constexpr (std::default_initializable<T>)
-        value = new T();
+        value = rt::newheld<T>();
       else
         __builtin_unreachable();
     }
-    rt::glsput(&key_, value, [](void* v) { delete static_cast<T*>(v); });
+    rt::glsput(&key_, value, [](void* v) { rt::deleteheld(static_cast<T*>(v)); });
     return *value;
   }
 

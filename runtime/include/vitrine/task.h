@@ -30,7 +30,7 @@ struct taskresult : taskState {
 
   taskresult() : taskState{} { refs.store(2, __ATOMIC_RELAXED); }
   void drop() {
-    if (refs.add(-1, __ATOMIC_ACQ_REL) == 0) delete this;
+    if (refs.add(-1, __ATOMIC_ACQ_REL) == 0) deleteheld(this);
   }
 };
 
@@ -55,7 +55,7 @@ struct taskclosure {
     } catch (...) {
       r->error = std::current_exception();
     }
-    delete self;  // whoever joins finds the captures destroyed
+    deleteheld(self);  // whoever joins finds the captures destroyed
     taskdone(r);
     r->drop();
   }
@@ -123,8 +123,8 @@ template <class F, class... Args>
   using call = rt::closureof<F, Args...>;
   using R = typename call::result;
   using start = rt::taskclosure<R, call>;
-  auto result = std::make_unique<rt::taskresult<R>>();
-  auto c = std::make_unique<start>();
+  std::unique_ptr<rt::taskresult<R>, rt::helddelete> result(rt::newheld<rt::taskresult<R>>());
+  std::unique_ptr<start, rt::helddelete> c(rt::newheld<start>());
   c->call.emplace(std::in_place, std::forward<F>(f), std::forward<Args>(args)...);
   c->result = result.get();
   uintptr_t pc = rt::funcpc(c->call->f, &start::start);

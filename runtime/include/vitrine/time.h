@@ -59,7 +59,7 @@ struct timerclosure : timerfunc {
     startpc = funcpc(f, run);
   }
   static void run(timerfunc* self) { static_cast<void>(static_cast<timerclosure*>(self)->f()); }
-  static void end(timerfunc* self) { delete static_cast<timerclosure*>(self); }
+  static void end(timerfunc* self) { deleteheld(static_cast<timerclosure*>(self)); }
 };
 
 using instant = std::chrono::time_point<std::chrono::steady_clock, std::chrono::nanoseconds>;
@@ -86,7 +86,7 @@ class timer {
   template <class Rep, class Period, class F>
   timer(const std::chrono::duration<Rep, Period>& d, F&& f) {
     static_assert(std::is_invocable_v<std::decay_t<F>&>, "vitrine::timer: the function must take no arguments");
-    t_ = rt::newfunctimer(rt::nanoseconds(d), new rt::timerclosure<std::decay_t<F>>(std::forward<F>(f)));
+    t_ = rt::newfunctimer(rt::nanoseconds(d), rt::newheld<rt::timerclosure<std::decay_t<F>>>(std::forward<F>(f)));
     rt::keepframe();
   }
   timer(timer&& other) noexcept : t_(std::exchange(other.t_, nullptr)) {}

@@ -1,6 +1,7 @@
 // vitrine.h: all of the library. Goroutines, channels and what they wait on; docs are in the headers below.
 #pragma once
 #include "chan.h"
+#include "gc.h"
 #include "gls.h"
 #include "go.h"
 #include "net.h"

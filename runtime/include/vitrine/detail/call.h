@@ -75,7 +75,7 @@ template <class C>
 void gostart(void* arg) {
   auto* c = static_cast<C*>(arg);
   c->call();
-  delete c;
+  deleteheld(c);
 }
 
 template <class F, class... A>

@@ -4,6 +4,10 @@
 // Each of these is a possible park or the end of one, so each is an entry: it may stop the thread for good once run()
 // is returning. None throws unless it says so.
 #pragma once
+#include <new>
+#include <type_traits>
+#include <utility>
+
 #include "shapes.h"
 
 namespace vitrine::rt {
@@ -73,6 +77,72 @@ struct memStats {
   } by_size[68];
 };
 void readmemstats(memStats* st);
+
+// ---- malloc_raw.cc: memory for objects of C++ that the runtime keeps for the program — a goroutine's closure, a
+// channel's buffer, a task's result. The collector looks for pointers in it. Zeroed; any alignment. Ends the program
+// when memory is out.
+
+void* heldalloc(uintptr size, uintptr align);
+void heldfree(void* p, uintptr align);
+
+template <class T, class... A>
+T* newheld(A&&... args) {
+  void* p = heldalloc(sizeof(T), alignof(T));
+  if constexpr (std::is_aggregate_v<T>) {
+    return ::new (p) T{std::forward<A>(args)...};
+  } else if constexpr (std::is_nothrow_constructible_v<T, A...>) {
+    return ::new (p) T(std::forward<A>(args)...);
+  } else {
+    try {
+      return ::new (p) T(std::forward<A>(args)...);
+    } catch (...) {
+      heldfree(p, alignof(T));
+      throw;
+    }
+  }
+}
+template <class T>
+void deleteheld(T* p) {
+  p->~T();
+  heldfree(p, alignof(T));
+}
+struct helddelete {
+  template <class T>
+  void operator()(T* p) const {
+    deleteheld(p);
+  }
+};
+
+// ---- mgc*.cc, mfinal.cc: what gc.h calls
+
+// Memory for n values of t, one after another, zeroed; from a goroutine only. array: an address just behind the last
+// one keeps it alive too. May park, and may collect.
+void* gcalloc(const _type* t, uintptr n, bool array);
+void gcdestructor(void* p, uintptr n, void (*destroy)(void* p, uintptr n));  // to be called when p's object is dead
+void gcsetfinalizer(void* p, void (*fn)(void* p, void* arg), void* arg);     // fn null: none any more
+void gccollect();
+int32 gcsetpercent(int32 percent);
+void gcrootadd(gcroot* r, void* p);
+void gcrootmove(gcroot* r, gcroot* from);  // r is new; from becomes null
+void gcrootset(gcroot* r, void* p);
+void gcrootdrop(gcroot* r);
+weakHandle* gcweak(void* p);  // with a reference; null for null
+void gcweakretain(weakHandle* h);
+void gcweakrelease(weakHandle* h);
+void* gcweakget(weakHandle* h);  // null: the object is gone
+void gccheckslot(const void* slot);
+
+struct gcStats {
+  uint64 num_gc;                             // collections
+  uint64 num_forced;                         // of these, by collect()
+  uint64 pause_total_ns;                     // for how long the world was stopped, in all
+  uint64 last_pause_ns;                      //
+  uint64 heap_live;                          // bytes: what the last one kept, and what was allocated since
+  uint64 heap_marked;                        // bytes that the last one kept
+  uint64 heap_goal;                          // heap_live at which the next one begins; ~0: none does by itself
+  uint64 finalizers_queued, finalizers_run;  // destructors included
+};
+void readgcstats(gcStats* st);
 
 // ---- time.cc
 

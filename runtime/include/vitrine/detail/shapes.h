@@ -60,6 +60,28 @@ struct chantype {
   uint64 align;
 };
 
+// What a type tells the allocator and the collector (gc.h).
+enum typeKind : uint8 {
+  kindNoPointers = 1 << 7,
+};
+struct _type {
+  uintptr size;
+  uintptr ptrdata;  // bytes of the prefix that has all its pointers; 0: none
+  uint8 align;
+  uint8 kind;           // typeKind bits
+  const uint8* gcdata;  // bit i: word i is a pointer; ptrdata / 8 bits
+  rt::string name;
+};
+
+// A gc::root: a pointer to a collected object in memory that the collector does not look at. On the list of gcroots.
+struct gcroot {
+  void* p;  // atomic; guarded by gcroots.lock
+  gcroot* next;
+  gcroot* prev;
+};
+
+struct weakHandle;
+
 // Bits of syncMutex.state.
 enum syncMutexState : uint32 {
   mutexLocked = 1,

@@ -1,0 +1,61 @@
+// gcfixture.h: what the tests of the collector share. After each test the heap agrees with itself, and everything that
+// the test made is found dead.
+#pragma once
+#include "heapfixture.h"
+#include "mgc.h"
+
+namespace gc = vitrine::gc;
+
+// An address that the collector does not know for one.
+class Hidden {
+ public:
+  Hidden() = default;
+  explicit Hidden(const void* p) : v_(~std::uintptr_t(p)) {}
+  void* address() const { return reinterpret_cast<void*>(~v_); }
+
+ private:
+  std::uintptr_t v_ = 0;
+};
+
+// Overwrites what earlier calls have left on the stack below this frame, and in registers.
+inline __attribute__((noinline)) void wipe() {
+  volatile char junk[16 << 10];
+  for (std::size_t i = 0; i < sizeof junk; i++) junk[i] = 0;
+  asm volatile(
+      "xorl %%ebx, %%ebx\n\txorl %%r12d, %%r12d\n\txorl %%r13d, %%r13d\n\txorl %%r14d, %%r14d\n\t"
+      "xorl %%r15d, %%r15d"
+      :
+      :
+      : "rbx", "r12", "r13", "r14", "r15", "memory");
+}
+
+// Whether the object is allocated. Everything is swept. Not inline: its address must not get into the caller's frame.
+inline __attribute__((noinline)) bool alive(Hidden h) {
+  rt::mspan* s = rt::spanOfHeap(std::uintptr_t(h.address()));
+  return s != nullptr && !s->isFree(s->objIndex(std::uintptr_t(h.address())));
+}
+
+inline __attribute__((noinline)) bool pointsto(const void* p, Hidden h) { return p == h.address(); }
+
+inline void collect() {
+  wipe();
+  gc::collect();
+}
+
+// Calls f on a goroutine of its own, so that nothing of what it did is left on this stack, and returns its result.
+template <class F>
+auto elsewhere(F f) {
+  return vitrine::spawn(std::move(f)).get();
+}
+
+class Gc : public Heap {
+ protected:
+  void TearDown() override {
+    Heap::TearDown();
+    EXPECT_TRUE(eventually([] {
+      collect();
+      return gc::stats().finalizers_run == gc::stats().finalizers_queued;
+    }));
+    EXPECT_EQ(checkedheap(), 0);
+  }
+};
