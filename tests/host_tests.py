@@ -285,6 +285,30 @@ def machine_interface_clients_can_select_and_run(kind):
     check(gdb.returncode == 0 and "relay" in rest and "^error" not in "".join(out) + rest, "".join(out) + rest)
 
 
+# ---- gdb: its own trace ----------------------------------------------------------------------------------------------
+
+
+@test("gdb")
+def trace_with_words_that_are_not_ours_is_gdbs_tracepoint(kind):
+    commands = ("trace fixture::stop_here", "trace fixture::stop_here if 1 == 1", "trace outer if (1) && \"x\" != 0",
+                "tp leaf", "trace gogo if 1 == 1", "trace", "trace nosuch_function", "trace leaf if no_such == 1")
+    said, points = [], []
+    for load in (False, True):  # without our script, and with it
+        with start(kind, "parked-O0", load=load) as gdb:
+            answers = [gdb.command(c) for c in commands]
+            said.append([(a["ok"], a["out"] if a["ok"] else a["err"].splitlines()[0]) for a in answers])
+            table = gdb.must("info tracepoints")["out"]
+            points.append(re.sub(r"(?m)^(7 .*?) in .* at ", r"\1 ", table))  # that of `trace` alone: with its function
+            if load:
+                check("rdi = buf (gobuf*)" in gdb.must("trace gogo")["core"], "ours was not taken")
+                check(not gdb.command("trace gogo 99")["ok"], "a goroutine that is not there")
+                check("Tracepoint" not in gdb.must("vitrine trace gogo")["out"], "vitrine trace is ours")
+            ended_well(gdb)
+    for command, theirs, ours in zip(commands, *said):
+        check(theirs == ours, "%s: gdb: %r, with us: %r" % (command, theirs, ours))
+    check(points[0] == points[1], "info tracepoints:\n%s\nwith us:\n%s" % tuple(points))
+
+
 # ---- gdb: loading ----------------------------------------------------------------------------------------------------
 
 GO_SCRIPT = '''

@@ -62,6 +62,21 @@ def without_comments(source):
 INCLUDE = r'^\s*#\s*include\s*[<"]([^>"]+)[>"]'
 
 
+def check_annotator_knows_no_routine(_):
+    """disasm/ names no routine, structure or field of a runtime and nothing of debugger/core: what it must know it asks."""
+    names = (r"\b(gogo|mcall|gosave|gostartcall\w*|goexit\w*|goentry|systemstack\w*|mstart\w*|gobuf|hchan|mspan|sudog|"
+             r"gsignal|curg|atomicstatus|goid|vitrine_tls_g|tlsg|abi0)\b|\brt::|\bruntime\.|offsetof")
+    for name in files(["disasm/"], (".cc", ".h")):
+        code = re.sub(r"//[^\n]*", "", text(name))
+        for number, line in enumerate(code.splitlines(), 1):
+            match = re.search(names, line)
+            if match:
+                yield f"{name}:{number}: {match[0]}"
+            match = re.search(r'#\s*include\s*"([^"]+)"', line)
+            if match and not os.path.exists(os.path.join(ROOT, "disasm", match[1])):
+                yield f"{name}:{number}: includes {match[1]}"
+
+
 def check_debugger_includes_no_runtime_header(_):
     """Nothing under debugger/ or disasm/ includes a header of the runtime: what they know they read from DWARF."""
     own = {os.path.basename(name) for name in files(["runtime/"], (".h",))}

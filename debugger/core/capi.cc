@@ -10,6 +10,7 @@
 #include <string>
 
 #include "commands.h"
+#include "commands_trace.h"
 #include "host_target.h"
 #include "session.h"
 #include "version.h"
@@ -132,6 +133,11 @@ vi_status vi_open(const vi_host* host, const vi_target* target, const vi_sink* s
     if (target) {
       vi_target wanted{};
       if (!take(wanted, target)) return VI_BAD_ARGUMENT;
+      if (wanted.kind == VI_TARGET_FILE) {
+        if (wanted.program) s.program_file = wanted.program;
+        *session = made.release();
+        return VI_OK;
+      }
       auto opened = open_host_target(lent, wanted);
       if (!opened) {
         fail(out, opened.error());
@@ -179,7 +185,12 @@ vi_status vi_run_line(vi_session* session, const char* command, const char* text
   if (!session || !command) return VI_BAD_ARGUMENT;
   CSink out(sink);
   try {
-    return status_of(run_command(session->session, line_of(command, text), out));
+    Line line = line_of(command, text);
+    Match match = match_command(line);
+    // By its bare name only: `vitrine trace …` can mean nothing else.
+    const bool bare = match.spec && std::string_view(command).starts_with(match.spec->words);
+    if (bare && match.spec->flags & kMayDecline && !claims_trace(line, match.first)) return VI_NOT_OURS;
+    return status_of(run_command(session->session, line, out));
   } catch (const std::exception& e) {
     return told(out, e);
   }
@@ -236,6 +247,7 @@ vi_status vi_command_at(uint32_t i, vi_command* out) {
   made.words = table[i].words;
   made.summary = table[i].summary;
   made.help = table[i].help;
+  made.flags = table[i].flags;
   give(out, made);
   return VI_OK;
 }

@@ -75,7 +75,11 @@ typedef struct vi_host {
   void (*progress)(void* ctx, const char* text); /* null or "": clear */
 } vi_host;
 
-enum { VI_TARGET_LIVE = 1, VI_TARGET_CORE = 2 };
+enum {
+  VI_TARGET_LIVE = 1,
+  VI_TARGET_CORE = 2,
+  VI_TARGET_FILE = 3 /* `program` does not run: only its code can be looked at */
+};
 
 typedef struct vi_target {
   uint32_t size;
@@ -159,7 +163,11 @@ typedef struct vi_command {
   const char* summary; /* one line */
   const char* help;    /* the long help, with a worked example */
 } vi_command;
-enum { VI_CMD_HIDDEN = 1 };
+enum {
+  VI_CMD_HIDDEN = 1,
+  VI_CMD_MAY_DECLINE = 2 /* vi_run_line may answer VI_NOT_OURS: a host that has a command of that name goes on with it;
+                          * one that could not do so does not register the word */
+};
 VI_API vi_status vi_command_at(uint32_t i, vi_command* out);
 
 /* Completions of the last word of `text` after `command`; each a whole word, given to sink->out one per call. */

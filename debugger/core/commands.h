@@ -23,7 +23,10 @@ struct CommandSpec {
   Outcome (*run)(Session&, const Line&, std::size_t first, Sink&);
   // Offers completions of the last word (partial: its text so far, may be empty). May be null.
   void (*complete)(Session&, const Line&, std::size_t first, std::string_view partial, const Complete&);
+  unsigned flags = 0;
 };
+// The debugger has a command of that name: what is not ours is answered with Outcome::not_ours, and it does its own.
+constexpr unsigned kMayDecline = 2;
 
 std::span<const CommandSpec> command_table();
 
@@ -53,6 +56,7 @@ std::span<const CommandSpec> heap_list_commands();
 std::span<const CommandSpec> heap_check_commands();
 std::span<const CommandSpec> heap_map_commands();
 std::span<const CommandSpec> obj_commands();
+std::span<const CommandSpec> trace_commands();
 
 // For command functions: says an error with its address and returns Outcome::error.
 Outcome fail(Sink& sink, const Error& error);

@@ -18,6 +18,7 @@ add_library(vitrine_inspect_low STATIC
   ${CMAKE_CURRENT_LIST_DIR}/program_types.cc
   ${CMAKE_CURRENT_LIST_DIR}/program_units.cc
   ${CMAKE_CURRENT_LIST_DIR}/target_core.cc
+  ${CMAKE_CURRENT_LIST_DIR}/target_file.cc
   ${CMAKE_CURRENT_LIST_DIR}/target_proc.cc
   ${CMAKE_CURRENT_LIST_DIR}/unwind.cc
   ${CMAKE_CURRENT_LIST_DIR}/unwind_bulk.cc)

@@ -63,6 +63,10 @@ class ElfProgram : public Program {
     outermost_ = std::move(names);
     rows_.clear();
   }
+  std::vector<Function> functions(std::string_view name) override;
+  Function function_at(std::uint64_t pc) override;
+  std::optional<std::int64_t> thread_local_offset(std::string_view name) override;
+  bool in_got(std::uint64_t addr) override;
   std::vector<Note> notes(std::string_view owner, std::uint32_t type) override;
   const std::vector<Location>& locate(std::uint64_t pc) override;
   std::uint64_t function_start(std::uint64_t pc) override;
@@ -123,6 +127,55 @@ Program::Symbol ElfProgram::data_symbol(std::uint64_t addr) {
   if (!m) return {};
   ModuleSymbols::Found found = m->symbols.data_at(addr);
   return found.name ? Symbol{readable_symbol(found.name), found.start, found.size} : Symbol{};
+}
+
+std::vector<Program::Function> ElfProgram::functions(std::string_view name) {
+  std::lock_guard lock(mutex_);
+  std::vector<Function> out;
+  // Only a symbol that contains the last part of the name can be it once it is readable.
+  std::string_view last = name.substr(std::min(name.size(), name.find('<')));
+  last = last.empty() ? name : name.substr(0, name.size() - last.size());
+  if (auto colons = last.rfind("::"); colons != last.npos) last.remove_prefix(colons + 2);
+  for (ModuleParts& m : modules_) {
+    m.symbols.each_function([&](const ModuleSymbols::Found& f) {
+      const std::string_view symbol = f.name;
+      if (symbol.find(last) == symbol.npos) return;
+      std::string readable = readable_symbol(f.name);
+      if (symbol != name && readable != name) return;
+      auto twin = std::find_if(out.begin(), out.end(), [&](const Function& o) { return o.start == f.start; });
+      if (twin == out.end()) out.push_back({f.name, std::move(readable), f.start, f.size});
+    });
+    if (!out.empty()) break;
+  }
+  return out;
+}
+
+Program::Function ElfProgram::function_at(std::uint64_t pc) {
+  std::lock_guard lock(mutex_);
+  ModuleParts* m = at(pc);
+  if (!m) return {};
+  ModuleSymbols::Found f = m->symbols.at(pc);
+  if (!f.name) return {};
+  Function out{f.name, readable_symbol(f.name), f.start, f.size};
+  if (out.size == 0) {
+    m->symbols.each_function([&](const ModuleSymbols::Found& o) {
+      if (o.start == out.start) out.size = std::max(out.size, o.size);
+    });
+  }
+  return out;
+}
+
+std::optional<std::int64_t> ElfProgram::thread_local_offset(std::string_view name) {
+  std::lock_guard lock(mutex_);
+  for (ModuleParts& m : modules_)
+    if (m.files.module().main) return m.symbols.thread_local_offset(name);
+  return std::nullopt;
+}
+
+bool ElfProgram::in_got(std::uint64_t addr) {
+  std::lock_guard lock(mutex_);
+  ModuleParts* m = at(addr);
+  return m && m->symbols.in_section(addr, ".got");
 }
 
 std::vector<Program::Note> ElfProgram::notes(std::string_view owner, std::uint32_t type) {

@@ -4,6 +4,7 @@
 #pragma once
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -87,6 +88,21 @@ class Program {
   virtual std::vector<Enumerator> constants(std::string_view) { return {}; }
   // From now on no frame of a function with one of these names has a caller, whatever CFI says.
   virtual void set_outermost(std::vector<std::string>) {}
+  // A function as an ELF symbol describes it.
+  struct Function {
+    std::string symbol;                 // as the file has it: "_ZN7vitrine2rt4gogoEPNS0_5gobufE"
+    std::string name;                   // readable, without parameters
+    std::uint64_t start = 0, size = 0;  // 0: the symbol has no size, and nothing follows it
+  };
+  // All of that name, which is a symbol's own or its readable one.
+  virtual std::vector<Function> functions(std::string_view) { return {}; }
+  // The one that contains pc; start 0: none.
+  virtual Function function_at(std::uint64_t) { return {}; }
+  // A thread-local variable of the main program: its distance from the thread pointer. name "": of the program's whole
+  // thread-local block. nullopt: there is none of that name.
+  virtual std::optional<std::int64_t> thread_local_offset(std::string_view) { return std::nullopt; }
+  // True for a word that the loader fills in and nobody writes after that.
+  virtual bool in_got(std::uint64_t) { return false; }
   // The descriptor bytes of an ELF note (owner, type) of the main program or a library, with its address in the target.
   struct Note {
     std::uint64_t address;

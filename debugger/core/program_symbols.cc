@@ -21,6 +21,9 @@ void ModuleSymbols::load_table(Elf* elf, std::uint32_t section_type) {
       GElf_Sym sym;
       if (!gelf_getsym(data, static_cast<int>(i), &sym)) break;
       const int type = GELF_ST_TYPE(sym.st_info);
+      if (type == STT_TLS && sym.st_shndx != SHN_UNDEF) {
+        if (const char* own = elf_strptr(elf, sh.sh_link, sym.st_name)) thread_locals_.emplace(own, sym.st_value);
+      }
       if (sym.st_shndx == SHN_UNDEF || sym.st_shndx == SHN_ABS || type == STT_TLS || type == STT_SECTION ||
           type == STT_FILE)
         continue;
@@ -84,6 +87,49 @@ ModuleSymbols::Found ModuleSymbols::data_at(std::uint64_t addr) {
     if (addr - it->start < it->size) return {it->name, it->start, it->size};
   }
   return {};
+}
+
+void ModuleSymbols::each_function(const std::function<void(const Found&)>& sink) {
+  load();
+  for (std::size_t i = 0; i < code_.size(); ++i) {
+    std::uint64_t size = code_[i].size;
+    for (std::size_t next = i + 1; size == 0 && next < code_.size(); ++next) size = code_[next].start - code_[i].start;
+    sink({code_[i].name, code_[i].start, size});
+  }
+}
+
+std::optional<std::int64_t> ModuleSymbols::thread_local_offset(std::string_view name) {
+  load();
+  std::uint64_t in_block = 0;
+  if (!name.empty()) {
+    auto found = thread_locals_.find(name);
+    if (found == thread_locals_.end()) return std::nullopt;
+    in_block = found->second;
+  }
+  Elf* elf = files_.elf();
+  std::size_t n = 0;
+  if (!elf || elf_getphdrnum(elf, &n) != 0) return std::nullopt;
+  for (std::size_t i = 0; i < n; i++) {
+    GElf_Phdr p;
+    if (!gelf_getphdr(elf, static_cast<int>(i), &p) || p.p_type != PT_TLS) continue;
+    const std::uint64_t align = p.p_align ? p.p_align : 1;
+    // The block of the program ends at the thread pointer; what is before it is aligned.
+    return static_cast<std::int64_t>(in_block - (p.p_memsz + align - 1) / align * align);
+  }
+  return std::nullopt;
+}
+
+bool ModuleSymbols::in_section(std::uint64_t addr, std::string_view name_prefix) {
+  Elf* elf = files_.elf();
+  std::size_t names = 0;
+  if (!elf || elf_getshdrstrndx(elf, &names) != 0) return false;
+  for (Elf_Scn* scn = nullptr; (scn = elf_nextscn(elf, scn));) {
+    GElf_Shdr sh;
+    if (!gelf_getshdr(scn, &sh) || addr - files_.bias() - sh.sh_addr >= sh.sh_size || !sh.sh_addr) continue;
+    const char* name = elf_strptr(elf, names, sh.sh_name);
+    return name && std::string_view(name).starts_with(name_prefix);
+  }
+  return false;
 }
 
 void ModuleSymbols::notes(std::string_view owner, std::uint32_t type, std::vector<Program::Note>& out) {

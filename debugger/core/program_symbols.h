@@ -1,6 +1,7 @@
 // program_symbols.h: the ELF symbols of one module, by name and by address, and its notes.
 #pragma once
 #include <functional>
+#include <optional>
 #include <string_view>
 #include <unordered_map>
 #include <vector>
@@ -24,6 +25,12 @@ class ModuleSymbols {
   Found at(std::uint64_t pc);
   // The variable that contains the address.
   Found data_at(std::uint64_t addr);
+  // Every function, by address. size 0: unknown, and nothing follows it.
+  void each_function(const std::function<void(const Found&)>& sink);
+  // Of the program's own thread-local block; see Program.
+  std::optional<std::int64_t> thread_local_offset(std::string_view name);
+  // The address lies in a section of that name (a GOT: its contents are the loader's).
+  bool in_section(std::uint64_t addr, std::string_view name_prefix);
   void notes(std::string_view owner, std::uint32_t type, std::vector<Program::Note>& out);
 
  private:
@@ -37,8 +44,9 @@ class ModuleSymbols {
 
   ModuleFiles& files_;
   bool loaded_ = false;
-  std::unordered_map<std::string_view, std::uint64_t> by_name_;  // into the files' string tables
-  std::vector<Code> code_, data_;                                // by start
+  std::unordered_map<std::string_view, std::uint64_t> thread_locals_;  // offset in the block
+  std::unordered_map<std::string_view, std::uint64_t> by_name_;        // into the files' string tables
+  std::vector<Code> code_, data_;                                      // by start
 };
 
 }  // namespace vitrine::inspect

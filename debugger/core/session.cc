@@ -9,6 +9,7 @@
 #include "layout.h"
 #include "model.h"
 #include "stacks.h"
+#include "target_file.h"
 
 namespace vitrine::inspect {
 
@@ -124,6 +125,22 @@ Result<HeapState*> Session::heap() {
   if (!made) return made.error();
   heap_ = std::move(*made);
   return heap_.get();
+}
+
+Session* Session::of_file(std::string& why) {
+  if (file_) return file_.get();
+  if (program_file.empty()) {
+    why = "there is no program: nothing to inspect";
+    return nullptr;
+  }
+  auto opened = open_file(program_file);
+  if (!opened) {
+    why = opened.error().message;
+    return nullptr;
+  }
+  file_ = std::make_unique<Session>();
+  file_->set_target(std::move(*opened));
+  return file_.get();
 }
 
 void Session::begin_command() {

@@ -81,6 +81,8 @@ class Session {
   Result<Model*> model();
   Result<Stacks*> stacks();
   Result<HeapState*> heap();
+  // The program's file by itself, for what needs no process; null: the host named none, or it cannot be read (why).
+  Session* of_file(std::string& why);
   void set_stop(std::uint64_t stop_id);
   std::uint64_t stop_id() const { return stop_id_; }
 
@@ -112,6 +114,7 @@ class Session {
   std::function<std::optional<Evaluated>(const std::string&)> eval_hook;
   // A host with frames of its own (gdb, LLDB) shows a selected goroutine; without one we print the backtrace.
   bool host_has_frames = false;
+  std::string program_file;    // of a program that does not run yet
   std::int64_t local_pid = 0;  // live and on this machine
   bool moving = false;         // and it runs while we look
   bool incomplete = false;     // an answer lacked something: damaged or missing data
@@ -136,6 +139,7 @@ class Session {
   std::unique_ptr<Model> model_;
   std::unique_ptr<Stacks> stacks_;
   std::unique_ptr<HeapState> heap_;
+  std::unique_ptr<Session> file_;
   std::uint64_t stop_id_ = 0;
   Selection selection_;
   std::vector<Queue> queues_;

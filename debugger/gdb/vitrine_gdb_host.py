@@ -19,6 +19,7 @@ import gdb.unwinder
 import vitrine_inspect as vi
 import vitrine_gdb_frames as frames
 from vitrine_gdb_eyes import Eyes, core_path
+from vitrine_gdb_trace import tracepoint
 
 KEPT = ("goroutine", "info goroutines")
 
@@ -91,6 +92,8 @@ class Host:
             key = (inferior.num, inferior.pid, connection.num, core, program, self.files)
             make = vi.Target(vi.CORE if connection.type == "core" else vi.LIVE,
                              inferior.pid if connection.type == "native" else 0, core, program, self.stops)
+        elif program:
+            key, make = (program, self.files), vi.Target(vi.FILE, program=program)
         session = self.sessions.get(key, make)
         for warning in session.warnings:
             self.hands.err(warning)
@@ -103,6 +106,8 @@ class Host:
         try:
             self.levels = {}
             self.session().perform(words, text, self.hands)
+        except vi.NotOurs:
+            tracepoint(text)
         except vi.Failed as e:
             raise gdb.GdbError(str(e))
         except KeyboardInterrupt:
@@ -204,7 +209,14 @@ def load():
             registry.connect(f)
         if host.library.mismatch():
             host.hands.err(host.library.mismatch())
-    table = {words: (summary, text) for words, summary, text, flags in host.library.commands() if not flags & vi.HIDDEN}
+    table, shared = {}, set()  # shared: gdb has a command of that name, which goes on where ours declines
+    for words, summary, text, flags in host.library.commands():
+        if not flags & vi.HIDDEN:
+            table[words] = (summary, text)
+        if flags & vi.MAY_DECLINE:
+            shared.add(words)
+    for words in [w for w in table if w.split(" ")[0] in shared and w not in shared]:
+        del table[words]  # the library splits those: gdb would take an abbreviation for one of them
     for words in list(table):
         parent = words.rpartition(" ")[0]
         if parent and parent not in table and not exists(parent):
@@ -220,7 +232,7 @@ def load():
     for words in sorted(table, key=lambda w: (w.count(" "), w)):
         if words.split(" ")[0] in refused or (words in host.ours and words not in KEPT):
             continue
-        if words.rpartition(" ")[0] not in host.ours and words not in KEPT and exists(words):
+        if words.rpartition(" ")[0] not in host.ours and words not in KEPT and words not in shared and exists(words):
             refuse(words)
             continue
         command = make_command(words, any(w.startswith(words + " ") for w in table))

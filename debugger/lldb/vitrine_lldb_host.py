@@ -147,6 +147,9 @@ class Host:
             key = (process.GetUniqueID(), process.GetProcessID(), core, program, target.GetNumModules())
             make = vi.Target(vi.LIVE if core is None else vi.CORE, process.GetProcessID() if here and core is None else 0,
                              core, program, stop)
+        elif target.IsValid() and target.GetExecutable().IsValid():
+            program = target.GetExecutable().fullpath
+            key, make = (program,), vi.Target(vi.FILE, program=program)
         self.eyes.at(debugger, target, process, core is not None)
         if (key, stop) != self.stop:
             self.stop, self.current, self.home = (key, stop), None, None
@@ -216,7 +219,10 @@ def load(debugger, module):
 
     if not host.ours:  # a scheduler's preemptions are no stops of the user's (gdb lets this signal pass by itself)
         do("process handle SIGURG -n false -p true -s false")
-    table = {words: (summary, text) for words, summary, text, flags in host.library.commands() if not flags & vi.HIDDEN}
+    rows = host.library.commands()
+    refusable = {words for words, _, _, flags in rows if flags & vi.MAY_DECLINE}  # LLDB lets nobody add to its own
+    table = {words: (summary, text) for words, summary, text, flags in rows
+             if not flags & vi.HIDDEN and words.split(" ")[0] not in refusable}
     table.setdefault("vitrine", ("All commands of Vitrine", "vitrine WORDS… runs any of them.\n"))
     refused = set()
     for words in sorted(table, key=lambda w: (w.count(" "), w)):

@@ -15,9 +15,9 @@ VERSION = "0.1.0"  # the project's version, as CMakeLists.txt says; the library'
 
 OK, ERROR, CANCELLED, NOT_OURS, BAD_ARGUMENT = range(5)
 DATA, CODE = 0, 1
-LIVE, CORE = 1, 2
+LIVE, CORE, FILE = 1, 2, 3
 NONE, SELECT, DESELECT, EXECUTE, SHOW_FRAME, PRINT = range(6)
-HIDDEN = 1
+HIDDEN, MAY_DECLINE = 1, 2
 REGISTERS = ("rax", "rdx", "rcx", "rbx", "rsi", "rdi", "rbp", "rsp",
              "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "rip")  # by DWARF number
 
@@ -52,6 +52,10 @@ _Command = _struct("vi_command", ("flags", u32), ("words", text), ("summary", te
 
 class Failed(Exception):
     """A command of ours ended with an error; the text is for the user."""
+
+
+class NotOurs(Exception):
+    """The words are no command of ours: the debugger has one of that name, and it is meant."""
 
 
 class Unavailable(Exception):

@@ -25,8 +25,8 @@ import struct
 import sys
 
 from vitrine_abi import (  # noqa: F401: the hosts take all from here
-    CANCELLED, CODE, CORE, DATA, DESELECT, ERROR, EXECUTE, HIDDEN, LIVE, NONE, NOT_OURS, OK, PRINT, REGISTERS, SELECT,
-    SHOW_FRAME, Failed, Unavailable, library, ptr)
+    CANCELLED, CODE, CORE, DATA, DESELECT, ERROR, EXECUTE, FILE, HIDDEN, LIVE, MAY_DECLINE, NONE, NOT_OURS, OK, PRINT,
+    REGISTERS, SELECT, SHOW_FRAME, Failed, NotOurs, Unavailable, library, ptr)
 from vitrine_abi import (
     _CANCELLED, _EVAL, _MODULES, _READ, _TEXT, _THREADS, _Action, _decode, _Host, _Module, _Sink, _Target, _Thread)
 
@@ -168,6 +168,8 @@ class Session:
                        None if why is None else why.encode("utf-8", "replace"), sink)
             if failed and not self._messages:
                 self._messages.append(why or "failed")
+        if status == NOT_OURS:
+            raise NotOurs(command)
         if status == CANCELLED or self._interrupted:
             raise KeyboardInterrupt
         if status != OK or failed:

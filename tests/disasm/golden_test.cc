@@ -1,0 +1,128 @@
+// Whole listings by vitrine-disasm against files in golden/; addresses and lines are masked. To make the files anew:
+//   VITRINE_GOLDEN=write build/tests/disasm/disasm_golden_test
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <regex>
+#include <sstream>
+#include <string>
+
+namespace {
+
+std::string run(const std::string& command) {
+  std::string out;
+  std::FILE* pipe = popen((command + " 2>&1").c_str(), "r");
+  if (!pipe) return "cannot run " + command;
+  char buffer[4096];
+  for (std::size_t n; (n = fread(buffer, 1, sizeof buffer, pipe)) > 0;) out.append(buffer, n);
+  pclose(pipe);
+  return out;
+}
+
+std::string disasm(const std::string& program, const std::string& words) {
+  return run(std::string(VITRINE_TEST_BIN) + "/vitrine-disasm " + program + " " + words);
+}
+
+std::string masked(std::string text) {
+  text = std::regex_replace(text, std::regex("0x[0-9a-f]{4,15}\\b"), "ADDR");
+  text = std::regex_replace(text, std::regex("(\\.[Ss]|\\.cc|\\.h):[0-9]+"), "$1:N");
+  return std::regex_replace(text, std::regex(", [0-9]+ bytes"), ", N bytes");
+}
+
+void expect_golden(const std::string& name, const std::string& text) {
+  const std::string path = std::string(VITRINE_TEST_SOURCE) + "/tests/disasm/golden/" + name + ".txt";
+  if (const char* how = std::getenv("VITRINE_GOLDEN"); how && std::string(how) == "write") {
+    std::ofstream(path) << masked(text);
+    GTEST_SKIP() << "golden files are being written";
+  }
+  std::ifstream in(path);
+  std::stringstream wanted;
+  wanted << in.rdbuf();
+  EXPECT_EQ(masked(text), wanted.str()) << path;
+}
+
+TEST(Golden, OurRoutines) {
+  std::string text;
+  for (const char* routine : {"gogo", "mcall", "systemstack", "gosave", "goexit", "goentry"})
+    text += disasm(VITRINE_TEST_PIPELINE, routine) + "\n";
+  expect_golden("ours", text);
+}
+
+TEST(Golden, GccAndClangWithAndWithoutOptimisation) {
+  expect_golden("gcc-O0", disasm(COMPILED_GCC_O0, "shop::prepare"));
+  expect_golden("gcc-O2", disasm(COMPILED_GCC_O2, "shop::prepare"));
+  if (std::string(COMPILED_CLANG_O0).empty()) GTEST_SKIP() << "no clang++-14";
+  expect_golden("clang-O0", disasm(COMPILED_CLANG_O0, "shop::prepare"));
+  expect_golden("clang-O2", disasm(COMPILED_CLANG_O2, "shop::prepare"));
+}
+
+// Any compiler, whatever it makes of it: the same fields are stored to.
+TEST(Golden, EveryCompilersCodeStoresToTheSameFields) {
+  for (const char* program : {COMPILED_GCC_O0, COMPILED_GCC_O2, COMPILED_CLANG_O0, COMPILED_CLANG_O2}) {
+    if (!*program) continue;
+    const std::string text = disasm(program, "shop::prepare");
+    for (const char* part :
+         {"order->saved.sp ← ", "order->saved.pc ← fn", "order->saved.argument ← arg3", "order->next->number ← 7"})
+      EXPECT_NE(text.find(part), std::string::npos) << program << ": " << part << "\n" << text;
+    EXPECT_EQ(text.find("DIFFERS"), std::string::npos) << program << "\n" << text;
+  }
+}
+
+TEST(Golden, GosRoutines) {
+  const std::pair<const char*, const char*> kToolchains[] = {{"/usr/local/go/bin/go", "go-newest"},
+                                                             {"/usr/lib/go-1.19/bin/go", "go-1.19"}};
+  int found = 0;
+  for (const auto& [go, name] : kToolchains) {
+    if (access(go, X_OK) != 0) continue;
+    ++found;
+    char dir[] = "/tmp/vitrine-disasm-XXXXXX";
+    ASSERT_NE(mkdtemp(dir), nullptr);
+    const std::string at = dir;
+    std::ofstream(at + "/main.go") << "package main\n\nfunc main() { select {} }\n";
+    std::ofstream(at + "/go.mod") << "module m\n\ngo 1.19\n";
+    setenv("GOTOOLCHAIN", "local", 1);
+    if (!std::getenv("HOME")) setenv("GOCACHE", (at + "/cache").c_str(), 0);
+    const std::string built = run("cd " + at + " && " + go + " build -o prog .");
+    ASSERT_EQ(access((at + "/prog").c_str(), X_OK), 0) << built;
+    std::string text;
+    for (const char* routine : {"gogo", "mcall", "systemstack"}) text += disasm(at + "/prog", routine) + "\n";
+    run("rm -rf " + at);
+    for (const char* part : {"current g ← buf->g", "SP ← buf->sp: now on that stack", "jumps to buf->pc",
+                             "g->sched.pc ← the return address", "g->sched.bp ← the caller's rbp",
+                             "current g ← g->m->g0", "SP ← g->m->g0->sched.sp", "compares g with g->m->curg"})
+      EXPECT_NE(text.find(part), std::string::npos) << go << ": " << part << "\n" << text;
+    if (std::string(name) == "go-1.19") expect_golden(name, text);
+  }
+  if (!found) GTEST_SKIP() << "no Go toolchain";
+}
+
+TEST(Golden, AnOffsetThatIsNotTheStructuresIsNoticed) {
+  const std::string gogo = disasm(SHIFTED, "gogo");
+  EXPECT_NE(
+      gogo.find(
+          "DIFFERS    +0x44: the frame pointer is loaded from buf->lr, offset +0x28 of gobuf; DWARF has bp at +0x30"),
+      std::string::npos)
+      << gogo;
+  const std::string mcall = disasm(SHIFTED, "mcall");
+  EXPECT_NE(mcall.find("the frame pointer is saved to g->sched.lr"), std::string::npos) << mcall;
+  EXPECT_EQ(disasm(VITRINE_TEST_PIPELINE, "gogo").find("DIFFERS"), std::string::npos);
+}
+
+TEST(Golden, BadInputIsOneClearLine) {
+  EXPECT_EQ(disasm(VITRINE_TEST_PIPELINE, "nothing_of_that_name"),
+            "vitrine-disasm: there is no function 'nothing_of_that_name'\n");
+  EXPECT_EQ(disasm(VITRINE_TEST_PIPELINE, "gogo 17"),
+            "vitrine-disasm: the program does not run: there are no goroutines\n");
+  EXPECT_EQ(disasm(VITRINE_TEST_PIPELINE, "0x10"), "vitrine-disasm: no function is known at 0x10\n");
+  EXPECT_EQ(disasm("/dev/null", "gogo").rfind("vitrine-disasm: /dev/null: ", 0), 0u) << disasm("/dev/null", "gogo");
+  EXPECT_EQ(disasm("/nowhere", "gogo"), "vitrine-disasm: /nowhere: No such file or directory\n");
+  const std::string stripped = disasm(STRIPPED, "gogo");
+  EXPECT_EQ(stripped.rfind("vitrine-disasm: there is no function 'gogo': the program's symbols are stripped", 0), 0u)
+      << stripped;
+}
+
+}  // namespace
