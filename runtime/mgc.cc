@@ -321,12 +321,12 @@ void gccheckslot(const void* slot) {
   if (s != nullptr && s->state.load(__ATOMIC_ACQUIRE) == mSpanInUse && a >= s->base() && a < s->limit) {
     if (!spannoscan(s->spanclass) && heapBitsForAddr(a).isPointer()) return;
     uintptr offset = a - (s->base() + s->objIndex(a) * s->elemsize);
-    print("runtime: a gc::ptr at ", slot, ", offset ", uint64(offset), " of a managed object of ",
-          uint64(s->elemsize), " bytes\n");
+    print("runtime: a gc::ptr at ", slot, ", offset ", uint64(offset), " of a managed object of ", uint64(s->elemsize),
+          " bytes\n");
     fatal("gc: a gc::ptr in a managed object is not in its type's map");
   }
   if (s != nullptr || debug.sbrk != 0) return;  // a stack, or held memory
-  if (load_relaxed(gomaxprocs) == 0) return;     // before run(): of its caller
+  if (load_relaxed(gomaxprocs) == 0) return;    // before run(): of its caller
   g* gp = curgoroutine();
   if ((gp != nullptr && within(gp->stack)) || within(g0.stack) || sanitized() || san_watched() || insegment(a)) return;
   print("runtime: a gc::ptr at ", slot, "\n");

@@ -5,6 +5,7 @@
 // assembler constants. Volatile asm statements keep their order. The roots are written as distances from themselves, so
 // that the note needs no relocation.
 #include "mheap.h"
+#include "trace.h"
 
 #define STRING_(x) #x
 #define STRING(x) STRING_(x)
@@ -55,6 +56,7 @@ void layoutnote() {
   ROOT("stackpool", "_ZN7vitrine2rt9stackpoolE");
   ROOT("stackLarge", "_ZN7vitrine2rt10stackLargeE");
   ROOT("emptymspan", "_ZN7vitrine2rt10emptymspanE");
+  ROOT("trace", "_ZN7vitrine2rt5traceE");
   ROOT("zerobase", "_ZN7vitrine2rt8zerobaseE");
   asm volatile(IN_NOTE(".Lvitrine_fields:\n"));
   TYPE(g, g);
@@ -430,6 +432,59 @@ void layoutnote() {
   VALUE(spanOwner, spanRuntime);
   VALUE(spanOwner, spanRuntimeLarge);
   VALUE(spanOwner, spanOther);
+  // The flight recorder. The events go without their prefix: a name has 31 characters.
+  TYPE(tracet, tracet);
+  FIELD(tracet, tracet, enabled);
+  FIELD(tracet, tracet, version);
+  FIELD(tracet, tracet, clock);
+  FIELD(tracet, tracet, ngen);
+  FIELD(tracet, tracet, bufs);
+  FIELD(tracet, tracet, base);
+  FIELD(tracet, tracet, point);
+  FIELD(tracet, tracet, lastpoint);
+  FIELD(tracet, tracet, dropped);
+  TYPE(tracePoint, tracePoint);
+  FIELD(tracePoint, tracePoint, ticks);
+  FIELD(tracePoint, tracePoint, mono);
+  FIELD(tracePoint, tracePoint, wall);
+  TYPE(traceBuf, traceBuf);
+  FIELD(traceBuf, traceBuf, head);
+  FIELD(traceBuf, traceBuf, mask);
+  FIELD(traceBuf, traceBuf, records);
+  FIELD(traceBuf, traceBuf, first);
+  FIELD(traceBuf, traceBuf, gen);
+  FIELD(traceBuf, traceBuf, live);
+  FIELD(traceBuf, traceBuf, mid);
+  FIELD(traceBuf, traceBuf, tid);
+  FIELD(traceBuf, traceBuf, stoptime);
+  FIELD(traceBuf, traceBuf, stopg);
+  FIELD(traceBuf, traceBuf, stopwhat);
+  FIELD(traceBuf, traceBuf, readytime);
+  FIELD(traceBuf, traceBuf, readyg);
+  FIELD(traceBuf, traceBuf, readier);
+  FIELD(traceBuf, traceBuf, alllink);
+  TYPE(traceRecord, traceRecord);
+  FIELD(traceRecord, traceRecord, time);
+  FIELD(traceRecord, traceRecord, g);
+  FIELD(traceRecord, traceRecord, other);
+  FIELD(traceRecord, traceRecord, what);
+  ENTRY("traceEv:GoCreate", traceEvGoCreate, 0);
+  ENTRY("traceEv:GoStart", traceEvGoStart, 0);
+  ENTRY("traceEv:GoStop", traceEvGoStop, 0);
+  ENTRY("traceEv:GoBlock", traceEvGoBlock, 0);
+  ENTRY("traceEv:GoDestroy", traceEvGoDestroy, 0);
+  ENTRY("traceEv:GoUnblock", traceEvGoUnblock, 0);
+  ENTRY("traceEv:GoSyscallBegin", traceEvGoSyscallBegin, 0);
+  ENTRY("traceEv:GoSyscallEnd", traceEvGoSyscallEnd, 0);
+  ENTRY("traceEv:GoSyscallEndBlocked", traceEvGoSyscallEndBlocked, 0);
+  ENTRY("traceEv:ProcStart", traceEvProcStart, 0);
+  ENTRY("traceEv:ProcStop", traceEvProcStop, 0);
+  ENTRY("traceEv:ProcSteal", traceEvProcSteal, 0);
+  ENTRY("traceEv:STWBegin", traceEvSTWBegin, 0);
+  ENTRY("traceEv:STWEnd", traceEvSTWEnd, 0);
+  ENTRY("traceEv:Thread", traceEvThread, 0);
+  ENTRY("traceEv:GoStatus", traceEvGoStatus, 0);
+  ENTRY("traceEv:Readied", traceEvReadied, 0);
   asm volatile(IN_NOTE(".Lvitrine_desc_end:\n"));
 }
 

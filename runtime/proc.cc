@@ -141,6 +141,7 @@ void leaving(g* gp) {
 static void park_m(g* gp) {
   m* mp = getg()->m;
   leaving(gp);
+  if (tracing()) traceGoPark(gp, gp->waitreason);
   auto fn = mp->waitunlockf;
   void* lk = mp->waitlock;
   mp->waitunlockf = nullptr;
@@ -148,6 +149,7 @@ static void park_m(g* gp) {
   casgstatus(gp, Grunning, Gwaiting);
   dropg(gp);
   if (fn != nullptr && !fn(gp, lk)) {
+    if (tracing()) traceGoUnpark(gp);
     casgstatus(gp, Gwaiting, Grunnable);
     if (mp->p != nullptr) execute(gp, true);
     lock(&sched.lock);
@@ -186,6 +188,7 @@ void ready(g* gp, bool next) {
   }
   if (gp->isforeign) return foreignready(gp);
   m* mp = acquirem();
+  if (tracing()) traceGoUnpark(gp);
   casgstatus(gp, Gwaiting, Grunnable);
   if (p* pp = pinnedp(mp); pp != nullptr) {
     runqput(pp, gp, next);
@@ -204,6 +207,7 @@ void goready(g* gp) { ready(gp, true); }
 static void gosched_m(g* gp) {
   m* mp = getg()->m;
   leaving(gp);
+  if (tracing()) traceGoSched(gp);
   casgstatus(gp, Grunning, Grunnable);
   dropg(gp);
   if (mp->p != nullptr) {
@@ -219,6 +223,7 @@ static void gosched_m(g* gp) {
 // To the tail of the global queue: it has had its time slice.
 static void gopreempt_m(g* gp) {
   leaving(gp);
+  if (tracing()) traceGoPreempt(gp);
   casgstatus(gp, Grunning, Grunnable);
   dropg(gp);
   lock(&sched.lock);
@@ -262,6 +267,7 @@ void gopreempt() { switch_to_g0(gopreempt_m); }
 void execute(g* gp, bool inheritTime) {
   m* mp = getg()->m;
   store_relaxed(gp->m, mp);
+  if (tracing()) traceGoStart(gp);
   casgstatus(gp, Grunnable, Grunning);
   store_relaxed(gp->preempt, 0);
   store_relaxed(gp->stackguard0, gp->stack.lo + stackGuard);

@@ -1,6 +1,7 @@
 // proc.h: what the scheduler's own files (proc*.cc, stack.cc, sanitize.cc, panic.cc, signal.cc, rt0.cc) share.
 #pragma once
 #include "runtime.h"
+#include "trace.h"
 
 extern "C" {
 __attribute__((weak)) void __sanitizer_start_switch_fiber(void** fake_stack_save, const void* bottom, size_t size);
@@ -63,6 +64,7 @@ void wakep();
 void startm(p* pp, bool spinning);
 void stopm();
 void acquirep(p* pp);
+void reacquirep(p* pp);
 p* releasep();
 void wirep(p* pp);
 void pidleput(p* pp);  // sched.lock held
@@ -212,6 +214,7 @@ struct debugvars {
   int32 clobberfree;       // != 0: what is found dead is overwritten
   int32 invalidptr;        // 0: a pointer to nothing that the collector meets in an object does not end the program
   int32 gcevery;           // n > 0: collects at every nth allocation
+  int32 flightrecorder;    // 0: off; bytes of each ring, 1: the default; < 0: nobody said
 };
 void parsedebugvars();
 void schedtrace(bool detailed);        // schedtrace.cc: the SCHED lines of GODEBUG=schedtrace, on fd 2

@@ -56,6 +56,10 @@ struct dwarfanchors {
   rt::arenaIdx arenaIdx;
   rt::spanClass spanClass;
   rt::gcBits gcBits;
+  rt::tracet* trace;
+  rt::traceBuf* traceBuf;
+  rt::traceRecord* traceRecord;
+  rt::traceEv traceEv;
 };
 dwarfanchors unused;
 

@@ -26,6 +26,7 @@ void stopforexit() {
 
 static void freeze(g* gp) {
   san_arrived(getg());
+  if (tracing()) traceGoPark(gp, waitReasonStoppingTheWorld);
   casgstatus(gp, Grunning, Gwaiting);
   dropg(gp);
   stopforexit();
@@ -41,6 +42,7 @@ void freezeforexit(g* gp) {
 void exitrun(g* gp) {
   san_arrived(getg());
   store_relaxed(gp->waitreason, waitReasonStoppingTheWorld);
+  if (tracing()) traceGoPark(gp, waitReasonStoppingTheWorld);
   casgstatus(gp, Grunning, Gwaiting);
   dropg(gp);
   m* mp = getg()->m;

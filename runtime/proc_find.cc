@@ -59,6 +59,7 @@ void injectglist(gList* l) {
       foreignready(gp);
       continue;
     }
+    if (tracing()) traceGoUnpark(gp);
     casgstatus(gp, Gwaiting, Grunnable);
     if (q.tail != nullptr)
       q.tail->schedlink = gp;
@@ -107,6 +108,7 @@ static g* takefirst(gList* l) {
   l->head = gp->schedlink;
   gp->schedlink = nullptr;
   injectglist(l);
+  if (tracing()) traceGoUnpark(gp);
   casgstatus(gp, Gwaiting, Grunnable);
   return gp;
 }
@@ -209,12 +211,14 @@ top:
   bool ran = false;
   if (pp->timers.len.load() != 0) now = checkTimers(pp, now, &pollUntil, &ran);
   if (pp->schedtick % fairTick == 0 && sched.runqsize.load(__ATOMIC_RELAXED) > 0) {
+    traceflush(mp);
     lock(&sched.lock);
     g* gp = globrunqget(pp, 1);
     unlock(&sched.lock);
     if (gp != nullptr) return gp;
   }
   if (g* gp = runqget(pp, inheritTime)) return gp;
+  traceflush(mp);
   if (sched.runqsize.load(__ATOMIC_RELAXED) != 0) {
     lock(&sched.lock);
     g* gp = globrunqget(pp, 0);

@@ -112,6 +112,7 @@ void foreignpark(bool (*unlockf)(g*, void*), void* lk, waitReason reason, void* 
   noteclear(&gp->foreignnote);
   gosave(&gp->sched);
   gp->sched.g = gp;
+  if (tracing()) traceGoPark(gp, reason);
   casgstatus(gp, Grunning, Gwaiting);
   if (unlockf != nullptr && !unlockf(gp, lk)) {
     casgstatus(gp, Gwaiting, Grunning);
@@ -123,6 +124,7 @@ void foreignpark(bool (*unlockf)(g*, void*), void* lk, waitReason reason, void* 
     checkdead();
     unlock(&sched.lock);
     notesleep(&gp->foreignnote);
+    if (tracing()) traceGoStart(gp);
     casgstatus(gp, Grunnable, Grunning);
   }
   store_relaxed(gp->waitobject, nullptr);
@@ -132,6 +134,11 @@ void foreignpark(bool (*unlockf)(g*, void*), void* lk, waitReason reason, void* 
 // The thread may run on, and end, as soon as the note is woken.
 void foreignready(g* gp) {
   sched.nforeignparked.add(-1);
+  if (tracing()) {
+    m* mp = acquirem();
+    traceGoUnpark(gp);
+    releasem(mp);
+  }
   casgstatus(gp, Gwaiting, Grunnable);
   notewakeup(&gp->foreignnote);
 }

@@ -40,9 +40,15 @@ void wirep(p* pp) {
   mp->p = pp;
 }
 
-void acquirep(p* pp) {
+// The P was this M's a moment ago, and nobody took it meanwhile: no news for the flight recorder.
+void reacquirep(p* pp) {
   wirep(pp);
   pp->mcache->prepareForSweep();  // before anything is allocated from spans that are to be swept
+}
+
+void acquirep(p* pp) {
+  reacquirep(pp);
+  if (tracing()) traceProcStart();
 }
 
 p* releasep() {
@@ -50,6 +56,7 @@ p* releasep() {
   p* pp = mp->p;
   if (pp == nullptr) throw_("releasep: this M has no P");
   if (pp->m != mp || load_relaxed(pp->status) != Prunning) throw_("releasep: the P is not ours");
+  if (tracing()) traceProcStop(pp);
   mp->oldp = pp;
   mp->p = nullptr;
   store_relaxed(pp->m, nullptr);
@@ -436,6 +443,7 @@ void mexit() {
   mp->lockedg = nullptr;
   mp->lockedExt = 0;
   if (mp->p != nullptr) handoffp(releasep());
+  if (mp != &m0) traceMexit(mp);
   lock(&sched.lock);
   if (mp != &m0) {
     m** at = &allm;

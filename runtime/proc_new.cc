@@ -210,6 +210,7 @@ static g* newproc1(const newprocargs& a, p* pp) {
   memset(newg->name, 0, sizeof newg->name);
   if (n != 0) memcpy(newg->name, a.name, n);
   san_newg(newg);
+  if (tracing()) traceGoCreate(newg, newg->startpc);
   casgstatus(newg, Gdead, Grunnable);
   return newg;
 }
@@ -241,6 +242,7 @@ static void goexit0(g* gp) {
   san_arrived(getg());
   checkcanary(gp);
   m* mp = getg()->m;
+  if (tracing()) traceGoEnd(gp);
   casgstatus(gp, Grunning, Gdead);
   bool locked = gp->lockedm != nullptr;
   gp->lockedm = nullptr;

@@ -49,6 +49,7 @@ static void entersyscall_gcwait(void* arg) {
   if (sched.stopwait > 0 &&
       __atomic_compare_exchange_n(&pp->status, &syscall, uint32(Pgcstop), false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
     store_relaxed(pp->syscalltick, pp->syscalltick + 1);
+    if (tracing()) traceProcSteal(pp);
     if (--sched.stopwait == 0) notewakeup(&sched.stopnote);
   }
   unlock(&sched.lock);
@@ -73,6 +74,7 @@ void reentersyscall(uintptr pc, uintptr sp, uintptr bp) {
   gp->syscallsp = sp;
   gp->syscallbp = bp;
   store_relaxed(gp->waitsince, sched.lastnow.load(__ATOMIC_RELAXED));
+  if (tracing()) traceGoSysCall(gp);
   casgstatus(gp, Grunning, Gsyscall);
   p* pp = mp->p;
   if (pp != nullptr) {
@@ -114,7 +116,7 @@ static bool takeback(m* mp) {
   uint32 syscall = Psyscall;
   if (oldp != nullptr && load_relaxed(oldp->status) == Psyscall &&  // it may be running elsewhere: spare it the CAS
       __atomic_compare_exchange_n(&oldp->status, &syscall, uint32(Pidle), false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED)) {
-    acquirep(oldp);
+    reacquirep(oldp);
     store_relaxed(oldp->syscalltick, oldp->syscalltick + 1);
     return true;
   }
@@ -131,7 +133,9 @@ static void resetguard(g* gp) {
 static void exitsyscall0(g* gp) {
   m* mp = getg()->m;
   leaving(gp);
-  casgstatus(gp, readgstatus(gp) & ~uint32(Gscan), Grunnable);
+  uint32 status = readgstatus(gp) & ~uint32(Gscan);
+  if (tracing()) status == Gsyscall ? traceGoSysExitBlocked(gp) : traceGoPreempt(gp);
+  casgstatus(gp, status, Grunnable);
   dropg(gp);
   lock(&sched.lock);
   p* pp = sched.gcwaiting.load() == 0 ? pidleget() : nullptr;
@@ -156,6 +160,7 @@ void exitsyscall() {
   m* mp = acquirem();
   if (takeback(mp)) {
     store_relaxed(gp->noproc, 0);  // the signal may have come between entersyscall's entry() and its pin
+    if (tracing()) traceGoSysExit(gp);
     casgstatus(gp, Gsyscall, Grunning);
     resetguard(gp);
     releasem(mp);
@@ -273,6 +278,7 @@ void sigpreempted(g* gp) {
   if (mp->locks != 0 || gp->preemptoff != 0 || load_relaxed(gp->preempt) == 0) return;
   p* pp = mp->p;
   if (pp == nullptr || readgstatus(gp) != Grunning) return;
+  if (tracing()) traceProcLost(gp, pp);
   store_relaxed(gp->noproc, 1);
   mp->oldp = pp;
   mp->p = nullptr;

@@ -44,6 +44,7 @@ static void stopsyscalls() {
     if (__atomic_compare_exchange_n(&pp->status, &syscall, uint32(Pgcstop), false, __ATOMIC_SEQ_CST,
                                     __ATOMIC_RELAXED)) {
       store_relaxed(pp->syscalltick, pp->syscalltick + 1);
+      if (tracing()) traceProcSteal(pp);
       sched.stopwait--;
     }
   }
@@ -125,6 +126,7 @@ static m* stopTheWorld(const char* reason) {
     m* mp = acquirem();
     if (mp->p != nullptr) {
       mp->preemptoff = reason;
+      if (tracing()) traceSTWStart(reason);
       systemstack(stopTheWorldWithSema, nullptr);
       return mp;
     }
@@ -135,6 +137,7 @@ static m* stopTheWorld(const char* reason) {
 
 static void startTheWorld(m* mp) {
   systemstack(startTheWorldWithSema, nullptr);
+  if (tracing()) traceSTWDone();
   mp->preemptoff = nullptr;
   releasem(mp);
   mutexunlock1(&worldsema);

@@ -53,12 +53,13 @@ static void check() {
 
 static void osinit() { ncpu = getproccount(); }
 
-static void schedinit(int32 procs) {
+static void schedinit(int32 procs, bool debugbuild) {
   sched.maxmcount = 10000;
   parsedebugvars();  // Unlike Go: before stackinit, which it can direct
   stackinit();
   mallocinit();
   mcommoninit(&m0, -1);
+  traceinit(debugbuild);
   msigsave(&m0);
   initsig();
   initsigquit();
@@ -98,7 +99,8 @@ static void tlscheck() {
   if (getg() != magic) abort();  // nothing works without it, not even throw_
 }
 
-VITRINE_NOINLINE static void rt0_go(int32 procs, uint64 main_stack, uintptr startpc, uintptr callerpc) {
+VITRINE_NOINLINE static void rt0_go(int32 procs, uint64 main_stack, uintptr startpc, uintptr callerpc,
+                                    bool debugbuild) {
   tlscheck();
   vitrine_tls_g = &g0;
   m0.g0 = &g0;
@@ -115,17 +117,17 @@ VITRINE_NOINLINE static void rt0_go(int32 procs, uint64 main_stack, uintptr star
   check();
   args(argc, argv);
   osinit();
-  schedinit(procs);
+  schedinit(procs, debugbuild);
   newproc(main, nullptr, startpc, callerpc, "main", 4, main_stack);
   mstart();
 }
 
-int rt0_run(int procs, uint64 main_stack, int (*fn)(void*), void* arg, uintptr startpc) {
+int rt0_run(int procs, uint64 main_stack, int (*fn)(void*), void* arg, uintptr startpc, bool debugbuild) {
   static atomic<uint32> begun;
   if (begun.xchg(1) != 0) fatal("vitrine::run() called twice: a process has one runtime");
   forcedwarf();
   mainfn = {fn, arg};
-  rt0_go(procs, main_stack, startpc, uintptr(__builtin_return_address(0)));
+  rt0_go(procs, main_stack, startpc, uintptr(__builtin_return_address(0)), debugbuild);
   awaitexit();
   san_exit();
   vitrine_tls_g = nullptr;  // an ordinary thread again

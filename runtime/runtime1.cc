@@ -15,6 +15,7 @@
 // and the limit of threads, which a program asks for and sets (vitrine/runtime.h).
 #include <climits>
 #include <cstring>
+#include <utility>
 
 #include "include/vitrine/detail/rt.h"
 #include "proc.h"
@@ -40,6 +41,7 @@ debugvars debug = {
     .clobberfree = 0,
     .invalidptr = 1,
     .gcevery = 0,
+    .flightrecorder = -1,
 };
 
 namespace {
@@ -82,11 +84,28 @@ constexpr struct {
     {"gcevery", &debugvars::gcevery},
 };
 
+// As number, with K, KiB, M or MiB behind it.
+bool size(word w, int32* out) {
+  int32 unit = 1;
+  for (auto [text, bytes] : {std::pair{"KiB", 1 << 10}, {"K", 1 << 10}, {"MiB", 1 << 20}, {"M", 1 << 20}}) {
+    const size_t n = strlen(text);
+    if (w.len <= n || memcmp(w.at + w.len - n, text, n) != 0) continue;
+    w.len -= n;
+    unit = bytes;
+    break;
+  }
+  return number(w, out) && !__builtin_mul_overflow(*out, unit, out);
+}
+
 void setdebugvar(word name, word value) {
   if (name.is("stackguard")) {
     if (value.is("mprotect")) debug.stackguard = gguardMprotect;
     if (value.is("madvise")) debug.stackguard = gguardMadvise;
     if (value.is("canary")) debug.stackguard = gguardCanary;
+    return;
+  }
+  if (name.is("flightrecorder")) {
+    if (int32 n; size(value, &n) && n >= 0) debug.flightrecorder = n;
     return;
   }
   for (auto& v : dbgvars)

@@ -32,6 +32,7 @@ struct p;
 struct timer;
 struct gls;
 struct mcache;
+struct traceBuf;
 
 // Status of a g. A status acts as a lock on the goroutine's stack; Gscan is or-ed in by whoever inspects the stack.
 enum gstatus : uint32 {
@@ -164,8 +165,8 @@ struct g {
   uintptr stackcanary;  // address of the canary word when guard is gguardCanary
   timer* timer_;        // the sleep timer, on its own stack while it sleeps
   int64 runnabletime;
-  uint32 stackclass;  // log2 of the slot size
-  uint32 eventseq;
+  uint32 stackclass;          // log2 of the slot size
+  uint32 eventseq;            // trace.cc: events told of it; guarded by status
   note foreignnote;           // where the thread of a proxy sleeps
   atomic<uint32> selectDone;  // bit 0: the select that it is parked in has been won; the rest: that one's number
   int64 foreigntid;           // the kernel thread id of a proxy
@@ -219,7 +220,8 @@ struct m {
   void* gcucontext;              // while gcstop is freezeDone: the signal's ucontext_t, with the goroutine's registers
   uintptr gcsp;                  // … and where its stack is used from
   atomic<uint32> gcstop;         // a collection asks curg, which has no P, to stand still (proc_freeze.cc)
-  uint8 reserved[36];
+  rt::traceBuf* tracebuf;        // trace.h: its ring of the flight recorder; null until it has something to tell
+  uint8 reserved[24];
 };
 
 #ifdef VITRINE_SYSTEMATIC

@@ -69,6 +69,7 @@ static uint32 retake(int64 now, int64 watched) {
     if (__atomic_compare_exchange_n(&pp->status, &syscall, uint32(Pidle), false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED)) {
       n++;
       store_relaxed(pp->syscalltick, pp->syscalltick + 1);
+      if (tracing()) traceProcSteal(pp);
       handoffp(pp);
     }
     busysysmon(false);

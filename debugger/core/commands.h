@@ -57,6 +57,10 @@ std::span<const CommandSpec> heap_check_commands();
 std::span<const CommandSpec> heap_map_commands();
 std::span<const CommandSpec> obj_commands();
 std::span<const CommandSpec> trace_commands();
+std::span<const CommandSpec> history_commands();
+
+// goroutine N history [OPTIONS]; `at` is the word N. (commands_history.cc)
+Outcome goroutine_history(Session& session, const Line& line, std::size_t at, Sink& sink);
 
 // For command functions: says an error with its address and returns Outcome::error.
 Outcome fail(Sink& sink, const Error& error);

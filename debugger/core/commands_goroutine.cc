@@ -185,6 +185,8 @@ Outcome run_goroutine(Session& session, const Line& line, std::size_t first, Sin
   if (!view) return Outcome::error;
   Model& model = *view->model;
   if (line.words.size() <= first) return run_current(session, *view, sink);
+  if (line.words.size() > first + 1 && line.words[first + 1].text == "history" && !line.words[first + 1].quoted)
+    return goroutine_history(session, line, first, sink);
   std::uint32_t index = find_goroutine(session, model, line.words[first].text, sink);
   if (index == kNone) return Outcome::error;
   std::string problem = cannot_show(model, index);
@@ -269,7 +271,8 @@ constexpr CommandSpec kCommands[] = {
      "goroutine N          select goroutine N: bt, up, frame, print then act on it, until the program runs\n"
      "goroutine 0xADDR     the same, by the address of its g; in a debugger also an expression without calls: gp\n"
      "goroutine off        back to the debugger's own threads\n"
-     "goroutine N COMMAND  run one command on it, then go back\n\n"
+     "goroutine N COMMAND  run one command on it, then go back\n"
+     "goroutine N history  its life as the flight recorder saw it, also when it is dead (trace history)\n\n"
      "A running goroutine selects its thread, unless that thread stands on its scheduling stack: then the saved\n"
      "context is shown, and said. Nothing is written to the program. In vitrine-inspect a backtrace is printed\n"
      "instead, and bt [N] is the only COMMAND.\n\n"

@@ -32,7 +32,8 @@ constexpr std::string_view kTypes[] = {"g",
                                        "moduledata",
                                        "semaRoot",
                                        VITRINE_OBJECT_TYPES,
-                                       VITRINE_HEAP_TYPES};
+                                       VITRINE_HEAP_TYPES,
+                                       VITRINE_RECORDER_TYPES};
 
 // The one member that has a size; null: there are none or several.
 const Field* only_member(const Type& type) {
@@ -169,7 +170,7 @@ Result<std::unique_ptr<Layout>> Layout::from_dwarf(Program& program, const Diale
     if (type) layout->sizes_[name] = type->size;
   }
   for (std::string_view name : {"gstatus", "pstatus", "gguard", "waitReason", "timerKind", "syncMutexState",
-                                "syncRWMutexState", "mSpanState", "spanOwner"}) {
+                                "syncRWMutexState", "mSpanState", "spanOwner", "traceEv"}) {
     const Type* type = program.type(dialect.type_name(name));
     if (!type) continue;
     for (const Enumerator& e : type->enumerators) {
@@ -304,6 +305,12 @@ void Layout::add_enumerator(std::string_view enumeration, std::string_view name,
   if (enumeration == "timerKind") put(timer_kind_, "timer");
   if (enumeration == "mSpanState") put(span_state_, "mSpan");
   if (enumeration == "spanOwner") put(span_owner_, "span");
+  if (enumeration == "traceEv") {
+    std::string_view event = dialect_->bare(name);
+    constexpr std::string_view kPrefix = "traceEv";
+    if (event.starts_with(kPrefix)) event.remove_prefix(kPrefix.size());
+    trace_event_.emplace(value, event);
+  }
   if (enumeration == "waitReason" && dialect_->enumerator_text(name, "waitReason") == "count") wait_reasons_ = value;
 }
 

@@ -18,6 +18,7 @@
 #include "dialect.h"
 #include "layout_heap.h"
 #include "layout_objects.h"
+#include "layout_recorder.h"
 #include "program.h"
 #include "target.h"
 
@@ -146,7 +147,8 @@ namespace vitrine::inspect {
   X(string_str, "string", "str", pointer, optional)                                             \
   X(string_len, "string", "len", word, optional)                                                \
   VITRINE_OBJECT_FIELDS(X)                                                                      \
-  VITRINE_HEAP_FIELDS(X)
+  VITRINE_HEAP_FIELDS(X)                                                                        \
+  VITRINE_RECORDER_FIELDS(X)
 
 // X(name, variable, need)
 #define VITRINE_ROOT_TABLE(X)                         \
@@ -162,7 +164,8 @@ namespace vitrine::inspect {
   X(netpollWaiters, "netpollWaiters", optional)       \
   X(firstmoduledata, "firstmoduledata", optional)     \
   X(semtable, "semtable", optional)                   \
-  VITRINE_HEAP_ROOTS(X)
+  VITRINE_HEAP_ROOTS(X)                               \
+  VITRINE_RECORDER_ROOTS(X)
 
 enum class F : std::uint16_t {
 #define X(name, type, path, kind, need) name,
@@ -254,6 +257,12 @@ class Layout {
   std::optional<std::uint32_t> span_owner_number(std::string_view word) const { return number(span_owner_, word); }
   // The value of an enumerator of those that describe objects ("mutexLocked"); nullopt: the program has none.
   std::optional<std::uint32_t> constant(std::string_view enumerator) const;
+  // The flight recorder's events: "GoStart"; "" and nullopt: the program has none of that number or name.
+  std::string_view trace_event(std::uint32_t number) const {
+    auto it = trace_event_.find(number);
+    return it == trace_event_.end() ? std::string_view() : std::string_view(it->second);
+  }
+  std::optional<std::uint32_t> trace_event_number(std::string_view event) const { return number(trace_event_, event); }
   std::uint32_t scan_bit() const { return scan_bit_; }
   std::uint32_t wait_reasons() const { return wait_reasons_; }
 
@@ -271,7 +280,8 @@ class Layout {
   std::array<std::uint64_t, static_cast<std::size_t>(Root::count)> roots_{};
   std::array<Elements, static_cast<std::size_t>(Root::count)> root_arrays_{};
   std::map<std::string, std::uint64_t> sizes_;
-  std::map<std::uint32_t, std::string> g_status_, p_status_, guard_, timer_kind_, span_state_, span_owner_;
+  std::map<std::uint32_t, std::string> g_status_, p_status_, guard_, timer_kind_, span_state_, span_owner_,
+      trace_event_;
   std::map<std::string, std::uint32_t, std::less<>> constants_;
   std::uint32_t scan_bit_ = 0, wait_reasons_ = 0;
   std::vector<std::string> missing_;

@@ -232,6 +232,8 @@ Outcome run_listing(Session& session, Sink& sink, Rows& rows, const Options& opt
   } else {
     std::stable_partition(order.begin(), order.end(), [&](std::uint32_t r) { return rows.emphasis(r); });
   }
+  if (order.size() > *limit && keys.empty() && rows.newest_last())
+    order.erase(order.begin(), order.end() - static_cast<std::ptrdiff_t>(*limit));
   if (order.size() > *limit) order.resize(*limit);
 
   Buffered out(sink);

@@ -38,6 +38,7 @@ class Rows {
   virtual std::string_view hidden_noun() const = 0;    // "system goroutine"
   virtual int hidden_column() const = 0;               // a -where that uses it hides nothing
   virtual bool emphasis(std::uint32_t row) const = 0;  // comes first when nothing else orders
+  virtual bool newest_last() const { return false; }   // a limit keeps the last rows, unless -sort orders them
 };
 
 std::span<const OptionSpec> listing_options();

@@ -97,6 +97,7 @@ class Model {
   bool in_syscall(const Goroutine& g) const { return syscall_status_ && g.status == *syscall_status_; }
   std::string_view status_text(const Goroutine& g);
   std::string_view wait_text(const Goroutine& g);             // "" when it does not wait
+  std::string_view reason_text(std::uint32_t reason);         // of a wait reason's number
   std::optional<std::int64_t> age(const Goroutine& g) const;  // ns
   bool age_at_least() const { return age_at_least_; }
   std::int64_t now() const { return now_; }  // ns; live: the clock; a core: the runtime's last look at it; 0: unknown

@@ -15,12 +15,14 @@ std::string_view Model::status_text(const Goroutine& g) {
 }
 
 std::string_view Model::wait_text(const Goroutine& g) {
-  if (!waiting(g)) return {};
-  if (g.wait_reason < wait_reasons_.size() && !wait_reasons_[g.wait_reason].empty())
-    return wait_reasons_[g.wait_reason];
-  if (g.wait_reason == 0) return {};
-  auto [it, fresh] = number_texts_.try_emplace(0x80000000u + g.wait_reason);
-  if (fresh) it->second = std::to_string(g.wait_reason);
+  return waiting(g) ? reason_text(g.wait_reason) : std::string_view();
+}
+
+std::string_view Model::reason_text(std::uint32_t reason) {
+  if (reason < wait_reasons_.size() && !wait_reasons_[reason].empty()) return wait_reasons_[reason];
+  if (reason == 0) return {};
+  auto [it, fresh] = number_texts_.try_emplace(0x80000000u + reason);
+  if (fresh) it->second = std::to_string(reason);
   return it->second;
 }
 

@@ -11,6 +11,7 @@
 #include "commands.h"
 #include "fake_heap.h"
 #include "fake_objects.h"
+#include "fake_rings.h"
 #include "fake_sched.h"
 
 namespace vitrine::inspect {
@@ -143,6 +144,16 @@ TEST(Schema, StacksAreAsDescribedAlsoWhenTheyAreBroken) {
   for (const char* command :
        {"goroutine stacks -json", "goroutine stacks -json=full", "goroutine stacks -json -limit 1"}) {
     EXPECT_EQ(schema("stacks").check(run(*session, command)), "") << command;
+  }
+}
+
+TEST(Schema, HistoriesAreAsDescribed) {
+  FakeRings rings;
+  rings.little();
+  auto session = rings.session();
+  for (const char* how : {" -json", " -json=full"}) {
+    EXPECT_EQ(schema("history").check(run(*session, std::string("trace history") + how)), "") << how;
+    EXPECT_EQ(schema("life").check(run(*session, std::string("goroutine 2 history") + how)), "") << how;
   }
 }
 

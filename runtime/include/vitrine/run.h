@@ -15,6 +15,14 @@ struct options {
 
 namespace rt {
 
+// Whether the file that calls run() is compiled without optimisation and with its assertions: then the flight recorder
+// runs from the start (runtime.h).
+#if !defined(NDEBUG) && !defined(__OPTIMIZE__)
+constexpr bool debugbuild = true;
+#else
+constexpr bool debugbuild = false;
+#endif
+
 template <class F>
 struct mainclosure {
   F* f;
@@ -51,7 +59,8 @@ int run(options opt, F&& main) {
   } else {
     rt::mainclosure<fn> m{&main};
     auto start = &rt::mainclosure<fn>::start;
-    return rt::rt0_run(opt.procs, opt.main_stack, start, &m, rt::funcpc<std::remove_const_t<fn>>(main, start));
+    return rt::rt0_run(opt.procs, opt.main_stack, start, &m, rt::funcpc<std::remove_const_t<fn>>(main, start),
+                       rt::debugbuild);
   }
 }
 

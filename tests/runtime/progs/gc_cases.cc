@@ -183,9 +183,8 @@ constexpr struct {
 } cases[] = {
 #define CASE(name) \
   { #name, name }
-    CASE(fine),      CASE(vector), CASE(forgotten), CASE(thread), CASE(early), CASE(badpointer),
-    CASE(clobbered), CASE(trace),  CASE(caller),    CASE(every),  CASE(goal),  CASE(fence),
-    CASE(sbrk),
+    CASE(fine),  CASE(vector), CASE(forgotten), CASE(thread), CASE(early), CASE(badpointer), CASE(clobbered),
+    CASE(trace), CASE(caller), CASE(every),     CASE(goal),   CASE(fence), CASE(sbrk),
 #undef CASE
 };
 

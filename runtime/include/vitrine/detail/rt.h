@@ -15,8 +15,9 @@ namespace vitrine::rt {
 // ---- rt0.cc
 
 // Boots the runtime on this thread, runs fn(arg) as goroutine 1 on a stack of main_stack bytes, and returns what it
-// returned. procs == 0: GOMAXPROCS, else the number of CPUs. startpc: the user's function, for debuggers.
-int rt0_run(int procs, std::size_t main_stack, int (*fn)(void*), void* arg, uintptr startpc);
+// returned. procs == 0: GOMAXPROCS, else the number of CPUs. startpc: the user's function, for debuggers. debugbuild: the
+// flight recorder runs unless GODEBUG says otherwise.
+int rt0_run(int procs, std::size_t main_stack, int (*fn)(void*), void* arg, uintptr startpc, bool debugbuild);
 
 // ---- task.cc
 
@@ -143,6 +144,12 @@ struct gcStats {
   uint64 finalizers_queued, finalizers_run;  // destructors included
 };
 void readgcstats(gcStats* st);
+// ---- trace.cc
+
+// vitrine::runtime::recorder, runtime.h
+void tracestart(std::uint64_t bytes);
+void tracestop();
+std::uint64_t tracesize();
 
 // ---- time.cc
 
