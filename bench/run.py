@@ -2,7 +2,7 @@
 """run.py --build DIR [--only PART …] [--quick] [--out FILE]: every benchmark, as one JSON document.
 
 {"machine": {...}, "runtime": [google-benchmark rows], "inspect": [rows of inspect_bench.py],
-"net": [rows of net_bench.py], "sched": [rows of sched_bench.py]}
+"net": [rows of net_bench.py], "sched": [rows of sched_bench.py], "recorder": {what recorder_bench prints}}
 --only: some of these parts. --quick leaves out the million goroutines (whose core takes several GB of disk and memory),
 and runs each workload of `sched` once and briefly.
 """
@@ -37,11 +37,17 @@ def script(name, options, *arguments):
                                      stdout=subprocess.PIPE, check=True).stdout)
 
 
+def recorder_bench(options):
+    return json.loads(subprocess.run([os.path.join(options.build, "bin", "recorder_bench"), "20" if options.quick else "200"],
+                                     stdout=subprocess.PIPE, check=True).stdout)
+
+
 PARTS = {
     "runtime": runtime_bench,
     "inspect": lambda o: script("inspect_bench.py", o, "--count", "1000", "100000", *([] if o.quick else ["1000000"])),
     "net": lambda o: script("net_bench.py", o),
     "sched": lambda o: script("sched_bench.py", o, *(["--quick"] if o.quick else [])),
+    "recorder": recorder_bench,
 }
 
 

@@ -338,6 +338,12 @@ std::string why(const Recorder& recorder, const Stretch& s) {
   }
 }
 
+class LifeRows : public GridRows {
+ public:
+  using GridRows::GridRows;
+  bool newest_last() const override { return true; }
+};
+
 struct Total {
   std::int64_t time = 0;
   std::uint64_t n = 0;
@@ -393,7 +399,7 @@ Outcome goroutine_history(Session& session, const Line& line, std::size_t at, Si
     warn(sink, warnings);
     return Outcome::error;
   }
-  GridRows rows(kLifeColumns, 6, "state", "life");
+  LifeRows rows(kLifeColumns, 6, "state", "life");
   for (const Stretch& s : life) {
     const Event& e = recorder.events()[s.first];
     const bool placed = s.state != LifeState::unknown;
@@ -417,25 +423,29 @@ Outcome goroutine_history(Session& session, const Line& line, std::size_t at, Si
 
 namespace {
 
+constexpr const char* kHelp =
+    "trace history [-g LIST] [-m LIST] [-p LIST] [-last DURATION] [-where EXPR] [-sort COL,…] [-limit N]\n"
+    "              [-cols COL,…] [-json[=full]] [-short] [-count]\n"
+    "trace history -chrome FILE\n\n"
+    "What the scheduler did lately, out of the rings that each M keeps, live or in a core. One row an event, oldest\n"
+    "first; the last 100 unless -limit says otherwise. The events are Go's: GoCreate GoStart GoStop (a yield, or\n"
+    "preempted) GoBlock GoUnblock GoDestroy GoSyscallBegin GoSyscallEnd GoSyscallEndBlocked ProcStart ProcStop\n"
+    "ProcSteal STWBegin STWEnd Thread. A time with ~ is the earliest that it can have been.\n"
+    "Records that are only half written, or damaged, are not shown but counted.\n\n"
+    "The recorder runs in programs whose main file is compiled without optimisation and without NDEBUG, with\n"
+    "GODEBUG=flightrecorder=1 (or =4MiB, the size of each ring), and after vitrine::runtime::recorder::start().\n\n"
+    "-chrome writes everything into FILE for ui.perfetto.dev or chrome://tracing: a track for each P and each M,\n"
+    "arrows from who readied a goroutine to where it ran.\n\n"
+    "Columns: time event goid m p what name reason by ago early seq function wall.\n\n"
+    "Example: who waited for a channel in the last 10 milliseconds, and who woke them\n"
+    "  trace history -last 10ms -where \"reason ~ chan or event = GoUnblock\"\n"
+    "Next: goroutine N history for the life of one of them.\n";
+
 constexpr CommandSpec kCommands[] = {
-    {"trace history", "The flight recorder's timeline: who ran where, blocked why, woke whom.",
-     "trace history [-g LIST] [-m LIST] [-p LIST] [-last DURATION] [-where EXPR] [-sort COL,…] [-limit N]\n"
-     "              [-cols COL,…] [-json[=full]] [-short] [-count]\n"
-     "trace history -chrome FILE\n\n"
-     "What the scheduler did lately, out of the rings that each M keeps, live or in a core. One row an event, oldest\n"
-     "first; the last 100 unless -limit says otherwise. The events are Go's: GoCreate GoStart GoStop (a yield, or\n"
-     "preempted) GoBlock GoUnblock GoDestroy GoSyscallBegin GoSyscallEnd GoSyscallEndBlocked ProcStart ProcStop\n"
-     "ProcSteal STWBegin STWEnd Thread. A time with ~ is the earliest that it can have been.\n"
-     "Records that are only half written, or damaged, are not shown but counted.\n\n"
-     "The recorder runs in programs whose main file is compiled without optimisation and without NDEBUG, with\n"
-     "GODEBUG=flightrecorder=1 (or =4MiB, the size of each ring), and after vitrine::runtime::recorder::start().\n\n"
-     "-chrome writes everything into FILE for ui.perfetto.dev or chrome://tracing: a track for each P and each M,\n"
-     "arrows from who readied a goroutine to where it ran.\n\n"
-     "Columns: time event goid m p what name reason by ago early seq function wall.\n\n"
-     "Example: who waited for a channel in the last 10 milliseconds, and who woke them\n"
-     "  trace history -last 10ms -where \"reason ~ chan or event = GoUnblock\"\n"
-     "Next: goroutine N history for the life of one of them.\n",
-     run_history, complete_history},
+    {"trace history", "The flight recorder's timeline: who ran where, blocked why, woke whom.", kHelp, run_history,
+     complete_history},
+    {"gotrace history", "The same as trace history, which LLDB keeps for itself.", kHelp, run_history,
+     complete_history},
 };
 
 }  // namespace

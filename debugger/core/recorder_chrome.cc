@@ -25,13 +25,16 @@ class Writer {
 
   bool run() {
     out_.add("{\"displayTimeUnit\":\"ns\",\"traceEvents\":[");
-    for (auto [pid, name] : {std::pair{kProcessors, "Ps"}, {kThreads, "Ms"}, {kWorld, "world"}})
+    for (auto [pid, name] : {std::pair{kProcessors, "Ps"}, {kThreads, "Ms"}, {kWorld, "the world"}}) {
       emit(fmt::format(R"("ph":"M","pid":{},"tid":0,"name":"process_name","args":{{"name":"{}"}})", pid, name));
+      emit(fmt::format(R"("ph":"M","pid":{0},"tid":0,"name":"process_sort_index","args":{{"sort_index":{0}}})", pid));
+    }
     for (std::size_t i = 0; i < recorder_.events().size(); ++i) {
       event(recorder_.events()[i]);
       if (i % 4096 == 4095 && session_.cancelled()) return false;
     }
     for (auto& [m, slice] : running_) close(m, slice, recorder_.end(), "");
+    if (world_) track(kWorld, -1, "stopped");
     for (std::int64_t p : ps_) track(kProcessors, p, fmt::format("P {}", p));
     std::map<std::int64_t, const Ring*> rings;
     for (const Ring& r : recorder_.rings()) rings[r.m] = &r;
@@ -174,9 +177,11 @@ class Writer {
         why_ = recorder_.stw_reason(e);
         break;
       case Ev::stw_end:
-        if (stopped_ >= 0)
+        if (stopped_ >= 0) {
+          world_ = true;
           emit(fmt::format(R"("ph":"X","pid":{},"tid":1,"ts":{},"dur":{},"cat":"stw","name":{})", kWorld,
                            micros(stopped_), micros(e.time - stopped_), text("stopped: " + why_)));
+        }
         stopped_ = -1;
         break;
       case Ev::proc_steal:
@@ -198,7 +203,7 @@ class Writer {
   Stacks& stacks_;
   Buffered& out_;
   ChromeCounts& counts_;
-  bool first_ = true;
+  bool first_ = true, world_ = false;
   std::map<std::int64_t, Slice> running_;  // by M
   std::map<std::uint64_t, Wake> wakes_;    // by goid
   std::map<std::uint64_t, std::string> names_;

@@ -227,6 +227,15 @@ TEST(GoroutineHistory, TellsStatesWithTheirTimes) {
       << a.err;
 }
 
+TEST(GoroutineHistory, ALimitKeepsTheNewest) {
+  FakeRings fake;
+  fake.little();
+  Answer a = run(fake, "goroutine 4 history -limit 1 -cols state");
+  EXPECT_EQ(a.out,
+            "goroutine 4 entry, from the oldest event that is left\nSTATE\nrunning\n1 of 3 shown (-limit 0 for all)\n"
+            "in all: running 999ms (2 times), syscall 20ns (once)\n");
+}
+
 TEST(GoroutineHistory, LostEventsMakeTheStateUnknown) {
   FakeRings fake;
   fake.add(0, 0, FakeRings::start, fake.g(1, 4));
