@@ -173,7 +173,8 @@ void mheap::init() {
 
 // ---- allocation
 
-// What is cut off a span that is given out: free, and next to nobody that it could merge with. mheap_.lock held.
+// What is cut off a span that is given out: free. Above it there may be a free span that it merges with: of a scavenged
+// one the rest of a step becomes used, and so what the used one behind it is. mheap_.lock held.
 static void keeptail(mheap* h, uintptr base, uintptr npages, const mspan* of, bool scavenged) {
   auto* t = static_cast<mspan*>(h->spanalloc.alloc());
   t->init(base, npages);
@@ -181,6 +182,14 @@ static void keeptail(mheap* h, uintptr base, uintptr npages, const mspan* of, bo
   t->scavenged = scavenged;
   t->unusedsince = of->unusedsince;
   t->state.store(mSpanFree, __ATOMIC_RELAXED);
+  mspan* o = spanOf(base + t->bytes());
+  if (o != nullptr && o->state.load(__ATOMIC_RELAXED) == mSpanFree && o->scavenged == t->scavenged) {
+    h->free.removeSpan(o);
+    t->npages += o->npages;
+    t->needzero |= o->needzero;
+    o->state.store(mSpanDead, __ATOMIC_RELAXED);
+    h->spanalloc.free(o);
+  }
   h->setSpan(base, t);
   h->setSpan(base + t->bytes() - 1, t);
   h->free.insert(t);

@@ -171,6 +171,31 @@ TEST_F(MHeap, NeighboursThatAreFreedInAnyOrderBecomeOneSpan) {
   }
 }
 
+// A scavenged span becomes used as a whole, and its tail is next to one that is used, and free as well.
+TEST_F(MHeap, TheTailOfAScavengedSpanMergesWithTheFreeOneBehindIt) {
+  mspan* below = rt::mheap_.allocManual(2000, rt::spanOther, &rt::memstats.manual_inuse, 0);
+  std::uintptr_t base = below->base();
+  below->allocCount = 0;
+  rt::mheap_.freeManual(below, &rt::memstats.manual_inuse, false);
+  mspan *first = nullptr, *second = nullptr, *after = nullptr;
+  for (mspan** s : {&first, &second, &after}) {
+    *s = rt::mheap_.allocManual(s == &second ? 500 : 300, rt::spanOther, &rt::memstats.manual_inuse, 0);
+    (*s)->allocCount = 0;
+  }
+  ASSERT_EQ(first->base(), base);
+  ASSERT_EQ(second->base(), base + 300 * rt::pageSize);
+  ASSERT_EQ(after->base(), base + 800 * rt::pageSize);
+  rt::mheap_.freeManual(first, &rt::memstats.manual_inuse, false);
+  rt::scavengeAll();
+  rt::mheap_.freeManual(second, &rt::memstats.manual_inuse, false);
+  mspan* again = rt::mheap_.allocManual(290, rt::spanOther, &rt::memstats.manual_inuse, 0);
+  EXPECT_EQ(again->base(), base);
+  EXPECT_EQ(checkedheap(), 0);
+  again->allocCount = 0;
+  rt::mheap_.freeManual(again, &rt::memstats.manual_inuse, false);
+  rt::mheap_.freeManual(after, &rt::memstats.manual_inuse, false);
+}
+
 TEST_F(MHeap, SpanOfKnowsEachPageOfASpanAndNothingElse) {
   mspan* s = rt::mheap_.alloc(7, rt::makeSpanClass(0, true), true, true);
   ASSERT_NE(s, nullptr);
