@@ -208,6 +208,7 @@ VITRINE_NOINLINE void gcStart(gcTrigger t) {
   while (sweepone() != ~uintptr(0)) {
   }
   gcenumsegments();
+  san_scanned(getg());
   uint64 goal = gcController.heapGoal;
   work.userForced = t.kind == gcTrigger::cycle;
   if (work.userForced) store_relaxed(work.nforced, work.nforced + 1);

@@ -147,6 +147,7 @@ inline __attribute__((always_inline)) void san_arrived(g* self) {
   if (__builtin_expect(sanitized(), 0)) san_arrived_slow(self);
 }
 void san_leave_dying(g* to);  // as san_leave, from a goroutine that will not come back
+void san_scanned(g* gp);
 void san_newg(g* gp);
 void san_deadg(g* gp);
 void san_m0(g* g0p);  // g0p is this thread's g0

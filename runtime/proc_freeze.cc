@@ -39,6 +39,7 @@ void sigfreeze(g* gp, void* context) {
   // ThreadSanitizer calls handlers later than the signal came, from within a function that the goroutine calls.
   if (here >= gp->stack.lo && here < gp->stack.hi && here < sp) sp = here;
   if (sp < gp->stack.lo || sp >= gp->stack.hi) return;
+  san_scanned(gp);
   mp->gcsp = sp;
   mp->gcucontext = context;
   mp->gcstop.store(freezeDone, __ATOMIC_RELEASE);

@@ -102,6 +102,7 @@ VITRINE_NOINLINE bool entersyscall() {
   __builtin_unwind_init();
   auto* saved = static_cast<const uintptr*>(__builtin_frame_address(0)) - 5;
   for (int32 i = 0; i < 5; i++) gp->syscallregs[i] = saved[i];
+  san_scanned(gp);
   reentersyscall(uintptr(__builtin_return_address(0)), uintptr(__builtin_frame_address(0)) + 16,
                  *static_cast<uintptr*>(__builtin_frame_address(0)));
   return true;

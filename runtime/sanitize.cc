@@ -38,6 +38,7 @@
 extern "C" {
 __attribute__((weak)) void __sanitizer_finish_switch_fiber(void* fake_stack, const void** bottom_old, size_t* size_old);
 __attribute__((weak)) void __asan_unpoison_memory_region(const volatile void* addr, size_t size);
+__attribute__((weak)) void* __asan_get_current_fake_stack(void);
 __attribute__((weak)) void* __asan_addr_is_in_fake_stack(void* fake_stack, void* addr, void** beg, void** end);
 __attribute__((weak)) void __lsan_register_root_region(const void* begin, size_t size);
 __attribute__((weak)) void* __tsan_get_current_fiber(void);
@@ -77,6 +78,11 @@ __attribute__((no_sanitize("thread", "address"))) void san_leave_dying(g* to) {
 
 __attribute__((no_sanitize("thread", "address"))) void san_arrived_slow(g* self) {
   if (asan()) __sanitizer_finish_switch_fiber(self->fakestack, nullptr, nullptr);
+}
+
+// gp, which runs on this thread, is about to be scanned by a collector, who finds its fake frames by this.
+void san_scanned(g* gp) {
+  if (asan() && __asan_get_current_fake_stack != nullptr) gp->fakestack = __asan_get_current_fake_stack();
 }
 
 #if VITRINE_VALGRIND

@@ -15,11 +15,13 @@ inline constexpr std::string_view kHeapLocked[] = {
     "allocmcache",      "freemcache",        "rawcacheflush",         "takeobjects",
     "giveobjects",      "profilealloc",      "stackcacherefill",      "stackcacherelease",
     "stackcache_clear", "stackpoolalloc",    "stackpoolfree",         "largealloc",
-    "largefree",        "freestackspan"};
+    "largefree",        "freestackspan",     "mcentral::takeSpan",    "mcentral::freeSpan",
+    "takeforcache",     "freeStackSpans",    "flushmcaches"};
 // Change what no lock guards: an mcache, an object's bits, whose a stack is.
 inline constexpr std::string_view kHeapUnlocked[] = {
-    "mallocgc",  "newobject",  "largeAlloc", "nextFree",  "allocobject", "freeobject", "alloclarge",
-    "freelarge", "stackalloc", "stackfree",  "poolalloc", "poolfree",    "malg",       "newproc1",
-    "gfput",     "gfget",      "goexit0",    "newproxy",  "endproxy",    "procresize", "destroy"};
+    "mallocgc",     "newobject",  "largeAlloc", "nextFree",  "allocobject", "freeobject", "alloclarge",
+    "freelarge",    "stackalloc", "stackfree",  "poolalloc", "poolfree",    "malg",       "newproc1",
+    "gfput",        "gfget",      "goexit0",    "newproxy",  "endproxy",    "procresize", "destroy",
+    "mspan::sweep", "sweepone",   "gcCycle",    "gcSweep"};
 
 }  // namespace vitrine::inspect::movers

@@ -29,12 +29,6 @@ inline __attribute__((noinline)) void wipe() {
       : "rbx", "r12", "r13", "r14", "r15", "memory");
 }
 
-// Whether the object is allocated. Everything is swept. Not inline: its address must not get into the caller's frame.
-inline __attribute__((noinline)) bool alive(Hidden h) {
-  rt::mspan* s = rt::spanOfHeap(std::uintptr_t(h.address()));
-  return s != nullptr && !s->isFree(s->objIndex(std::uintptr_t(h.address())));
-}
-
 inline __attribute__((noinline)) bool pointsto(const void* p, Hidden h) { return p == h.address(); }
 
 inline void collect() {
@@ -47,6 +41,20 @@ template <class F>
 auto elsewhere(F f) {
   return vitrine::spawn(std::move(f)).get();
 }
+
+// How many of the objects are allocated, when everything is swept. On another goroutine: the caller's frame must not get
+// to know an address.
+inline int living(const std::vector<Hidden>& all) {
+  return elsewhere([&] {
+    int n = 0;
+    for (Hidden h : all) {
+      rt::mspan* s = rt::spanOfHeap(std::uintptr_t(h.address()));
+      n += s != nullptr && !s->isFree(s->objIndex(std::uintptr_t(h.address())));
+    }
+    return n;
+  });
+}
+inline bool alive(Hidden h) { return living({h}) == 1; }
 
 class Gc : public Heap {
  protected:

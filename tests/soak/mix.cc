@@ -33,9 +33,9 @@ std::atomic<bool> ending;
 std::atomic<std::uint64_t> sink;
 Group memory{"memory"};  // has no turns: it is a name for what the watcher finds
 
-Group* const kGroups[] = {&rings,      &lockers, &sleepers,   &births,  &hogs,      &away,  &locked,
-                          &world,      &market,  &broadcasts, &readers, &queues,    &onces, &permits,
-                          &exceptions, &timers,  &tickers,    &streams, &listeners, &pipes, &threads};
+Group* const kGroups[] = {&rings,   &lockers,    &sleepers,  &births, &hogs,    &away,    &locked,     &world,
+                          &market,  &broadcasts, &readers,   &queues, &onces,   &permits, &exceptions, &timers,
+                          &tickers, &streams,    &listeners, &pipes,  &threads, &trees,   &collections};
 constexpr std::size_t kCount = std::size(kGroups);
 constexpr auto kLook = 100ms;
 constexpr int kStill = 600, kReport = 100;  // looks
@@ -141,6 +141,7 @@ int main(int argc, char** argv) {
     mix::start_wait();
     mix::start_time();
     mix::start_io();
+    mix::start_gc();
     while (!mix::over() && std::chrono::steady_clock::now() < end) vitrine::sleep_for(20ms);
     mix::ending.store(true);
     mix::everybody.wait();

@@ -77,9 +77,11 @@ extern Group rings, lockers, sleepers, births, hogs, away, locked, world;      /
 extern Group market, broadcasts, readers, queues, onces, permits, exceptions;  // mix_wait.cc
 extern Group timers, tickers;                                                  // mix_time.cc
 extern Group streams, listeners, pipes, threads;                               // mix_io.cc
+extern Group trees, collections;                                               // mix_gc.cc
 void start_sched();
 void start_wait();
 void start_time();
 void start_io();
+void start_gc();
 
 }  // namespace mix

@@ -165,6 +165,7 @@ class root : rt::gcroot {
     rt::gcrootset(this, address(p));
     return *this;
   }
+  root& operator=(const ptr<T>& p) noexcept { return *this = p.get(); }
   root& operator=(const root& other) noexcept { return *this = other.get(); }
   root& operator=(root&& other) noexcept {
     if (this == &other) return *this;
