@@ -29,6 +29,21 @@ Context context_of(const Model& model, const Goroutine& g) {
   return c;
 }
 
+void add_saved_context(Unwinder& unwinder, Layout& layout, const Goroutine& g, StackWalk& walk) {
+  if (!g.sp || g.is(Goroutine::bad_stack) || g.sp < g.stack_lo || g.sp > g.stack_hi()) return;
+  for (const Frame& f : walk.frames) {
+    if (f.sp >= g.stack_lo && f.sp <= g.stack_hi()) return;
+  }
+  Registers saved;
+  saved.set(kRip, g.pc);
+  saved.set(kRsp, g.sp);
+  saved.set(kRbp, g.bp);
+  StackWalk rest = unwinder.walk(saved, layout.is_entry(g.pc), {g.stack_lo, g.stack_hi()});
+  walk.frames.insert(walk.frames.end(), rest.frames.begin(), rest.frames.end());
+  walk.end = rest.end;
+  walk.bad_address = rest.bad_address;
+}
+
 std::string title(Model& model, std::uint32_t goroutine) {
   const Goroutine& g = model.goroutines()[goroutine];
   if (g.is(Goroutine::unreadable)) return fmt::format("goroutine at {:#x} (unreadable)", g.addr);
@@ -50,6 +65,7 @@ void print_backtrace(Session& session, Model& model, std::uint32_t goroutine, lo
   bool in_bounds = !c.tid || model.standing(g) == Standing::on_goroutine;
   if (g.stack_size && !g.is(Goroutine::bad_stack) && in_bounds) bounds = {g.stack_lo, g.stack_hi()};
   StackWalk walk = session.unwinder().walk(c.regs, c.exact, bounds);
+  if (c.tid && model.standing(g) == Standing::on_signal) add_saved_context(session.unwinder(), model.layout(), g, walk);
   std::vector<std::string> lines;
   for (const Frame& f : walk.frames) {
     const auto& locations = session.program().locate(f.lookup_pc());

@@ -45,6 +45,7 @@ void complete_command(Session& session, const Line& line, std::string_view parti
 std::span<const CommandSpec> goroutine_commands();
 std::span<const CommandSpec> apply_commands();
 std::span<const CommandSpec> stacks_commands();
+std::span<const CommandSpec> locals_commands();
 std::span<const CommandSpec> object_commands();
 std::span<const CommandSpec> graph_commands();
 std::span<const CommandSpec> vitrine_commands();

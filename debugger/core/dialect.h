@@ -7,6 +7,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace vitrine::inspect {
 
@@ -37,6 +38,10 @@ class Dialect {
   virtual std::string_view enumeration_of(std::string_view) const { return {}; }
   // Functions that are the outermost of a stack, whatever lies above them in memory.
   virtual std::span<const std::string_view> outermost() const { return {}; }
+  // Functions that a signal handler made a goroutine call: who seems to call them was interrupted.
+  virtual std::span<const std::string_view> injected() const { return {}; }
+  // Owner and type of an ELF note that every program of this kind has, with or without DWARF; {}: there is none.
+  virtual std::pair<std::string_view, std::uint32_t> mark() const { return {}; }
   // Whether a goroutine is the runtime's own follows from its entry function, not from a field.
   virtual bool systems_by_entry() const { return false; }
   virtual bool system_entry(std::string_view) const { return false; }

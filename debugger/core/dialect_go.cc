@@ -9,8 +9,8 @@
 //     except for the main goroutine and those that call the user's code.
 //   * g.waitsince is set by the collector when it meets a g that waits: an age is "at least", and unknown before the
 //     first collection.
-//   * The standard library is plumbing: WHERE looks for code of the program. A module of a user's cannot begin with one
-//     of these words, since the go command keeps them for the library.
+//   * The standard library is plumbing: WHERE looks for code of the program. A module whose path begins with one of the
+//     library's words would be taken for it.
 #include <algorithm>
 #include <array>
 #include <cctype>
@@ -27,76 +27,20 @@ constexpr std::string_view kLibrary[] = {
     "plugin",   "reflect",  "regexp", "runtime", "slices",   "sort",      "strconv", "strings", "structs",  "sync",
     "syscall",  "testing",  "text",   "time",    "unicode",  "unique",    "unsafe",  "vendor",  "weak"};
 
-// What our own runtime has and Go's, of no version, has.
-constexpr std::string_view kLacks[] = {"allpolldescs",
-                                       "g.issystem",
-                                       "g.guard",
-                                       "g.waitobject",
-                                       "g.name",
-                                       "g.noproc",
-                                       "g.foreigntid",
-                                       "g.isforeign",
-                                       "m.nsteal",
-                                       "m.npreempt",
-                                       "p.nsteal",
-                                       "schedt.exiting",
-                                       "schedt.starttime",
-                                       "schedt.nforeignparked",
-                                       "timer.index",
-                                       "timer.kind",
-                                       "timer.zombie",
-                                       "timer.goid",
-                                       "pollDesc.alllink",
-                                       "pollDesc.open",
-                                       "pollDesc.goid",
-                                       "hchan.refs",
-                                       "chantype.name.str",
-                                       "chantype.name.len",
-                                       "syncMutex.lock",
-                                       "syncMutex.waitq.first",
-                                       "syncMutex.waitq.last",
-                                       "syncMutex.owner",
-                                       "syncRWMutex.",
-                                       "syncCond.",
-                                       "syncOnce.",
-                                       "syncSema.",
-                                       "taskState.",
-                                       "syncWaitGroup.lock",
-                                       "syncWaitGroup.waitq.first",
-                                       "syncWaitGroup.waitq.last",
-                                       "mspan.scavenged",
-                                       "mspan.incache",
-                                       "mspan.owner",
-                                       "mspan.unusedsince",
-                                       "mspan.slotguard",
-                                       "mheap.free.treap",
-                                       "mheap.sweepdone",
-                                       "mheap.sweepers",
-                                       "mheap.largealloc",
-                                       "mheap.nlargealloc",
-                                       "mheap.largefree",
-                                       "mheap.nlargefree",
-                                       "mheap.runtime",
-                                       "mheap.treapalloc.inuse",
-                                       "mheap.mcache0lock",
-                                       "mheap.mcache0",
-                                       "heapArena.base",
-                                       "mcentral.lock",
-                                       "mcentral.nonempty",
-                                       "mcentral.empty",
-                                       "mcentral.nmalloc",
-                                       "mcentral.nfree",
-                                       "mcentralPadded.",
-                                       "stackpoolPadded.",
-                                       "stackLargeT.",
-                                       "mcache.local_rawallocs",
-                                       "mcache.local_rawfrees",
-                                       "mcache.rawcache",
-                                       "rawCache.",
-                                       "stackfreelist.n",
-                                       "stackfreelist.slot",
-                                       "treapNode.",
-                                       "specialprofile."};
+// Rows that our own runtime has and Go's has in no version; a word that ends in a dot is a whole type.
+constexpr std::string_view kLacks =
+    "allpolldescs g.issystem g.guard g.waitobject g.name g.noproc g.foreigntid g.isforeign m.nsteal m.npreempt "
+    "p.nsteal schedt.exiting schedt.starttime schedt.nforeignparked timer.index timer.kind timer.zombie timer.goid "
+    "pollDesc.alllink pollDesc.open pollDesc.goid hchan.refs chantype.name.str chantype.name.len syncMutex.lock "
+    "syncMutex.waitq.first syncMutex.waitq.last syncMutex.owner syncRWMutex. syncCond. syncOnce. syncSema. "
+    "taskState. syncWaitGroup.lock syncWaitGroup.waitq.first syncWaitGroup.waitq.last mspan.scavenged mspan.incache "
+    "mspan.owner mspan.unusedsince mspan.slotguard mheap.free.treap mheap.sweepdone mheap.sweepers mheap.largealloc "
+    "mheap.nlargealloc mheap.largefree mheap.nlargefree mheap.runtime mheap.treapalloc.inuse mheap.mcache0lock "
+    "mheap.mcache0 heapArena.base mcentral.lock mcentral.nonempty mcentral.empty mcentral.nmalloc mcentral.nfree "
+    "mcentralPadded. stackpoolPadded. stackLargeT. mcache.local_rawallocs mcache.local_rawfrees mcache.rawcache "
+    "rawCache. stackfreelist.n stackfreelist.slot treapNode. specialprofile. mstats.heap_sys mstats.heap_idle "
+    "mstats.heap_inuse mstats.heap_released mstats.stacks_inuse mstats.runtime_inuse mstats.manual_inuse "
+    "mstats.heap_live mstats.gc_sys";
 
 class Go : public Dialect {
  public:
@@ -158,6 +102,12 @@ class Go : public Dialect {
                                                   "runtime.mcall",  "runtime.morestack", "_rt0_amd64_linux"};
     return kNames;
   }
+  std::span<const std::string_view> injected() const override {
+    static constexpr std::string_view kNames[] = {"runtime.sigpanic", "runtime.sigpanic0", "runtime.asyncPreempt",
+                                                  "runtime.debugCallV2"};
+    return kNames;
+  }
+  std::pair<std::string_view, std::uint32_t> mark() const override { return {"Go", 4}; }
   bool systems_by_entry() const override { return true; }
   bool system_entry(std::string_view function) const override {
     static constexpr std::string_view kUsers[] = {"runtime.main", "runtime.handleAsyncEvent", "runtime.corostart"};
@@ -191,8 +141,13 @@ class Go : public Dialect {
   }
   bool masks_are_slices() const override { return true; }
   bool lacks(std::string_view row) const override {
-    return std::any_of(std::begin(kLacks), std::end(kLacks),
-                       [&](std::string_view l) { return l.ends_with('.') ? row.starts_with(l) : row == l; });
+    std::string_view rest = kLacks;
+    while (!rest.empty()) {
+      std::string_view word = rest.substr(0, rest.find(' '));
+      if (word.ends_with('.') ? row.starts_with(word) : row == word) return true;
+      rest.remove_prefix(std::min(rest.size(), word.size() + 1));
+    }
+    return false;
   }
   std::string_view note_owner() const override { return {}; }
   std::span<const std::string_view> limits() const override {

@@ -51,14 +51,18 @@ Result<ElfImage> parse(const ByteReader& bytes, std::uint64_t base, bool memory)
   image.phdrs.resize(have / sizeof(Elf64_Phdr));
   if (image.type == ET_CORE) return image;
   const std::uint64_t bias = memory ? elf_bias(image, base) : 0;
+  std::string go_id;
   for (const Elf64_Phdr& p : image.phdrs) {
     if (p.p_type != PT_NOTE || !image.build_id.empty() || p.p_filesz > kMaxNotes) continue;
     std::vector<std::byte> notes(p.p_filesz);
     notes.resize(bytes(memory ? bias + p.p_vaddr : p.p_offset, notes));
     each_note(notes, p.p_align, [&](std::string_view owner, std::uint32_t type, auto desc, std::size_t) {
       if (owner == "GNU" && type == NT_GNU_BUILD_ID) image.build_id = to_hex(desc);
+      if (owner == "Go" && type == kGoBuildId) go_id = to_hex(desc);
     });
   }
+  // Go's linker leaves the GNU note, if it writes one, out of the segment of notes; its own id is always there.
+  if (image.build_id.empty()) image.build_id = go_id;
   return image;
 }
 

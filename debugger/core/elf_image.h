@@ -61,6 +61,7 @@ std::optional<ElfImage> parse_elf_memory(const ByteReader& memory, std::uint64_t
 // The bias of an image whose header lies at `base`.
 std::uint64_t elf_bias(const ElfImage& image, std::uint64_t base);
 
+inline constexpr std::uint32_t kGoBuildId = 4;  // type of the note whose owner is "Go"
 // Calls fn(owner, type, descriptor, descriptor's offset in `notes`) for each note; stops at the first malformed one.
 void each_note(std::span<const std::byte> notes, std::uint64_t align,
                const std::function<void(std::string_view, std::uint32_t, std::span<const std::byte>, std::size_t)>& fn);

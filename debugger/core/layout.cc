@@ -93,9 +93,11 @@ Result<std::unique_ptr<Layout>> Layout::find(Program& program) {
   auto found = find_any(program);
   if (found) {
     (*found)->program_ = &program;
-    std::vector<std::string> outermost;
-    for (std::string_view name : (*found)->dialect().outermost()) outermost.emplace_back(name);
-    program.set_outermost(std::move(outermost));
+    const Dialect& dialect = (*found)->dialect();
+    auto strings = [](std::span<const std::string_view> names) {
+      return std::vector<std::string>(names.begin(), names.end());
+    };
+    program.set_special(strings(dialect.outermost()), strings(dialect.injected()));
   }
   return found;
 }
@@ -130,6 +132,16 @@ Result<std::unique_ptr<Layout>> Layout::find_any(Program& program) {
     }
   }
   if (first_error) return *first_error;
+  for (const Dialect* dialect : dialects()) {
+    auto [owner, type] = dialect->mark();
+    if (owner.empty() || program.notes(owner, type).empty()) continue;
+    return Error{
+        fmt::format("this is a {} program without its runtime's DWARF (stripped, or linked without): where its "
+                    "goroutines are is not known. Build it without that, or keep the unstripped file and the "
+                    "core of one and the same build together",
+                    dialect->name()),
+        {}};
+  }
   return Error{"no goroutine runtime found in this program: neither DWARF of one nor a layout note", {}};
 }
 

@@ -13,6 +13,7 @@ add_library(vitrine_inspect_low STATIC
   ${CMAKE_CURRENT_LIST_DIR}/program_cfi.cc
   ${CMAKE_CURRENT_LIST_DIR}/program_constants.cc
   ${CMAKE_CURRENT_LIST_DIR}/program_files.cc
+  ${CMAKE_CURRENT_LIST_DIR}/program_locals.cc
   ${CMAKE_CURRENT_LIST_DIR}/program_names.cc
   ${CMAKE_CURRENT_LIST_DIR}/program_symbols.cc
   ${CMAKE_CURRENT_LIST_DIR}/program_types.cc

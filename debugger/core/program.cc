@@ -16,6 +16,7 @@
 #include "program_cfi.h"
 #include "program_constants.h"
 #include "program_files.h"
+#include "program_locals.h"
 #include "program_names.h"
 #include "program_symbols.h"
 #include "program_types.h"
@@ -58,9 +59,10 @@ class ElfProgram : public Program {
   std::uint64_t symbol(std::string_view name) override;
   Symbol data_symbol(std::uint64_t addr) override;
   std::vector<Enumerator> constants(std::string_view unit) override;
-  void set_outermost(std::vector<std::string> names) override {
+  void set_special(std::vector<std::string> outermost, std::vector<std::string> injected) override {
     std::lock_guard lock(mutex_);
-    outermost_ = std::move(names);
+    outermost_ = std::move(outermost);
+    injected_ = std::move(injected);
     rows_.clear();
   }
   std::vector<Function> functions(std::string_view name) override;
@@ -70,6 +72,12 @@ class ElfProgram : public Program {
   std::vector<Note> notes(std::string_view owner, std::uint32_t type) override;
   const std::vector<Location>& locate(std::uint64_t pc) override;
   std::uint64_t function_start(std::uint64_t pc) override;
+  std::vector<Local> locals(std::uint64_t pc) override {
+    std::lock_guard lock(mutex_);
+    std::vector<Local> out;
+    if (ModuleParts* m = at(pc)) read_locals(m->files, m->units, *types_, pc, out);
+    return out;
+  }
   const CfiRow* cfi(std::uint64_t pc) override;
   bool unwind_slow(std::uint64_t pc, const Registers& in, Memory& memory, Registers& out,
                    std::uint64_t* bad_address) override;
@@ -79,7 +87,7 @@ class ElfProgram : public Program {
 
  private:
   ModuleParts* at(std::uint64_t pc);
-  bool is_outermost(std::uint64_t pc);
+  bool in_one_of(const std::vector<std::string>& functions, std::uint64_t pc);
 
   mutable std::recursive_mutex mutex_;
   mutable std::deque<ModuleParts> modules_;  // the program first, then by address
@@ -87,7 +95,7 @@ class ElfProgram : public Program {
   std::unique_ptr<TypeTable> types_;
   std::unordered_map<std::uint64_t, std::vector<Location>> located_;
   std::unordered_map<std::uint64_t, std::unique_ptr<CfiRow>> rows_;
-  std::vector<std::string> outermost_;
+  std::vector<std::string> outermost_, injected_;
 };
 
 ElfProgram::ElfProgram(Target& target) {
@@ -216,10 +224,9 @@ std::vector<Enumerator> ElfProgram::constants(std::string_view unit) {
   return out;
 }
 
-bool ElfProgram::is_outermost(std::uint64_t pc) {
-  if (outermost_.empty()) return false;
-  const std::string& function = locate(pc).back().function;
-  return std::find(outermost_.begin(), outermost_.end(), function) != outermost_.end();
+bool ElfProgram::in_one_of(const std::vector<std::string>& functions, std::uint64_t pc) {
+  return !functions.empty() &&
+         std::find(functions.begin(), functions.end(), locate(pc).back().function) != functions.end();
 }
 
 const CfiRow* ElfProgram::cfi(std::uint64_t pc) {
@@ -229,8 +236,9 @@ const CfiRow* ElfProgram::cfi(std::uint64_t pc) {
     if (ModuleParts* m = at(pc)) {
       CfiRow row;
       const bool found = m->cfi.row(pc, row);
-      if (const bool end = is_outermost(pc); found || end) {
+      if (const bool end = in_one_of(outermost_, pc); found || end) {
         row.end = row.end || end;
+        row.signal = row.signal || in_one_of(injected_, pc);
         it->second = std::make_unique<CfiRow>(row);
       }
     }

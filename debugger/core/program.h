@@ -53,6 +53,20 @@ struct Location {
   bool inlined = false;
 };
 
+// A variable or parameter of a function, and where it is at some pc. No pieces: nowhere, or not known where.
+struct Local {
+  enum class Place : std::uint8_t { none, cfa, address, reg };
+  struct Piece {
+    Place place = Place::none;
+    std::int64_t at = 0;     // offset from the CFA, address, number of the register
+    std::uint64_t size = 0;  // 0: the whole variable
+  };
+  std::string name;
+  const Type* type = nullptr;
+  bool parameter = false;
+  std::vector<Piece> pieces;  // in the order of the variable's bytes
+};
+
 // How one CFI row finds the caller. Rows are the same for every pc of a range, so they are cached by pc.
 struct CfiRow {
   // deref: the CFA is the word at cfa_reg + cfa_offset (functions that realign their stack).
@@ -86,8 +100,9 @@ class Program {
   virtual Symbol data_symbol(std::uint64_t) { return {}; }
   // The integer constants that a unit of that name defines (Go has them where C++ has enumerators).
   virtual std::vector<Enumerator> constants(std::string_view) { return {}; }
-  // From now on no frame of a function with one of these names has a caller, whatever CFI says.
-  virtual void set_outermost(std::vector<std::string>) {}
+  // Functions that CFI says too little of. From now on no frame of an outermost one has a caller; the caller of an
+  // injected one was interrupted: its pc is the next instruction, no return address.
+  virtual void set_special(std::vector<std::string> /*outermost*/, std::vector<std::string> /*injected*/) {}
   // A function as an ELF symbol describes it.
   struct Function {
     std::string symbol;                 // as the file has it: "_ZN7vitrine2rt4gogoEPNS0_5gobufE"
@@ -115,6 +130,9 @@ class Program {
   virtual const std::vector<Location>& locate(std::uint64_t pc) = 0;
   // The declared (not artificial) entry of the function that contains pc; 0: unknown.
   virtual std::uint64_t function_start(std::uint64_t pc) = 0;
+
+  // The variables of the (not inlined) function at an instruction.
+  virtual std::vector<Local> locals(std::uint64_t) { return {}; }
 
   // The CFI row for an instruction; null when no CFI covers it. Like every function here it may be called from several
   // threads (there is one lock); the row lives as long as the Program.

@@ -36,6 +36,24 @@ std::string build_id_of(Elf* elf) {
   return n > 0 ? to_hex(std::span(static_cast<const std::byte*>(id), static_cast<std::size_t>(n))) : "";
 }
 
+// The id that Go's linker gives a program, as parse_elf_file finds it.
+std::string go_build_id_of(Elf* elf) {
+  std::size_t n = 0;
+  std::string id;
+  if (!elf || elf_getphdrnum(elf, &n) != 0) return id;
+  for (std::size_t i = 0; i < n; i++) {
+    GElf_Phdr p;
+    if (!gelf_getphdr(elf, static_cast<int>(i), &p) || p.p_type != PT_NOTE) continue;
+    Elf_Data* data = elf_getdata_rawchunk(elf, static_cast<std::int64_t>(p.p_offset), p.p_filesz, ELF_T_BYTE);
+    if (!data || !data->d_buf) continue;
+    each_note(std::span(static_cast<const std::byte*>(data->d_buf), data->d_size), p.p_align,
+              [&](std::string_view owner, std::uint32_t type, std::span<const std::byte> desc, std::size_t) {
+                if (owner == "Go" && type == kGoBuildId) id = to_hex(desc);
+              });
+  }
+  return id;
+}
+
 std::uint32_t crc32(std::span<const std::byte> bytes) {
   static const auto table = [] {
     std::array<std::uint32_t, 256> t;
@@ -136,7 +154,8 @@ Elf* ModuleFiles::elf() {
   std::string why;
   File f = open_file(module_.path, why);
   if (f.elf && !module_.build_id.empty()) {
-    if (const std::string id = build_id_of(f.elf); id != module_.build_id) {
+    if (const std::string id = build_id_of(f.elf);
+        id != module_.build_id && go_build_id_of(f.elf) != module_.build_id) {
       why = module_.path + ": not the file that is loaded (build id " + (id.empty() ? "none" : id) +
             ", the target has " + module_.build_id + "): not used";
       elf_end(f.elf);

@@ -398,6 +398,13 @@ const Type* TypeTable::type(std::string_view qualified) {
   return found;
 }
 
+const Type* TypeTable::type_of(Dwarf_Die* die, const ModuleFiles& files) {
+  for (const Unit& m : modules_) {
+    if (m.files == &files) return target_of(die, m);
+  }
+  return nullptr;
+}
+
 std::vector<Variable> TypeTable::variable(std::string_view qualified) {
   std::vector<Variable> out;
   for (const Unit& m : modules_) {

@@ -53,6 +53,8 @@ class TypeTable {
   explicit TypeTable(std::vector<Unit> modules) : modules_(std::move(modules)) {}
   const Type* type(std::string_view qualified);
   std::vector<Variable> variable(std::string_view qualified);
+  // Of the DW_AT_type of a DIE of that module; null: none.
+  const Type* type_of(Dwarf_Die* die, const ModuleFiles& files);
 
  private:
   const Type* build(Dwarf_Die die, const Unit& in);

@@ -312,6 +312,15 @@ std::uint64_t ModuleUnits::function_start(std::uint64_t pc) {
   return dwarf_entrypc(&die, &entry) == 0 && entry ? entry + files_.bias() : f->lo + files_.bias();
 }
 
+bool ModuleUnits::function_die(std::uint64_t pc, Dwarf_Die& out) {
+  const Range* range = range_at(pc);
+  if (!range) return false;
+  Dwarf_Die root = range->root;
+  const Function* f = function_at(unit_of(&root), pc - files_.bias());
+  if (f) out = f->die;
+  return f != nullptr;
+}
+
 std::string ModuleUnits::language(std::uint64_t pc) {
   const Range* range = range_at(pc);
   if (!range) return "";

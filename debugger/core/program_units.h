@@ -22,6 +22,7 @@ class ModuleUnits {
   bool locate(std::uint64_t pc, std::vector<Location>& out);
   std::uint64_t function_start(std::uint64_t pc);  // 0: unknown
   std::string language(std::uint64_t pc);
+  bool function_die(std::uint64_t pc, Dwarf_Die& out);
 
   // "ns::Class::" for a DIE that stands in there.
   std::string prefix(Dwarf_Die* die);

@@ -15,6 +15,7 @@ namespace vitrine::inspect {
 
 void SchedCheck::timers() {
   if (!layout_.has(F::p_timers_array) || !layout_.has(F::p_timers_heaplen) || !layout_.size_of("timerWhen")) return;
+  const bool linked = layout_.has(F::timer_pp);  // a timer says in which heap it is
   const std::vector<TimerState>& all = state_.timers();
   result_.timers = all.size();
   std::size_t next = 0;
@@ -34,7 +35,8 @@ void SchedCheck::timers() {
     const std::size_t zombies = static_cast<std::size_t>(std::count_if(all.begin() + static_cast<std::ptrdiff_t>(first),
                                                                        all.begin() + static_cast<std::ptrdiff_t>(next),
                                                                        [](const TimerState& t) { return t.zombie; }));
-    if (layout_.has(F::p_timers_zombies) && (p.timers_zombies != zombies || (zombies && zombies == next - first)))
+    if (layout_.has(F::timer_zombie) && layout_.has(F::p_timers_zombies) &&
+        (p.timers_zombies != zombies || (zombies && zombies == next - first)))
       wrong(fmt::format("P {}'s timers.zombies says {} (at {:#x}), its heap has {} among {}", pp.id, p.timers_zombies,
                         at(F::p_timers_zombies), zombies, next - first),
             {at(F::p_timers_zombies)});
@@ -56,9 +58,9 @@ void SchedCheck::timers() {
           wrong(fmt::format("{} is due at {}, before its parent ({})", name, t.heap_when, parent.heap_when),
                 {t.addr, parent.addr});
       }
-      if (!t.zombie && t.when < t.heap_when)
+      if (linked && !t.zombie && t.when < t.heap_when)  // Go ≥ 1.23 puts a change into the heap later
         wrong(fmt::format("{} is due at {}, the heap says {}", name, t.when, t.heap_when), {t.addr});
-      if (t.pp != pp.addr) wrong(fmt::format("{} says that its P is at {:#x}", name, t.pp), {t.addr, t.pp});
+      if (linked && t.pp != pp.addr) wrong(fmt::format("{} says that its P is at {:#x}", name, t.pp), {t.addr, t.pp});
       if (layout_.has(F::timer_index) && t.index != t.slot)
         wrong(fmt::format("{} says that it is in slot {}", name, t.index), {t.addr});
     }

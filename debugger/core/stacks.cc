@@ -10,6 +10,7 @@
 #include <atomic>
 #include <cstring>
 
+#include "backtrace.h"
 #include "session.h"
 
 namespace vitrine::inspect {
@@ -77,6 +78,7 @@ bool Stacks::ensure(const std::vector<std::uint32_t>& goroutines) {
       const Thread& t = *model_.thread(g);
       // In a signal handler the walk crosses to the goroutine's stack: only growth could be checked, and not even that.
       StackWalk walk = unwinder_.walk(t.regs, true, standing == Standing::on_goroutine ? bounds : StackBounds{});
+      if (standing == Standing::on_signal) add_saved_context(unwinder_, model_.layout(), g, walk);
       std::vector<std::uint64_t> pcs;
       for (const Frame& f : walk.frames) pcs.push_back(f.lookup_pc());
       if (walk.end != StackEnd::bottom) bad_[i] = {walk.end, walk.bad_address};

@@ -146,6 +146,13 @@ StepResult by_row(Program& program, Memory& memory, const CfiRow& row, std::uint
 
 }  // namespace
 
+// A pc on a stack that is a function's first instruction is no return address, if nothing is known of what lies before
+// it: Go saves systemstack_switch itself as where to go on.
+const CfiRow* row_of(Program& program, std::uint64_t pc, bool exact) {
+  const CfiRow* row = program.cfi(exact || pc == 0 ? pc : pc - 1);
+  return row || exact || pc == 0 || program.function_start(pc) != pc ? row : program.cfi(pc);
+}
+
 StepResult unwind_step(Program& program, Memory& memory, const Registers& in, bool exact, StackBounds bounds,
                        Registers& out) {
   const std::uint64_t pc = in.r[kRip];
@@ -155,7 +162,7 @@ StepResult unwind_step(Program& program, Memory& memory, const Registers& in, bo
     const CfiRow* row = program.cfi(lookup);  // libc's is described
     if (!row || !row->signal) return by_signal_context(memory, in, out);
   }
-  if (const CfiRow* row = program.cfi(lookup)) {
+  if (const CfiRow* row = row_of(program, pc, exact)) {
     if (row->end) return fail(StackEnd::bottom, 0);
     step = by_row(program, memory, *row, lookup, in, bounds, out);
   } else {
@@ -192,7 +199,7 @@ WalkEnd walk_stack(Program& program, Memory& memory, Registers regs, bool exact,
     if (caller.r[kRip] == 0) return {StackEnd::bottom, 0};
     regs = caller;
     how = step.how;
-    exact = step.exact;
+    exact = step.exact || is_sigreturn(memory, regs.r[kRip]);  // a handler's return address is its first instruction
   }
 }
 

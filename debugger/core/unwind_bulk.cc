@@ -106,7 +106,7 @@ class RowTable {
     }
     used_++;
     const std::size_t i = free_slot(pc);
-    slots_[i] = small_row(pc, program_.cfi(pc));
+    slots_[i] = small_row(pc, row_of(program_, pc + 1, false));
     return slots_[i];
   }
   std::size_t free_slot(std::uint64_t pc) const {

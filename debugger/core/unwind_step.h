@@ -14,6 +14,9 @@ struct StepResult {
   std::uint64_t bad_address = 0;
 };
 
+// The row by which the frame with this pc is unwound; null: no CFI covers it.
+const CfiRow* row_of(Program& program, std::uint64_t pc, bool exact);
+
 // The registers of the caller of a frame; a pc of 0 in them says that there is none. Bounds {0, 0}: unknown.
 StepResult unwind_step(Program& program, Memory& memory, const Registers& in, bool exact, StackBounds bounds,
                        Registers& out);

@@ -31,6 +31,14 @@ bool is_string(std::string_view type) {
   return type.starts_with("std::__cxx11::basic_string<char, std::char_traits<char>") ||
          type.starts_with("std::basic_string<char, std::char_traits<char>");
 }
+// Go's, as its DWARF has them: structures of plain names.
+bool is_go_string(const Type& type) {
+  return type.size == 16 && type.fields.size() == 2 && type.fields[0].name == "str" && type.fields[1].name == "len";
+}
+bool is_go_slice(const Type& type) {
+  return type.size == 24 && type.fields.size() == 3 && type.fields[0].name == "array" && type.fields[1].name == "len" &&
+         type.fields[2].name == "cap";
+}
 bool is_view(std::string_view type) {
   return type == "std::string_view" || type == "std::basic_string_view<char>" ||
          type.starts_with("std::basic_string_view<char, std::char_traits<char>");
@@ -185,6 +193,22 @@ std::string Values::of_type(const Type& type, std::uint64_t addr, int depth, boo
       return std::to_string(v);
     }
     case Type::Kind::structure: {
+      if (is_go_string(type)) {
+        std::uint64_t words[2];
+        if (!memory_.read(addr, std::as_writable_bytes(std::span(words)))) return unreadable(addr, bad);
+        return words[1] < 1ull << 40 ? quoted(words[0], words[1], bad) : bytes(addr, type.size, bad);
+      }
+      if (is_go_slice(type)) {
+        std::uint64_t words[3];
+        if (!memory_.read(addr, std::as_writable_bytes(std::span(words)))) return unreadable(addr, bad);
+        const Type* element = type.fields[0].type ? type.fields[0].type->element : nullptr;
+        std::string out = fmt::format("len {}, cap {}", words[1], words[2]);
+        if (!element || !element->size || words[1] > words[2] || depth == 0) return "{" + out + "}";
+        out += " [";
+        for (std::uint64_t i = 0; i < std::min<std::uint64_t>(words[1], kMaxFields); ++i)
+          out += (i ? ", " : "") + of_type(*element, words[0] + i * element->size, depth - 1, bad);
+        return "{" + out + (words[1] > kMaxFields ? ", …]}" : "]}");
+      }
       if (depth == 0 || type.fields.empty() || type.size == 0 || type.size > 4096) break;
       std::string out = "{";
       std::size_t n = 0;
@@ -202,6 +226,10 @@ std::string Values::of_type(const Type& type, std::uint64_t addr, int depth, boo
       break;
   }
   return bytes(addr, type.size, bad);
+}
+
+std::string Values::text(std::uint64_t addr, const Type& type, bool& bad) {
+  return of_type(type, addr, kMaxDepth, bad);
 }
 
 std::string Values::text(std::uint64_t addr, std::string_view type, std::uint64_t size, bool& bad) {

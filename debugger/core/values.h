@@ -17,6 +17,7 @@ class Values {
   Values(Program& program, Memory& memory) : program_(program), memory_(memory) {}
   // Never empty. Unreadable memory: "<unreadable 0x…>", and `bad` is set.
   std::string text(std::uint64_t addr, std::string_view type, std::uint64_t size, bool& bad);
+  std::string text(std::uint64_t addr, const Type& type, bool& bad);
 
  private:
   enum class Known : std::uint8_t {

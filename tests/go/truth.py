@@ -91,7 +91,7 @@ class Inspected:
         self.frames = {}
         for group in self.ask("goroutine", "stacks", "-json"):
             for goid in group["goids"]:
-                self.frames[goid] = [Frame(f["function"], f["file"], f["line"], int(f["pc"], 16), None) for f in group["frames"]]
+                self.frames[goid] = [Frame(f["function"] or "?", f["file"], f["line"], int(f["pc"], 16), None) for f in group["frames"]]
                 if group["errors"]:
                     raise Wrong("goroutine %d: %s" % (goid, group["errors"]))
 
@@ -137,10 +137,20 @@ def compare(inspected, truth, moving=()):
             generic = re.sub(r"\[.*\]", "[...]", a.function)
             if n == 0 and go.state == "syscall":  # the same function, some instructions on
                 a = Frame(a.function, a.file, b.line, b.pc, None)
-            if (generic, a.file, a.line) != (b.function, b.file, b.line) or b.pc and a.pc != b.pc:
+            if b.function == "runtime.systemstack_switch":  # its first instruction, which Go 1.19 saves as it is
+                continue
+            if (generic, a.file, os.path.normpath(a.file), a.line) != (b.function, a.file, b.file, b.line) or b.pc and a.pc != b.pc:
                 raise Wrong("goroutine %d: Go has %r, the inspector %r" % (goid, b, a))
             frames += 1
     return frames
+
+
+def at_rest(tool, program):
+    """Once the main goroutine, which says `ready` a moment before, waits too and nobody runs."""
+    while True:
+        inspected = Inspected(tool, "--pid", str(program.process.pid))
+        if inspected.rows[1]["status"] == "waiting" and all(r["status"] in ("waiting", "syscall") for r in inspected.rows.values()):
+            return inspected
 
 
 def unlimited():
@@ -193,16 +203,88 @@ def gdb_frames(build, program, target, goids):
     return {int(k): v for k, v in json.loads(lines[0][len("FRAMES "):]).items()}
 
 
+# Rows of the core's table that some version of Go has not: what the commands do without.
+LACKED = {"g.parentGoid", "g.syscallbp", "schedt.needspinning", "schedt.gFree.n", "timer.pp", "timerWhen.timer", "timerWhen.when",
+          "heapArena.bitmap"}
+
+
+def check_table(inspected):
+    said = re.search(r"^! layout +.*:(.*)$", inspected.text("vitrine", "doctor"), re.M)
+    unknown = set(said[1].split() if said else ()) - LACKED
+    if unknown:
+        raise Wrong("fields that the program does not describe: %s" % " ".join(sorted(unknown)))
+    return 0
+
+
+def check_chan(inspected):
+    sends = [r for r in inspected.rows.values() if r["wait_reason"] == "chan send"]
+    text = inspected.text("chan", sends[0]["waiting_on"])
+    if "of string, 16 bytes each\n" not in text or '"payload"' not in text or "main.sends at main.go" not in text:
+        raise Wrong("chan: " + text)
+    graph = inspected.text("goroutine", "graph")
+    if "send to chan %s (string, 0 of 0 buffered, open)" % sends[0]["waiting_on"] not in graph:
+        raise Wrong("goroutine graph: " + graph)
+    blocked = re.search(r"goroutine \d+ \(waiting: \S+\) in main.locks .*\n  (?:lock )?(mutex|semaphore) 0x[0-9a-f]+.*holder unknown", graph)
+    if not blocked:
+        raise Wrong("goroutine graph, of one that waits for a mutex: " + graph)
+    goid = next(g for g, frames in inspected.frames.items() if any(f.function == "main.receives" for f in frames))
+    locals_ = inspected.text("goroutine", "locals", str(goid))
+    if "main.receives at main.go" not in locals_ or "p (parameter) = " not in locals_:
+        raise Wrong("goroutine locals: " + locals_)
+    goid = next(g for g, frames in inspected.frames.items() if any(f.function == "main.holds" for f in frames))
+    locals_ = inspected.text("goroutine", "locals", str(goid))
+    for wanted in ('text = "kept"', "numbers = {len 3, cap 3 [4, 5, 6]}", 'both = {name = "inner", n = 7'):
+        if wanted not in locals_:
+            raise Wrong("goroutine locals: %s is not in %s" % (wanted, locals_))
+    return 1
+
+
+def lldb_frames(build, program, core, goids):
+    """pc of every frame of each goroutine, as LLDB's own bt shows them once it is selected."""
+    lldb = shutil.which("lldb-19") or shutil.which("lldb")
+    script = os.path.join(HERE, "..", "..", "debugger", "lldb", "vitrine_lldb.py")
+    words = [word for goid in goids for word in ("-o", "goroutine %d" % goid, "-o", "bt")]
+    run = subprocess.run([lldb, "--no-lldbinit", "-b", "-c", core, program, "-o", "command script import " + script, *words],
+                         capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL, env={**os.environ, "VITRINE_HOME": build})
+    found, goid, listing = {}, 0, False
+    for line in run.stdout.splitlines():
+        if line.startswith("(lldb) "):
+            selected = re.match(r"\(lldb\) goroutine (\d+)$", line)
+            goid, listing = int(selected[1]) if selected else goid, line == "(lldb) bt"
+        frame = re.match(r"\s*(?:\* )?frame #\d+: 0x([0-9a-f]+) ", line)
+        if frame and listing:
+            found.setdefault(goid, []).append(int(frame[1], 16))
+    if not found:
+        raise Wrong("LLDB: %s%s" % (run.stdout[-2000:], run.stderr[-2000:]))
+    return found
+
+
+def compare_lldb(found, truth, goids):
+    frames = 0
+    for goid in goids:
+        wanted = [f.pc for f in truth[goid].frames if f.pc]
+        if found.get(goid) != wanted:
+            raise Wrong("goroutine %d in LLDB: Go has\n  %s\nLLDB\n  %s" % (goid, list(map(hex, wanted)), list(map(hex, found.get(goid, [])))))
+        frames += len(wanted)
+    return frames
+
+
 def compare_gdb(found, truth):
     frames = 0
     for goid, theirs in found.items():
         wanted = [(f.pc, f.sp) for f in truth[goid].frames if f.pc]
         got = [tuple(f) for f in theirs]
-        # gdb may go on above the outermost function, by what lies there
-        if got[:len(wanted)] != wanted:
+        if got != wanted:  # nothing above the outermost function either
             raise Wrong("goroutine %d in gdb: Go has\n  %s\ngdb\n  %s" % (goid, wanted, got))
         frames += len(wanted)
     return frames
+
+
+def refused(tool, core, other):
+    r = subprocess.run([tool, "--core", core, other, "info", "goroutines"], capture_output=True, text=True, timeout=60)
+    if r.returncode == 0 or "build id" not in r.stderr:
+        raise Wrong("a core of another program: status %d: %s" % (r.returncode, r.stderr))
+    return 0
 
 
 def check_waits(toolchain, build, tally):
@@ -210,7 +292,9 @@ def check_waits(toolchain, build, tally):
     tool = os.path.join(build, "bin", "vitrine-inspect")
     program = Program(path)
     try:
-        live = Inspected(tool, "--pid", str(program.process.pid))
+        live = at_rest(tool, program)
+        tally("fields", lambda: check_table(live))
+        tally("chan, graph, locals", lambda: check_chan(live))
         parked = [g for g, row in live.rows.items() if row["status"] == "waiting"]
         in_gdb = gdb_frames(build, path, str(program.process.pid), parked) if shutil.which("gdb") else None
         stack = dump(program.said)
@@ -224,18 +308,143 @@ def check_waits(toolchain, build, tally):
         if core is None:
             tally("core", None, "the kernel left no core (core_pattern)")
             return
+        tally("another program's core", lambda: refused(tool, core, toolchain.build(build, "faults", "faults")))
         on_core = Inspected(tool, "--core", core, path)
         tally("core", lambda: compare(on_core, truth, moving=("running", "runnable")))
         if in_gdb is not None:
             tally("gdb's frames, core", lambda: compare_gdb(gdb_frames(build, path, core, parked), truth))
+        if shutil.which("lldb-19") or shutil.which("lldb"):
+            tally("LLDB's frames, core", lambda: compare_lldb(lldb_frames(build, path, core, parked), truth, parked))
+    finally:
+        program.close()
+
+
+def last_words(toolchain, build, program, path, tally, what):
+    """A program that ends by itself: every goroutine of its core but the one that died must be as its last dump says."""
+    program.process.wait(60)
+    program.log.seek(0)
+    text = program.log.read()
+    found = [f for f in os.listdir(program.directory) if f.startswith("core")]
+    if not found:
+        tally(what, None, "the kernel left no core (core_pattern)")
+        return
+    core = os.path.join(program.directory, found[0])
+    inspected = Inspected(os.path.join(build, "bin", "vitrine-inspect"), "--core", core, path)
+
+    def check():
+        truth = dump(text)
+        running = [g for g, go in truth.items() if go.state.startswith("running")]
+        frames = 0
+        for goid in running:  # its user's frames, in order; the runtime goes on after the dump
+            user = [(f.function, f.file, f.line) for f in truth.pop(goid).frames if f.function.startswith("main.")]
+            ours = [(f.function, f.file, f.line) for f in inspected.frames[goid] if f.function.startswith("main.")]
+            if len(user) > 40:  # Go elides the middle of a deep stack
+                user, ours = user[:40], ours[:40]
+            if user != ours:
+                raise Wrong("goroutine %d, which died: Go has %s, the inspector %s" % (goid, user[:6], ours[:6]))
+            frames += len(user)
+            if inspected.rows.pop(goid)["errors"]:
+                raise Wrong("goroutine %d: errors" % goid)
+        for goid in set(inspected.rows) - set(truth):
+            if not inspected.rows[goid]["system"]:
+                raise Wrong("goroutine %d is not in Go's dump" % goid)
+            del inspected.rows[goid]
+        return frames + compare(inspected, truth, moving=("runnable",))
+
+    tally(what, check)
+
+
+def check_faults(toolchain, build, tally):
+    path = toolchain.build(build, "faults", "faults")
+    for what in ("nil", "overflow", "panic"):
+        program = Program(path, what)
+        try:
+            last_words(toolchain, build, program, path, tally, what)
+        finally:
+            program.close()
+    program = Program(path, "spin")  # one that runs: its thread says where it is
+    try:
+        inspected = Inspected(os.path.join(build, "bin", "vitrine-inspect"), "--pid", str(program.process.pid))
+
+        def check():
+            spinning = [g for g, f in inspected.frames.items() if any(x.function == "main.spins" for x in f)]
+            if len(spinning) != 1 or inspected.frames[spinning[0]][-1].function != "runtime.goexit":
+                raise Wrong("main.spins: %s" % {g: inspected.frames[g] for g in spinning})
+            return 1
+
+        tally("running", check)
+    finally:
+        program.close()
+
+
+def check_fresh(toolchain, build, tally):
+    path = toolchain.build(build, "faults", "faults")
+    program = Program(path, "fresh", GODEBUG="asyncpreemptoff=1")
+    try:
+        inspected = Inspected(os.path.join(build, "bin", "vitrine-inspect"), "--pid", str(program.process.pid))
+
+        def check():
+            goid = max(g for g, row in inspected.rows.items() if row["status"] == "runnable")
+            first = inspected.frames[goid][0].function  # of a wrapper or of the function itself
+            if not re.fullmatch(r"main\.(fresh|main\.\w+)", first) or \
+                    inspected.rows[goid]["start"]["function"] != first:
+                raise Wrong("goroutine %d, which never ran: %s in %s" % (goid, inspected.rows[goid]["status"], inspected.frames[goid]))
+            return len(inspected.frames[goid])
+
+        tally("never ran", check)
+    finally:
+        program.close()
+
+
+def check_cgo(toolchain, build, tally):
+    if not shutil.which("gcc"):
+        tally("cgo", None, "there is no C compiler")
+        return
+    path = toolchain.build(build, "cgo", "cgo", CGO_ENABLED="1")
+    program = Program(path)
+    try:
+        live = at_rest(os.path.join(build, "bin", "vitrine-inspect"), program)
+        truth = dump(program.quit()[0])
+
+        def check():
+            names = {goid: [f.function for f in frames] for goid, frames in live.frames.items()}
+            into = [n for n in names.values() if "main.intoC" in n]
+            stays = [n for n in names.values() if "main.staysInC" in n]
+            if len(into) != 1 or into[0].index("main.waitsForC") > into[0].index("main.intoC"):
+                raise Wrong("a goroutine that C called back: %s" % into)
+            if len(stays) != 1:
+                raise Wrong("a goroutine in C: %s" % stays)
+            if sum("main.waitsForC" in n for n in names.values()) != 2:
+                raise Wrong("a thread of C's that called Go: %s" % names)
+            return compare(live, {g: go for g, go in truth.items() if g in live.rows}) if set(truth) == set(live.rows) else 1
+
+        tally("live", check)
+    finally:
+        program.close()
+
+
+def check_stripped(toolchain, build, tally):
+    path = toolchain.build(build, "faults", "faults-w", "-ldflags=-w")
+    program = Program(path, "spin")
+    try:
+        def check():
+            try:
+                Inspected(os.path.join(build, "bin", "vitrine-inspect"), "--pid", str(program.process.pid))
+            except Wrong as e:
+                if "go program without its runtime's DWARF" in str(e):
+                    return 0
+                raise
+            raise Wrong("a program without DWARF was inspected")
+
+        tally("said", check)
     finally:
         program.close()
 
 
 def compare_stack(inspected, stack):
-    missing = set(stack) - set(inspected.rows)
-    if missing:
-        raise Wrong("goroutines of runtime.Stack that are not there: %s" % sorted(missing))
+    users = {goid for goid, row in inspected.rows.items() if not row["system"]}
+    if users != set(stack):
+        raise Wrong("runtime.Stack has %s, the inspector, without the system's, %s" % (sorted(stack), sorted(users)))
     for goid, go in stack.items():
         if go.state == "running":
             continue
@@ -278,7 +487,7 @@ def main():
         print("skipped: no Go toolchain is installed (golang-go)")
         counts["skipped"] += 1
     for toolchain in found:
-        for check in (check_waits,):
+        for check in (check_waits, check_faults, check_fresh, check_cgo, check_stripped):
             tally = tally_for("go %s %s" % (toolchain.version, check.__name__[len("check_"):]))
             try:
                 check(toolchain, os.path.abspath(options.build), tally)

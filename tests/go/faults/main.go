@@ -32,6 +32,9 @@ func spins(stop *bool) {
 	}
 }
 
+//go:noinline
+func fresh(c chan int) { <-c }
+
 func main() {
 	waits := make(chan int)
 	go func() { <-waits }()
@@ -45,6 +48,12 @@ func main() {
 		<-waits
 	case "panic":
 		panic("as asked")
+	case "fresh": // with GODEBUG=asyncpreemptoff=1 it never gets to run
+		runtime.GOMAXPROCS(1)
+		go fresh(waits)
+		fmt.Println("ready")
+		for n := 0; n >= 0; n++ {
+		}
 	case "spin":
 		var stop bool
 		go spins(&stop)

@@ -95,6 +95,20 @@ func grown(c chan int) {
 	runtime.KeepAlive(&big)
 }
 
+// Its variables are on the stack and used after the wait.
+//
+//go:noinline
+func holds(c chan int, suffix string) string {
+	text, numbers, both := "kept", []int{4, 5, 6}, pair{"inner", 7, nil}
+	use(&text, &numbers, &both)
+	<-c
+	use(&text, &numbers, &both)
+	return text + suffix
+}
+
+//go:noinline
+func use(text *string, numbers *[]int, both *pair) {}
+
 type method struct{ c chan int }
 
 //go:noinline
@@ -146,11 +160,12 @@ func main() {
 	go (&method{numbers}).waits()
 	go deferred(numbers)
 	go panicking(numbers)
+	go holds(numbers, "!")
 	go func() { <-numbers }()
 	buffered := make(chan int, 4)
 	buffered <- 7
 	buffered <- 8
-	for settled(); runtime.NumGoroutine() != 21; settled() {
+	for settled(); runtime.NumGoroutine() != 22; settled() {
 	}
 	buf := make([]byte, 1<<20)
 	os.Stdout.Write(buf[:runtime.Stack(buf, true)])

@@ -1,0 +1,141 @@
+// commands_locals.cc: goroutine locals — the variables of one frame of a goroutine, read by ourselves. For LLDB, which has no
+// types for Go, and for where no debugger is at hand; gdb's own `info locals` knows more.
+//
+// A frame's variables lie at offsets from its CFA, which is the stack pointer of the frame above. Registers are known
+// only in the innermost frame of a thread; what an outer frame kept in one is said to be so, not guessed.
+#include <fmt/format.h>
+
+#include "backtrace.h"
+#include "choose.h"
+#include "commands.h"
+#include "render.h"
+#include "values.h"
+
+namespace vitrine::inspect {
+namespace {
+
+// Where all of it lies in memory, if it lies in one piece.
+std::optional<std::uint64_t> address_of(const Local& local, std::uint64_t cfa) {
+  std::optional<std::uint64_t> first;
+  std::uint64_t next = 0;
+  for (const Local::Piece& p : local.pieces) {
+    if (p.place != Local::Place::cfa && p.place != Local::Place::address) return std::nullopt;
+    const std::uint64_t at = static_cast<std::uint64_t>(p.at) + (p.place == Local::Place::cfa ? cfa : 0);
+    if (!first) {
+      first = next = at;
+    } else if (at != next) {
+      return std::nullopt;
+    }
+    next += p.size;
+  }
+  return first;
+}
+
+std::string value_of(Session& session, const Local& local, std::uint64_t cfa, const Registers* regs) {
+  Values values(session.program(), session.memory());
+  if (!local.type) return "<of unknown type>";
+  if (local.pieces.empty()) return "<optimised out>";
+  bool bad = false;
+  if (auto at = address_of(local, cfa)) {
+    std::string text = values.text(*at, *local.type, bad);
+    session.incomplete = session.incomplete || bad;
+    return text;
+  }
+  const Local::Piece& p = local.pieces.front();
+  if (local.pieces.size() > 1) return "<partly in registers>";
+  if (p.place != Local::Place::reg || p.at >= kRegs) return "<not known where>";
+  if (!regs || !regs->has(static_cast<int>(p.at)) || local.type->size > 8) return "<in a register>";
+  return fmt::format("{:#x}", regs->r[p.at]);
+}
+
+// Go's compiler calls a variable that it moved to the heap "&x" and describes the pointer.
+void print_local(Session& session, Local local, std::uint64_t cfa, const Registers* regs, Buffered& out) {
+  if (local.name.starts_with('&') && local.type && local.type->kind == Type::Kind::pointer && local.type->element) {
+    auto at = address_of(local, cfa);
+    auto heap = at ? session.memory().get<std::uint64_t>(*at) : Result<std::uint64_t>(Error{"", {}});
+    if (heap) {
+      local.name.erase(0, 1);
+      local.type = local.type->element;
+      local.pieces = {{Local::Place::address, static_cast<std::int64_t>(*heap), 0}};
+    }
+  }
+  out.add(fmt::format("{}{} = {}\n", local.name, local.parameter ? " (parameter)" : "",
+                      value_of(session, local, cfa, regs)));
+}
+
+std::optional<std::uint32_t> which(Session& session, Model& model, const Line& line, std::size_t first, Sink& sink) {
+  if (line.words.size() <= first) {
+    std::uint32_t index = session.selection().selected ? model.find_addr(session.selection().g) : model.current();
+    if (index != kNone) return index;
+    fail(sink, "no goroutine is selected: goroutine locals N [FRAME]");
+    return std::nullopt;
+  }
+  auto goid = parse_number(line.words[first].text);
+  std::uint32_t index = goid ? model.find_goid(*goid) : kNone;
+  if (index != kNone) return index;
+  fail(sink, fmt::format("there is no goroutine {}", line.words[first].text));
+  return std::nullopt;
+}
+
+Outcome run_locals(Session& session, const Line& line, std::size_t first, Sink& sink) {
+  if (line.words.size() > first + 2) return fail(sink, "goroutine locals [N [FRAME]] takes two numbers at most");
+  auto view = look(session, sink);
+  if (!view) return Outcome::error;
+  Model& model = *view->model;
+  auto index = which(session, model, line, first, sink);
+  if (!index) return Outcome::error;
+  if (std::string problem = cannot_show(model, *index); !problem.empty()) return fail(sink, problem);
+  const Goroutine& g = model.goroutines()[*index];
+  Context c = context_of(model, g);
+  StackBounds bounds;
+  if (g.stack_size && !g.is(Goroutine::bad_stack) && (!c.tid || model.standing(g) == Standing::on_goroutine))
+    bounds = {g.stack_lo, g.stack_hi()};
+  StackWalk walk = session.unwinder().walk(c.regs, c.exact, bounds);
+  std::size_t frame = walk.frames.size();
+  if (line.words.size() > first + 1) {
+    auto number = parse_number(line.words[first + 1].text);
+    if (!number || *number >= walk.frames.size())
+      return fail(sink, fmt::format("goroutine {} has frames 0 to {}, inlined ones not counted", g.goid,
+                                    walk.frames.size() - 1));
+    frame = *number;
+  } else {  // the innermost of the user's own
+    const Dialect& dialect = model.layout().dialect();
+    for (frame = 0; frame + 1 < walk.frames.size(); ++frame) {
+      if (!dialect.plumbing(session.program().locate(walk.frames[frame].lookup_pc()).back().function)) break;
+    }
+  }
+  const Frame& f = walk.frames[frame];
+  const Location& where = session.program().locate(f.lookup_pc()).back();
+  Buffered out(sink);
+  out.add(fmt::format("{}, frame {}: {}", title(model, *index), frame, where.function.empty() ? "??" : where.function));
+  out.add(where.line ? fmt::format(" at {}:{}\n", basename_of(where.file), where.line) : "\n");
+  if (frame + 1 >= walk.frames.size()) {
+    out.add("the outermost frame has no variables that could be found\n");
+    return Outcome::ok;
+  }
+  std::vector<Local> locals = session.program().locals(f.lookup_pc());
+  const Registers* regs = frame == 0 && c.tid ? &c.regs : nullptr;
+  for (Local& local : locals) print_local(session, std::move(local), walk.frames[frame + 1].sp, regs, out);
+  if (locals.empty()) out.add("no variables are described here\n");
+  return Outcome::ok;
+}
+
+constexpr CommandSpec kCommands[] = {
+    {"goroutine locals", "The variables of one frame of a goroutine, without the debugger's help.",
+     "goroutine locals [N [FRAME]]\n\n"
+     "Parameters and variables of a frame with their values: numbers, strings, pointers, structures, slices. Without\n"
+     "FRAME it is the innermost frame of your own code; FRAME counts from 0, inlined frames not counted. Without N it\n"
+     "is the selected goroutine. For LLDB, which knows no types of Go, and for vitrine-inspect; gdb's info locals "
+     "shows\n"
+     "more. What was kept in a register, or nowhere, is said to be so.\n\n"
+     "Example:\n"
+     "  goroutine locals 19\n"
+     "Next: goroutine N to go there.\n",
+     run_locals, nullptr},
+};
+
+}  // namespace
+
+std::span<const CommandSpec> locals_commands() { return kCommands; }
+
+}  // namespace vitrine::inspect
