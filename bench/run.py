@@ -2,7 +2,8 @@
 """run.py --build DIR [--only PART …] [--quick] [--out FILE]: every benchmark, as one JSON document.
 
 {"machine": {...}, "runtime": [google-benchmark rows], "inspect": [rows of inspect_bench.py],
-"net": [rows of net_bench.py], "sched": [rows of sched_bench.py], "recorder": {what recorder_bench prints}}
+"net": [rows of net_bench.py], "trace": [rows of trace_bench.py], "sched": [rows of sched_bench.py],
+"recorder": {what recorder_bench prints}}
 --only: some of these parts. --quick leaves out the million goroutines (whose core takes several GB of disk and memory),
 and runs each workload of `sched` once and briefly.
 """
@@ -46,6 +47,7 @@ PARTS = {
     "runtime": runtime_bench,
     "inspect": lambda o: script("inspect_bench.py", o, "--count", "1000", "100000", *([] if o.quick else ["1000000"])),
     "net": lambda o: script("net_bench.py", o),
+    "trace": lambda o: script("trace_bench.py", o),
     "sched": lambda o: script("sched_bench.py", o, *(["--quick"] if o.quick else [])),
     "recorder": recorder_bench,
 }

@@ -285,6 +285,34 @@ def machine_interface_clients_can_select_and_run(kind):
     check(gdb.returncode == 0 and "relay" in rest and "^error" not in "".join(out) + rest, "".join(out) + rest)
 
 
+# ---- watching switches ---------------------------------------------------------------------------------------------
+
+
+@test("gdb", "lldb")
+def live_tracing_leaves_no_breakpoint_however_it_ends(kind):
+    with start(kind, "turning-O2", "tick") as debugger:
+        listing = debugger.must("gotrace gogo")["core"]
+        address = int(re.search(r"gogo +0x([0-9a-f]+),", listing)[1], 16)
+
+        def first_bytes():
+            with open("/proc/%d/mem" % debugger.inferior, "rb") as memory:
+                memory.seek(address)
+                return memory.read(8)
+
+        before = first_bytes()
+        for command, ends in (("gotrace gogo -live -n 3", "3 switches in"),  # as many as asked for
+                              ("gotrace gogo -live", "stopped for another reason"),  # a breakpoint of the user's
+                              ("gotrace gogo -step", "landed after"),
+                              ("gotrace gogo -live -where 'to = 999'", "stopped for another reason")):
+            out = debugger.must(command)["core"]
+            check(ends in out, "%s: %s" % (command, out))
+            check(first_bytes() == before, "after %s the routine's code is another: %r" % (command, first_bytes()))
+        debugger.must("delete" if kind == "gdb" else "breakpoint delete -f")
+        out = debugger.must("gotrace gogo -live")["core"]
+        check("the process has ended" in out, out)
+        ended_well(debugger)
+
+
 # ---- gdb: its own trace ----------------------------------------------------------------------------------------------
 
 

@@ -11,6 +11,7 @@
 
 #include "commands.h"
 #include "commands_trace.h"
+#include "host_run.h"
 #include "host_target.h"
 #include "session.h"
 #include "version.h"
@@ -21,6 +22,7 @@ using namespace vitrine::inspect;
 struct vi_session {
   Session session;
   vi_host host{};
+  std::unique_ptr<HostRun> run;
   std::string action_text;
 };
 
@@ -169,6 +171,19 @@ void vi_set_terminal(vi_session* session, uint32_t width, uint32_t colour) {
   if (!session) return;
   session->session.width = width;
   session->session.colour = colour != 0;
+}
+
+vi_status vi_lend_run_control(vi_session* session, const vi_run_control* control) {
+  if (!session) return VI_BAD_ARGUMENT;
+  session->session.run_control = nullptr;
+  session->run.reset();
+  if (!control) return VI_OK;
+  vi_run_control lent{};
+  if (!take(lent, control) || !lent.plant || !lent.remove || !lent.run || !lent.step || !lent.registers)
+    return VI_BAD_ARGUMENT;
+  session->run = std::make_unique<HostRun>(lent);
+  session->session.run_control = session->run.get();
+  return VI_OK;
 }
 
 vi_status vi_run(vi_session* session, int argc, const char* const* argv, const vi_sink* sink) {

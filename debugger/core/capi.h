@@ -111,6 +111,33 @@ VI_API void vi_close(vi_session* session);
 VI_API void vi_set_stop(vi_session* session, uint64_t stop_id);
 VI_API void vi_set_terminal(vi_session* session, uint32_t width, uint32_t colour);
 
+/* Run control: what tracing a live process takes, apart from the eyes above, which never change the process. Nothing
+ * here is called but by a command that the user asked to trace with. */
+enum { VI_STOP_DONE = 0, VI_STOP_OTHER = 1, VI_STOP_EXITED = 2, VI_STOP_INTERRUPTED = 3, VI_STOP_FAILED = 4 };
+typedef struct vi_stop {
+  uint32_t size;
+  uint32_t why; /* VI_STOP_… */
+  int64_t tid;
+  char text[512]; /* OTHER, FAILED: what the host has to say about it */
+} vi_stop;
+/* A planted breakpoint was reached, and its thread stands there. 1: go on; 0: stay stopped, run() returns. */
+typedef int32_t (*vi_hit)(void* hit_ctx, const vi_thread* thread);
+typedef struct vi_run_control {
+  uint32_t size;
+  uint32_t hit_cost_low, hit_cost_high; /* microseconds that a hit costs in this host, as measured */
+  uint32_t reserved;
+  void* ctx;
+  void (*plant)(void* ctx, uint64_t address, uint64_t* id, int32_t* done);
+  void (*remove)(void* ctx, uint64_t id, int32_t* done);
+  /* Lets the whole process run. `wanted`: the registers that hit() needs, bit n for DWARF number n. */
+  void (*run)(void* ctx, uint32_t wanted, vi_hit hit, void* hit_ctx, vi_stop* stop, int32_t* done);
+  /* One instruction of one thread; the others stand still. */
+  void (*step)(void* ctx, int64_t tid, vi_stop* stop, int32_t* done);
+  void (*registers)(void* ctx, int64_t tid, vi_thread* thread, int32_t* done);
+} vi_run_control;
+/* Lends it for the commands that follow; null takes it back. */
+VI_API vi_status vi_lend_run_control(vi_session* session, const vi_run_control* control);
+
 /* Runs a command given as words, no host quoting left in them. */
 VI_API vi_status vi_run(vi_session* session, int argc, const char* const* argv, const vi_sink* sink);
 /* Runs a command whose arguments are raw text: `command` is "goroutine", "info goroutines", … or "vitrine" (then the

@@ -12,12 +12,18 @@
 #include "render.h"
 #include "trace_facts.h"
 #include "trace_listing.h"
+#include "trace_live.h"
 
 namespace vitrine::inspect {
 namespace {
 
 constexpr OptionSpec kOptions[] = {
     {"limit", Takes::value, "N: at most N instructions, 0 for all (default 400)"},
+    {"live", Takes::nothing, "one line for each switch, while the process runs"},
+    {"step", Takes::nothing, "the next switch, instruction by instruction"},
+    {"n", Takes::value, "N: with -live, end after N lines"},
+    {"where", Takes::value, "EXPR: with -live or -step, only switches for which this holds"},
+    {"stacks", Takes::nothing, "with -live, the frames that each goes on in"},
     {"conventions", Takes::nothing, "how Go's assembly is written"},
     {"json", Takes::maybe, "a JSON array with one row a routine; -json=full adds schema, runtime and warnings"},
 };
@@ -135,6 +141,29 @@ Outcome run_static(Session& session, const Line& line, const Options& options, S
   return Outcome::ok;
 }
 
+Outcome run_live(Session& session, const Line& line, const Options& options, Sink& sink) {
+  if (options.has("live") && options.has("step")) return fail(sink, "-live and -step exclude each other");
+  for (std::string_view other : {"json", "limit", "conventions"})
+    if (options.has(other)) return fail(sink, fmt::format("-{} is not for a process that runs", other));
+  LiveOptions live;
+  live.stacks = options.has("stacks");
+  if (const std::string* n = options.get("n")) {
+    live.count = parse_number(*n);
+    if (!live.count || *live.count == 0) return fail(sink, fmt::format("-n {}: a number of lines is needed", *n));
+  }
+  if (const std::string* where = options.get("where")) live.where = *where;
+  if (options.positional.size() > 1) {
+    const std::string& word = line.words[options.positional[1]].text;
+    live.goid = parse_number(word);
+    if (!live.goid) return fail(sink, fmt::format("'{}' is no goroutine: give its number", word));
+  }
+  if (!session.has_target()) return fail(sink, "the program does not run: there are no switches to watch");
+  TraceFacts facts(session.program(), session.memory());
+  auto found = facts.find(line.words[options.positional[0]].text);
+  if (!found) return fail(sink, found.error());
+  return options.has("step") ? trace_step(session, *found, live, sink) : trace_live(session, *found, live, sink);
+}
+
 Outcome run_trace(Session& session, const Line& line, std::size_t first, Sink& sink) {
   auto options = parse_options(line, first, kOptions, Mixing::anywhere);
   if (!options) return fail(sink, options.error());
@@ -149,6 +178,9 @@ Outcome run_trace(Session& session, const Line& line, std::size_t first, Sink& s
     return fail(sink, fmt::format("trace ROUTINE [GOROUTINE]: '{}' is one word too many",
                                   line.words[options->positional[2]].text));
   }
+  if (options->has("live") || options->has("step")) return run_live(session, line, *options, sink);
+  for (std::string_view of_live : {"n", "where", "stacks"})
+    if (options->has(of_live)) return fail(sink, fmt::format("-{} belongs to -live", of_live));
   Outcome outcome = run_static(session, line, *options, sink);
   if (outcome == Outcome::ok && options->has("conventions")) {
     Buffered out(sink);
@@ -165,7 +197,9 @@ void complete_trace(Session&, const Line& line, std::size_t first, std::string_v
 }
 
 constexpr const char* kHelp =
-    "gotrace ROUTINE [GOROUTINE] [-limit N] [-conventions] [-json[=full]]\n\n"
+    "gotrace ROUTINE [GOROUTINE] [-limit N] [-conventions] [-json[=full]]\n"
+    "gotrace gogo [GOROUTINE] -live [-n N] [-where EXPR] [-stacks]\n"
+    "gotrace gogo [GOROUTINE] -step [-where EXPR]\n\n"
     "ROUTINE: gogo mcall systemstack gosave goexit gostartcall, any function, or 0xADDRESS of code. Each instruction\n"
     "is shown with what it does: registers and memory by the names that DWARF has for what lies there, jumps and\n"
     "calls by symbol, ▌ where another stack is in use. A label that the routine saves is where a saved context goes\n"
@@ -176,7 +210,15 @@ constexpr const char* kHelp =
     "  checked, DIFFERS  the layout that the code itself has, against the structures in DWARF and the rows of CFI\n"
     "With a goroutine: with its values, and the frames that it goes on in. Needs no process: the program's file will\n"
     "do. In gdb `trace gogo` is the same; other words after trace stay gdb's own tracepoints.\n\n"
+    "-live lets the process run and prints a line for each switch: when, on which M and P, from which goroutine (its\n"
+    "status, why, where) to which (where it goes on), until N lines, Ctrl-C, or anything else that stops it. -step "
+    "runs\n"
+    "to the next switch and goes through it by instructions, with what each reads and writes. Their breakpoint is\n"
+    "taken out whatever happens. A breakpoint is slow: a program that switches a million times a second runs a "
+    "thousand\n"
+    "times slower meanwhile. Columns of -where: from to m p thread status wait name where time; `stack ~ RE`.\n\n"
     "Example:\n"
+    "  gotrace gogo -live -n 20 -where 'wait ~ chan'\n"
     "  gotrace gogo\n"
     "  gotrace gogo 17\n"
     "Next: goroutine 17 to look at it in the debugger.\n";

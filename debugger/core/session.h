@@ -27,6 +27,7 @@ class Model;
 class Stacks;
 class Layout;
 class HeapState;
+class RunControl;
 
 // Where output goes. out: pieces of the answer; err: whole messages without a newline.
 class Sink {
@@ -112,6 +113,7 @@ class Session {
     std::string type;
   };
   std::function<std::optional<Evaluated>(const std::string&)> eval_hook;
+  RunControl* run_control = nullptr;  // for live tracing only; null: the host cannot let the process run for us
   // A host with frames of its own (gdb, LLDB) shows a selected goroutine; without one we print the backtrace.
   bool host_has_frames = false;
   std::string program_file;    // of a program that does not run yet

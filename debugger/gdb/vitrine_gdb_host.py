@@ -19,6 +19,7 @@ import gdb.unwinder
 import vitrine_inspect as vi
 import vitrine_gdb_frames as frames
 from vitrine_gdb_eyes import Eyes, core_path
+from vitrine_gdb_run import RunControl
 from vitrine_gdb_trace import tracepoint
 
 KEPT = ("goroutine", "info goroutines")
@@ -72,7 +73,7 @@ class Host:
     def __init__(self):
         self.library = vi.library()
         self.presented, self.hands = frames.Presented(), Hands()
-        self.eyes = Eyes()
+        self.eyes, self.control = Eyes(), RunControl()
         self.sessions = vi.Sessions(self.library, self.eyes)
         self.stops = 0        # stop id: changes whenever the target ran or was changed
         self.files = 0        # changes whenever an object file came or went
@@ -95,6 +96,8 @@ class Host:
         elif program:
             key, make = (program, self.files), vi.Target(vi.FILE, program=program)
         session = self.sessions.get(key, make)
+        if make is not None and make.kind == vi.LIVE:
+            session.lend(self.control)
         for warning in session.warnings:
             self.hands.err(warning)
         session.warnings = []

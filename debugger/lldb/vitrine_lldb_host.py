@@ -20,6 +20,7 @@ import lldb
 import vitrine_inspect as vi
 import vitrine_threads
 from vitrine_lldb_eyes import Eyes
+from vitrine_lldb_run import RunControl
 
 PLUGIN = os.path.join(os.path.dirname(os.path.realpath(__file__)), "vitrine_os.py")
 SETTING = "target.process.python-os-plugin-path"
@@ -118,6 +119,7 @@ class Host:
     def __init__(self, library):
         self.library, self.eyes = library, Eyes()
         self.sessions = vi.Sessions(library, self.eyes)
+        self.control = RunControl(self.eyes)
         self.current = self.home = self.stop = None
         self.hinted = False
         self.ours = set()  # words that we registered
@@ -154,6 +156,8 @@ class Host:
         if (key, stop) != self.stop:
             self.stop, self.current, self.home = (key, stop), None, None
         session = self.sessions.get(key, make)
+        if make is not None and make.kind == vi.LIVE:
+            session.lend(self.control)
         for warning in session.warnings:
             hands.err(warning)
         session.warnings = []

@@ -18,6 +18,7 @@ DATA, CODE = 0, 1
 LIVE, CORE, FILE = 1, 2, 3
 NONE, SELECT, DESELECT, EXECUTE, SHOW_FRAME, PRINT = range(6)
 HIDDEN, MAY_DECLINE = 1, 2
+STOP_DONE, STOP_OTHER, STOP_EXITED, STOP_INTERRUPTED, STOP_FAILED = range(5)
 REGISTERS = ("rax", "rdx", "rcx", "rbx", "rsi", "rdi", "rbp", "rsp",
              "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "rip")  # by DWARF number
 
@@ -47,6 +48,17 @@ _Target = _struct("vi_target", ("kind", u32), ("pid", i64), ("core_path", text),
 _Sink = _struct("vi_sink", ("reserved", u32), ("ctx", ptr), ("out", _TEXT), ("err", _TEXT))
 _Action = _struct("vi_action", ("kind", u32), ("goid", u64), ("g", u64), ("tid", i64), ("known", u32),
                   ("reserved", u32), ("regs", u64 * 17), ("text", text), ("outer_sp", u64), ("link_rbp", u64))
+_STOP_TEXT = 512
+_Stop = _struct("vi_stop", ("why", u32), ("tid", i64), ("text", C.c_char * _STOP_TEXT))
+_HIT = C.CFUNCTYPE(i32, ptr, C.POINTER(_Thread))
+_PLANT = C.CFUNCTYPE(None, ptr, u64, C.POINTER(u64), C.POINTER(i32))
+_REMOVE = C.CFUNCTYPE(None, ptr, u64, C.POINTER(i32))
+_RUN = C.CFUNCTYPE(None, ptr, u32, _HIT, ptr, C.POINTER(_Stop), C.POINTER(i32))
+_STEP = C.CFUNCTYPE(None, ptr, i64, C.POINTER(_Stop), C.POINTER(i32))
+_REGISTERS = C.CFUNCTYPE(None, ptr, i64, C.POINTER(_Thread), C.POINTER(i32))
+_RunControl = _struct("vi_run_control", ("hit_cost_low", u32), ("hit_cost_high", u32), ("reserved", u32), ("ctx", ptr),
+                      ("plant", _PLANT), ("remove", _REMOVE), ("run", _RUN), ("step", _STEP),
+                      ("registers", _REGISTERS))
 _Command = _struct("vi_command", ("flags", u32), ("words", text), ("summary", text), ("help", text))
 
 
@@ -101,6 +113,7 @@ class Library:
                 ("vi_open", i32, [C.POINTER(_Host), C.POINTER(_Target), C.POINTER(_Sink), C.POINTER(ptr)]),
                 ("vi_close", None, [ptr]), ("vi_set_stop", None, [ptr, u64]),
                 ("vi_set_terminal", None, [ptr, u32, u32]),
+                ("vi_lend_run_control", i32, [ptr, C.POINTER(_RunControl)]),
                 ("vi_run_line", i32, [ptr, text, text, C.POINTER(_Sink)]),
                 ("vi_next_action", i32, [ptr, C.POINTER(_Action)]),
                 ("vi_action_done", None, [ptr, C.c_int, text, C.POINTER(_Sink)]),

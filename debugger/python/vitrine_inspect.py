@@ -24,10 +24,12 @@ import os
 import struct
 import sys
 
+import vitrine_run
 from vitrine_abi import (  # noqa: F401: the hosts take all from here
     CANCELLED, CODE, CORE, DATA, DESELECT, ERROR, EXECUTE, FILE, HIDDEN, LIVE, MAY_DECLINE, NONE, NOT_OURS, OK, PRINT,
     REGISTERS, SELECT, SHOW_FRAME, Failed, NotOurs, Unavailable, library, ptr)
-from vitrine_abi import (
+from vitrine_abi import (  # noqa: F401
+    STOP_DONE, STOP_EXITED, STOP_FAILED, STOP_INTERRUPTED, STOP_OTHER,
     _CANCELLED, _EVAL, _MODULES, _READ, _TEXT, _THREADS, _Action, _decode, _Host, _Module, _Sink, _Target, _Thread)
 
 
@@ -126,6 +128,11 @@ class Session:
 
     def set_stop(self, stop_id):
         self._call(self._lib.dll.vi_set_stop, self._handle, stop_id)
+
+    def lend(self, control):
+        """A RunControl, for commands that let the process run."""
+        self._run = vitrine_run.table(control)
+        self._call(self._lib.dll.vi_lend_run_control, self._handle, C.byref(self._run))
 
     def set_terminal(self, width, colour):
         self._call(self._lib.dll.vi_set_terminal, self._handle, width, int(colour))
