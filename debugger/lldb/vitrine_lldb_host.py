@@ -46,7 +46,15 @@ class Hands(vi.Ui):
         self.levels = {}  # goid → Place, while this command shows other goroutines
 
     def out(self, message):
-        self.result.Print(message)
+        if not self.host.control.running or not on_terminal():
+            self.result.Print(message)
+            return
+        # LLDB shows what a command prints when it has ended: too late for what is watched as it happens.
+        held = self.result.GetOutput() or ""
+        if held:
+            self.result.Clear()
+        sys.__stdout__.write(held + message)
+        sys.__stdout__.flush()
 
     def err(self, message):
         self.result.AppendWarning(message)
@@ -162,9 +170,13 @@ class Host:
             hands.err(warning)
         session.warnings = []
         session.set_stop(stop)
-        terminal = sys.__stdout__ is not None and sys.__stdout__.isatty()
+        terminal = on_terminal()
         session.set_terminal(debugger.GetTerminalWidth() if terminal else 0, terminal and debugger.GetUseColor())
         return session
+
+
+def on_terminal():
+    return sys.__stdout__ is not None and sys.__stdout__.isatty()
 
 
 def core_of(process):
