@@ -115,6 +115,7 @@ void foreignpark(bool (*unlockf)(g*, void*), void* lk, waitReason reason, void* 
   if (tracing()) traceGoPark(gp, reason);
   casgstatus(gp, Grunning, Gwaiting);
   if (unlockf != nullptr && !unlockf(gp, lk)) {
+    if (tracing()) traceGoStart(gp);
     casgstatus(gp, Gwaiting, Grunning);
   } else {
     // Only now: unlockf may have armed the timer that ends the wait. Who readies us before this makes the count too

@@ -361,7 +361,7 @@ std::string totals_text(const Recorder& recorder, const std::vector<Stretch>& li
   std::string out;
   for (auto& [key, t] : totals) {
     out += fmt::format("{}{}{} {} ({})", out.empty() ? "in all: " : ", ", life_word(key.first),
-                       key.second.empty() ? "" : fmt::format(" [{}]", key.second), length(t.time),
+                       key.second.empty() ? "" : fmt::format(" [{}]", printable(key.second)), length(t.time),
                        t.n == 1 ? "once" : fmt::format("{} times", t.n));
   }
   return out;

@@ -128,7 +128,7 @@ Status Recorder::read_clock(std::uint64_t trace) {
 
 std::int64_t Recorder::to_ns(std::uint64_t ticks) const {
   const long double ns = static_cast<long double>(static_cast<std::int64_t>(ticks - base_ticks_)) * ns_per_tick_;
-  constexpr long double kMost = 9.2e18L;
+  constexpr long double kMost = 4e18L;  // differences of two of these fit as well
   return static_cast<std::int64_t>(std::clamp(ns, -kMost, kMost));
 }
 
@@ -215,6 +215,7 @@ void Recorder::read_ring(const std::vector<std::byte>& head, Ring& ring) {
   context.m = ring.m;
   context.begin = events_.size();
   for (std::uint64_t n = lo; n < h0; ++n) {
+    if (n % 65536 == 65535 && session_.cancelled()) return;
     const std::size_t at = (n & mask) * record;
     const bool lost = !page_lost.empty() && (page_lost[at / kPage] || page_lost[(at + record - 1) / kPage]);
     const std::byte* b = bytes.data() + at;
@@ -363,18 +364,13 @@ void Recorder::merge() {
     }
     list.push_back(i);
   }
-  if (model_.now() > 0) end_ = std::max(end_, model_.now() - mono_base_);
+  std::int64_t now;
+  if (model_.now() > 0 && !__builtin_sub_overflow(model_.now(), mono_base_, &now) && now < 4'000'000'000'000'000'000)
+    end_ = std::max(end_, now);
   if (out_of_order_ != 0) {
     warnings_.push_back(fmt::format("{} in an order that cannot be: the processors' clocks may differ",
                                     plural(out_of_order_, "event")));
   }
-}
-
-std::vector<std::uint64_t> Recorder::goids() const {
-  std::vector<std::uint64_t> out;
-  for (auto& [goid, list] : by_goid_) out.push_back(goid);
-  std::sort(out.begin(), out.end());
-  return out;
 }
 
 std::vector<Stretch> Recorder::life(std::uint64_t goid) const {

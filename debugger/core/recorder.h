@@ -94,13 +94,14 @@ class Recorder {
   const std::vector<Ring>& rings() const { return rings_; }
   bool recording() const { return recording_; }
   std::int64_t end() const { return end_; }  // the last moment that is known
-  std::int64_t wall(std::int64_t time) const { return wall_base_ + time; }
+  std::int64_t wall(std::int64_t time) const {
+    std::int64_t sum;
+    return __builtin_add_overflow(wall_base_, time, &sum) ? 0 : sum;
+  }
   std::string_view event_text(const Event& e) const;
   std::string_view reason_text(const Event& e) const { return model_.reason_text(e.reason); }
   // Its own name, else that of its first function; "" when neither is known.
   std::string goroutine_text(Stacks& stacks, std::uint64_t goid);
-  bool knows(std::uint64_t goid) const { return by_goid_.contains(goid); }
-  std::vector<std::uint64_t> goids() const;
   std::vector<Stretch> life(std::uint64_t goid) const;
   std::string stw_reason(const Event& e);
   // "2 torn records skipped, …": what is not in the timeline, for the footer; "" when all is.
