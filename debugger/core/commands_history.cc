@@ -171,7 +171,7 @@ Result<std::vector<std::uint32_t>> choose(const Recorder& recorder, const Option
     const std::string* text = options.get(kNames[i]);
     if (!text) continue;
     auto list = parse_goid_list(*text);
-    if (!list) return Error{fmt::format("-{}: {}", kNames[i], list.error().message), {}};
+    if (!list) return Error{fmt::format("-{} takes numbers, 1-5,9 say, not '{}'", kNames[i], *text), {}};
     lists[i] = *list;
   }
   std::int64_t since = INT64_MIN;

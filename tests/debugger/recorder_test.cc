@@ -54,6 +54,7 @@ TEST(History, ChoosesByGoroutineMachineProcessorAndTime) {
   EXPECT_EQ(count("-where 'event = GoBlock and reason ~ chan'"), "1\n");
   EXPECT_EQ(count("-where 'time > 30ns'"), "2\n");
   EXPECT_EQ(count("-last 1x"), "-last takes a duration, 10ms or 2s, not '1x'\n");
+  EXPECT_EQ(count("-m x"), "-m takes numbers, 1-5,9 say, not 'x'\n");
   EXPECT_EQ(count("7"), "trace history takes options only, not '7' (goroutine N history, or -g N)\n");
 }
 
