@@ -100,6 +100,12 @@ Line line_of(const char* command, const char* text) {
   return split(raw);
 }
 
+bool may_decline(std::string_view command) {
+  for (const CommandSpec& c : command_table())
+    if (c.flags & kMayDecline && command == c.words) return true;
+  return false;
+}
+
 }  // namespace
 
 extern "C" {
@@ -201,10 +207,8 @@ vi_status vi_run_line(vi_session* session, const char* command, const char* text
   CSink out(sink);
   try {
     Line line = line_of(command, text);
-    Match match = match_command(line);
-    // By its bare name only: `vitrine trace …` can mean nothing else.
-    const bool bare = match.spec && std::string_view(command).starts_with(match.spec->words);
-    if (bare && match.spec->flags & kMayDecline && !claims_trace(line, match.first)) return VI_NOT_OURS;
+    // By its bare name only: `vitrine trace …` can mean nothing else. And before any abbreviation is resolved.
+    if (may_decline(command) && !claims_trace(line, 1)) return VI_NOT_OURS;
     return status_of(run_command(session->session, line, out));
   } catch (const std::exception& e) {
     return told(out, e);

@@ -31,8 +31,7 @@ constexpr std::uint64_t kDefaultInstructions = 400;
 constexpr std::size_t kResumeFrames = 6;
 
 // The frames that a goroutine goes on in.
-std::vector<std::string> resume_frames(Session& session, const Model& model, std::uint32_t index) {
-  const Goroutine& g = model.goroutines()[index];
+std::vector<std::string> resume_frames(Session& session, std::uint32_t index) {
   auto stacks = session.stacks();
   if (!stacks || !(*stacks)->ensure({index})) return {};
   const std::uint32_t shape = (*stacks)->shape_of(index);
@@ -46,7 +45,6 @@ std::vector<std::string> resume_frames(Session& session, const Model& model, std
                               own.valid() ? describe(own) : "none"));
   }
   if (std::string problem = (*stacks)->problem(index); !problem.empty()) out.push_back("the stack ends: " + problem);
-  (void)g;
   return out;
 }
 
@@ -59,6 +57,8 @@ std::string no_context(Model& model, std::uint32_t index) {
         "{} is running: its registers are its thread's, and its saved context is history (goroutine {} bt)",
         title(model, index), g.goid);
   }
+  if (model.in_syscall(g))
+    return fmt::format("{} is in a system call: it goes on from there, by no saved context", title(model, index));
   if (!g.pc || !g.sp) return fmt::format("{} has no saved context", title(model, index));
   return {};
 }
@@ -118,7 +118,7 @@ Outcome run_static(Session& session, const Line& line, const Options& options, S
   Listing listing = make_listing(facts, of->program(), *found);
   if (subject.model) {
     listing.subject = title(*subject.model, subject.index);
-    listing.resumes = resume_frames(session, *subject.model, subject.index);
+    listing.resumes = resume_frames(session, subject.index);
   }
   std::vector<std::string> warnings = of->target().warnings();
   if (!of->program().has_debug_info())
@@ -126,7 +126,7 @@ Outcome run_static(Session& session, const Line& line, const Options& options, S
   Buffered out(sink);
   if (*mode) {
     Json json(out);
-    if (*mode == 2) open_full_json(session, json, "trace", listing.parts.size(), listing.parts.size(), warnings);
+    if (*mode == 2) open_full_json(*of, json, "trace", listing.parts.size(), listing.parts.size(), warnings);
     json.open_array();
     json_listing(listing, json);
     json.close_array();
@@ -145,6 +145,8 @@ Outcome run_live(Session& session, const Line& line, const Options& options, Sin
   if (options.has("live") && options.has("step")) return fail(sink, "-live and -step exclude each other");
   for (std::string_view other : {"json", "limit", "conventions"})
     if (options.has(other)) return fail(sink, fmt::format("-{} is not for a process that runs", other));
+  for (std::string_view of_live : {"n", "stacks"})
+    if (options.has("step") && options.has(of_live)) return fail(sink, fmt::format("-{} belongs to -live", of_live));
   LiveOptions live;
   live.stacks = options.has("stacks");
   if (const std::string* n = options.get("n")) {
@@ -164,7 +166,16 @@ Outcome run_live(Session& session, const Line& line, const Options& options, Sin
   return options.has("step") ? trace_step(session, *found, live, sink) : trace_live(session, *found, live, sink);
 }
 
+// A row `trace WORD` of its own (trace history): it is reached by gotrace WORD as well, the only way in LLDB.
+const CommandSpec* row_behind(const Line& line, std::size_t first) {
+  if (line.words.size() <= first || line.words[first].quoted) return nullptr;
+  for (const CommandSpec& c : command_table())
+    if (std::string_view(c.words) == "trace " + line.words[first].text) return &c;
+  return nullptr;
+}
+
 Outcome run_trace(Session& session, const Line& line, std::size_t first, Sink& sink) {
+  if (const CommandSpec* row = row_behind(line, first)) return row->run(session, line, first + 1, sink);
   auto options = parse_options(line, first, kOptions, Mixing::anywhere);
   if (!options) return fail(sink, options.error());
   if (options->has("conventions") && options->positional.empty()) {
@@ -189,9 +200,18 @@ Outcome run_trace(Session& session, const Line& line, std::size_t first, Sink& s
   return outcome;
 }
 
-void complete_trace(Session&, const Line& line, std::size_t first, std::string_view partial, const Complete& offer) {
+void complete_trace(Session& session, const Line& line, std::size_t first, std::string_view partial,
+                    const Complete& offer) {
+  if (const CommandSpec* row = row_behind(line, first)) {
+    if (row->complete) row->complete(session, line, first + 1, partial, offer);
+    return;
+  }
   complete_options(kOptions, partial, offer);
   if (line.words.size() > first) return;
+  for (const CommandSpec& c : command_table()) {
+    std::string_view words = c.words;
+    if (words.starts_with("trace ") && words.substr(6).starts_with(partial)) offer(words.substr(6));
+  }
   for (std::string_view routine : trace_routines())
     if (routine.starts_with(partial)) offer(routine);
 }

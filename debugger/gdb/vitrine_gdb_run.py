@@ -49,8 +49,7 @@ class RunControl(vitrine_run.RunControl):
 
     def __init__(self):
         self.points, self.next = {}, 1
-        self.names, self.hit, self.hit_tid = (), None, 0
-        self.stop = None
+        self.names, self.hit, self.hit_tid, self.ended = (), None, 0, False
 
     def plant(self, address):
         self.points[self.next] = Planted(self, address)
@@ -64,8 +63,8 @@ class RunControl(vitrine_run.RunControl):
 
     def reached(self):
         """True: stop here."""
-        if self.hit is None:
-            return False
+        if self.hit is None:  # gdb may ask twice about one hit, and about other threads' that came with it
+            return self.ended
         try:
             thread, frame = gdb.selected_thread(), gdb.newest_frame()
             tid = thread.ptid[1] or thread.ptid[0]
@@ -75,15 +74,15 @@ class RunControl(vitrine_run.RunControl):
             self.hit_tid = tid
         except BaseException:
             self.hit_tid = 0
-        self.hit = None  # of several threads that are here at once, the first ends it
+        self.hit, self.ended = None, True
         return True
 
     def run(self, names, hit):
-        self.names, self.hit, self.hit_tid = names, hit, 0
+        self.names, self.hit, self.hit_tid, self.ended = names, hit, 0, False
         try:
             return self.resume("continue")
         finally:
-            self.hit = None
+            self.hit, self.ended = None, False
 
     def resume(self, command):
         seen = []

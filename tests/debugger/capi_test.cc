@@ -74,6 +74,39 @@ TEST(CApi, BadArgumentsAreAnswersNotCrashes) {
   EXPECT_EQ(session, nullptr);
 }
 
+TEST(CApi, WordsBehindTraceThatAreNotOursAreTheHosts) {
+  Said said;
+  vi_target target{};
+  target.size = sizeof target;
+  target.kind = VI_TARGET_FILE;
+  target.program = VITRINE_TEST_BIN "/pipeline";
+  vi_session* session = nullptr;
+  ASSERT_EQ(vi_open(nullptr, &target, &said.sink, &session), VI_OK);
+  for (const char* theirs : {"", "main", "gogo if x > 1", "gog", "file.cc:17", "h", "'gogo'", "gogo *0x1", "\"open"})
+    EXPECT_EQ(vi_run_line(session, "trace", theirs, &said.sink), VI_NOT_OURS) << theirs;
+  EXPECT_EQ(said.out + said.err, "");
+  EXPECT_EQ(vi_run_line(session, "trace", "gogo", &said.sink), VI_OK);
+  EXPECT_NE(said.out.find("jumps to buf->pc"), std::string::npos) << said.out;
+  EXPECT_EQ(vi_run_line(session, "trace", "gogo 17", &said.sink), VI_ERROR);
+  EXPECT_EQ(vi_run_line(session, "vitrine", "trace gog", &said.sink), VI_ERROR) << "there it can mean nothing else";
+  EXPECT_EQ(vi_run_line(session, "trace", "gogo -live -n 3 -where 'to = 1'", &said.sink), VI_ERROR);
+  EXPECT_NE(said.err.find("the program does not run: there are no switches to watch"), std::string::npos) << said.err;
+  EXPECT_EQ(vi_run_line(session, "info goroutines", "", &said.sink), VI_ERROR) << "a file is no target";
+  vi_close(session);
+}
+
+TEST(CApi, RunControlIsLentWholeOrNotAtAll) {
+  vi_session* session = nullptr;
+  ASSERT_EQ(vi_open(nullptr, nullptr, nullptr, &session), VI_OK);
+  vi_run_control control{};
+  EXPECT_EQ(vi_lend_run_control(nullptr, nullptr), VI_BAD_ARGUMENT);
+  EXPECT_EQ(vi_lend_run_control(session, &control), VI_BAD_ARGUMENT) << "no size";
+  control.size = sizeof control;
+  EXPECT_EQ(vi_lend_run_control(session, &control), VI_BAD_ARGUMENT) << "no functions";
+  EXPECT_EQ(vi_lend_run_control(session, nullptr), VI_OK);
+  vi_close(session);
+}
+
 TEST(CApi, AnOlderCallersStructsAreNotOverrun) {
   struct {
     vi_command command;

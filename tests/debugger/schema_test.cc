@@ -300,6 +300,18 @@ TEST(Schema, WarningsDoNotSpoilABareArray) {
   EXPECT_EQ(errors, "");
 }
 
+TEST(Schema, AnAnnotatedRoutineIsAsDescribed) {
+  Session session;
+  session.program_file = std::string(VITRINE_TEST_BIN) + "/pipeline";
+  for (const char* command : {"gotrace mcall -json", "gotrace mcall -json=full", "gotrace main -json"}) {
+    std::string errors;
+    json rows = run(session, command, &errors);
+    EXPECT_EQ(schema("trace").check(rows), "") << command;
+    EXPECT_EQ(errors, "") << command;
+  }
+  EXPECT_EQ(run(session, "gotrace mcall -json")[0]["differences"], json::array());
+}
+
 TEST(Schema, TheValidatorCanFail) {
   FakeRuntime runtime;
   auto session = runtime.session();
