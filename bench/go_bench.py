@@ -27,9 +27,9 @@ def in_gdb(command, script, program, target, directory, build, limit):
     measure = os.path.join(directory, "measure.py")
     with open(measure, "w", encoding="utf-8") as file:
         file.write(GDB.format(command=command))
-    argv = ["timeout", "-s", "KILL", str(limit), "gdb", "-q", "-nx", "-batch", "-iex", "set auto-load no", "-iex", "set debuginfod enabled off",
+    argv = ["gdb", "-q", "-nx", "-batch", "-iex", "set auto-load no", "-iex", "set debuginfod enabled off",
             *(["-p", target] if target.isdigit() else [program, target]), "-x", script, "-ex", f"source {measure}"]
-    output, _, peak = run_sampled(argv, env=dict(os.environ, VITRINE_HOME=build))
+    output, _, peak = run_sampled(argv, limit, env=dict(os.environ, VITRINE_HOME=build))
     results = [line for line in output.splitlines() if line.startswith("RESULT ")]
     if not results:
         raise RuntimeError(f"gdb: {command}: {output[-800:]}")
@@ -38,7 +38,7 @@ def in_gdb(command, script, program, target, directory, build, limit):
 
 
 def whole_process(argv, limit):
-    output, seconds, peak = run_sampled(["timeout", "-s", "KILL", str(limit), *argv])
+    output, seconds, peak = run_sampled(argv, limit, statuses=(0, 1))  # Delve ends an attachment with 1
     return seconds, None, output.strip().splitlines()[-1], peak
 
 

@@ -45,8 +45,8 @@ print("RESULT " + json.dumps([cold, warm, text.strip().splitlines()[-1]]))
 """
 
 
-def run_sampled(command, **options):
-    """(output, seconds, peak RssAnon in bytes) of a process."""
+def run_sampled(command, limit=None, statuses=(0,), **options):
+    """(output, seconds, peak RssAnon in bytes) of a process, which may take limit seconds."""
     start = time.monotonic()
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options) as process:
         peak = 0
@@ -65,12 +65,17 @@ def run_sampled(command, **options):
 
         thread = threading.Thread(target=sample)
         thread.start()
-        output = process.communicate()[0]
+        try:
+            output = process.communicate(timeout=limit)[0]
+        except subprocess.TimeoutExpired:
+            process.kill()
+            output = process.communicate()[0]
+            statuses = ()
         seconds = time.monotonic() - start
         done.set()
         thread.join()
-    if process.returncode:
-        raise RuntimeError(f"{command[0]}: status {process.returncode}: {output[-800:]}")
+    if process.returncode not in statuses:
+        raise RuntimeError(f"{command[0]}: status {process.returncode} after {seconds:.0f} s, {peak >> 20} MiB: {output[-800:]}")
     return output, seconds, peak
 
 

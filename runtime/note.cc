@@ -311,6 +311,7 @@ void layoutnote() {
   FIELD(mspan, mspan, list);
   FIELD(mspan, mspan, startAddr);
   FIELD(mspan, mspan, npages);
+  FIELD(mspan, mspan, manualFreeList);
   FIELD(mspan, mspan, freeindex);
   FIELD(mspan, mspan, nelems);
   FIELD(mspan, mspan, allocCache);

@@ -135,7 +135,7 @@ Slots HeapState::slots(const Span& s) {
     } else if (k == SpanKind::runtime) {
       c = allocated.empty() ? Slots::unknown : !bit(allocated, i) ? Slots::free : Slots::allocated;
     } else if (k == SpanKind::stack_pool) {
-      const bool listed = layout_.has(F::mspan_manualFreeList);
+      const bool listed = !layout_.has(F::mspan_owner);  // in their own first words
       if (listed ? free_stacks.count(at) != 0 : i < 64 && (s.alloc_cache >> i & 1)) c = Slots::free;
     } else if (k == SpanKind::stack_large && s.list) {
       c = Slots::free;
