@@ -58,6 +58,8 @@ void layoutnote() {
   ROOT("emptymspan", "_ZN7vitrine2rt10emptymspanE");
   ROOT("trace", "_ZN7vitrine2rt5traceE");
   ROOT("zerobase", "_ZN7vitrine2rt8zerobaseE");
+  ROOT("gcphase", "_ZN7vitrine2rt7gcphaseE");
+  ROOT("gcController", "_ZN7vitrine2rt12gcControllerE");
   asm volatile(IN_NOTE(".Lvitrine_fields:\n"));
   TYPE(g, g);
   ENTRY("g.stack.lo", offsetof(g, stack.lo), sizeof(static_cast<g*>(nullptr)->stack.lo));

@@ -141,7 +141,8 @@ void print_heap_page(HeapState& heap, const HeapPage& page, Buffered& out) {
     if (page.pages[u]) uses += fmt::format("{}{} {}", uses.empty() ? "" : ", ", page.pages[u], kUseText[u]);
   }
   std::uint64_t free_pages = page.pages[HeapPage::free], scavenged = page.scavenged;
-  if (std::uint64_t gc = heap.layout().root(Root::gcController); gc && heap.page_size()) {
+  if (std::uint64_t gc = heap.layout().root(Root::gcController);
+      gc && heap.layout().has(F::gcController_heapFree) && heap.page_size()) {
     // Free pages are bits of Go's page allocator, not spans; the sums are kept.
     auto kept = heap.get(gc, F::gcController_heapFree), released = heap.get(gc, F::gcController_heapReleased);
     scavenged = released.value_or(0) / heap.page_size();
