@@ -40,7 +40,7 @@ constexpr std::string_view kLacks =
     "mcentralPadded. stackpoolPadded. stackLargeT. mcache.local_rawallocs mcache.local_rawfrees mcache.rawcache "
     "rawCache. stackfreelist.n stackfreelist.slot treapNode. specialprofile. mstats.heap_sys mstats.heap_idle "
     "mstats.heap_inuse mstats.heap_released mstats.stacks_inuse mstats.runtime_inuse mstats.manual_inuse "
-    "mstats.heap_live mstats.gc_sys";
+    "mstats.heap_live mstats.gc_sys traceBuf. tracePoint. traceRecord. tracet.";
 
 class Go : public Dialect {
  public:
