@@ -50,19 +50,28 @@ void heapBitsSetType(uintptr x, uintptr size, uintptr dataSize, const _type* typ
   uintptr words = size / ptrSize, stride = typ->size / ptrSize, ptrwords = typ->ptrdata / ptrSize;
   // The end of the last element's pointers.
   uintptr scanwords = stride == 0 ? 0 : (dataSize / typ->size - 1) * stride + ptrwords;
-  heapBits h = heapBitsForAddr(x);
+  // One word after the last says that no more follow; what is behind it was cleared with a large object's span.
+  uintptr end = words;
+  if (words > maxSmallSize / ptrSize && scanwords < words) end = scanwords + 1;
+  uint8* bitp = &arenaOf(x)->bitmap[x / (ptrSize * 4) % heapArenaBitmapBytes];
+  uint32 shift = uint32(x / ptrSize % 4);
   uintptr inelem = 0;
-  for (uintptr i = 0; i < words; i++) {
-    uint8 bits = 0;
-    if (i < scanwords) {
-      bits = bitScan;
-      if (inelem < ptrwords && (typ->gcdata[inelem / 8] >> inelem % 8 & 1) != 0) bits |= bitPointer;
+  for (uintptr i = 0; i < end;) {
+    // The words of one byte.
+    uint8 keep = 0xff, bits = 0;
+    for (; shift < 4 && i < end; shift++, i++) {
+      keep = uint8(keep & ~((bitPointer | bitScan) << shift));
+      if (i >= scanwords) continue;
+      bits = uint8(bits | bitScan << shift);
+      if (inelem < ptrwords) bits = uint8(bits | (typ->gcdata[inelem / 8] >> inelem % 8 & 1) << shift);
       if (++inelem == stride) inelem = 0;
     }
-    *h.bitp = uint8((*h.bitp & ~((bitPointer | bitScan) << h.shift)) | bits << h.shift);
-    // One word after the last says that no more follow; large objects' bits were cleared with the span.
-    if (i >= scanwords && spanOfUnchecked(x)->nelems == 1) break;
-    h = h.next();
+    *bitp = uint8((*bitp & keep) | bits);
+    shift = 0;
+    if (uintptr next = x + i * ptrSize; next % heapArenaBytes != 0)
+      bitp++;
+    else if (i < end)
+      bitp = arenaOf(next)->bitmap;
   }
 }
 

@@ -54,6 +54,9 @@ static void setgoal() {
 
 bool gcTrigger::test() const {
   if (kind == heap) return load_relaxed(memstats.heap_live) >= load_relaxed(gcController.heapGoal);
+  if (kind == time)
+    return load_relaxed(gcController.gcPercent) >= 0 && load_relaxed(work.tEnd) != 0 &&
+           nanotime() - load_relaxed(work.tEnd) > load_relaxed(forcegcperiod);
   return int32(n - load_relaxed(work.cycles)) > 0;
 }
 
@@ -81,6 +84,9 @@ static void enable() {
   if (load_relaxed(sweep.g_) == nullptr) {
     gcController.gcPercent = readGOGC();
     startsystemgoroutine(bgsweepmain, uintptr(bgsweepmain), "bgsweep", 0);
+    startsystemgoroutine(bgscavenge, uintptr(bgscavenge), "bgscavenge", 0);
+    startsystemgoroutine(forcegchelper, uintptr(forcegchelper), "forcegc", 0);
+    while (load_relaxed(scavenge.g_) == nullptr || load_relaxed(forcegc.g_) == nullptr) gosched();
     while (load_relaxed(sweep.g_) == nullptr) gosched();
     setgoal();
   }
@@ -133,7 +139,9 @@ static void gcCycle(void*) {
   gcController.heapMarked = work.heap2;
   store_relaxed(memstats.heap_live, work.heap2);
   store_relaxed(memstats.heap_scan, 0);
+  uint64 lastgoal = gcController.heapGoal;
   setgoal();
+  gcPaceScavenger(lastgoal);
   gcSweep();
   setflushgen();
   freeStackSpans();

@@ -70,7 +70,7 @@ struct gcControllerState {
 };
 
 struct gcTrigger {
-  enum kind_ : uint32 { heap, cycle } kind;
+  enum kind_ : uint32 { heap, cycle, time } kind;
   uint32 n;  // cycle: begin number n if it was not begun yet
   bool test() const;
 };
@@ -135,6 +135,30 @@ void gcSweep();       // a cycle has ended: the world is stopped, everything is 
 void wakebgsweep();   // and runs again
 void bgsweep(void*);  // a goroutine's function
 void deductSweepCredit(uintptr spanBytes, uintptr callerSweepPages);
+
+// ---- mgcscavenge.cc
+
+struct scavengedata {
+  rt::mutex lock;
+  g* g_;            // bgscavenge; null: not started
+  uint8 parked;     // lock
+  uint64 goal;      // bytes that the heap may keep; ~0: all
+  uint64 released;  // bytes given back by bgscavenge
+};
+struct forcegcstate {
+  rt::mutex lock;
+  g* g_;         // forcegchelper; null: not started
+  uint8 parked;  // lock
+};
+#pragma GCC visibility push(hidden)
+extern scavengedata scavenge;
+extern forcegcstate forcegc;
+extern int64 forcegcperiod;  // ns
+#pragma GCC visibility pop
+uint64 gcRetained();
+void gcPaceScavenger(uint64 lastgoal);
+void bgscavenge(void*);     // a goroutine's function
+void forcegchelper(void*);  // a goroutine's function
 
 // ---- mfinal.cc
 

@@ -12,7 +12,7 @@
 //     without a P, frozen   the signal's context has all registers; 128 bytes below the stack pointer are in use too
 //     in a blocking_scope   what it had when the scope began: registers are in g.syscallregs, frames from syscallsp up
 //     the caller of run()   the first thread's stack above mstart: locals that goroutine 1 was given by reference
-// Not roots: stacks of threads that are no goroutines, thread-locals, memory from malloc.
+// Not roots: stacks of threads that are no goroutines, and of the collector's; thread-locals; memory from malloc.
 //
 // Conservatively: any word that is an address inside an object that is allocated keeps it, wherever in it it points.
 // Words are aligned; a pointer in a packed struct is not found. Precisely: by the heap bitmap. There a pointer to
@@ -194,8 +194,12 @@ NOSAN static void scanframes(g* gp, uintptr sp) {
   scanstackblock(gp, sp, gp->stack.hi);
 }
 
+// The collector's own goroutines know no objects, only spans: what their calls leave on the stack are addresses of spans,
+// which would keep the first object of each. (The one that runs finalizers is like any other.)
+static bool knowsnoobjects(const g* gp) { return gp == sweep.g_ || gp == scavenge.g_ || gp == forcegc.g_; }
+
 NOSAN static void scanstack(g* gp, g* stopper) {
-  if (gp->isforeign) return;
+  if (gp->isforeign || knowsnoobjects(gp)) return;
   switch (readgstatus(gp) & ~uint32(Gscan)) {
     case Gidle:
     case Gdead:

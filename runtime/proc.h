@@ -98,6 +98,10 @@ void sigpreempted(g* gp);
 // proc_freeze.cc
 void sigfreeze(g* gp, void* context);  // in the handler
 
+// mgcscavenge.cc
+void gcsysmon(int64 now);  // what the collector has sysmon do
+bool gcwantssysmon();
+
 // sysmon.cc
 void sysmon();
 void wakesysmon();  // sched.lock held

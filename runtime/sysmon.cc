@@ -125,7 +125,7 @@ void sysmon() {
       delay = delay * 2 < maxDelayUs ? delay * 2 : maxDelayUs;
     usleep_(delay);
     if (sched.exiting.load() != 0) stopforexit();
-    if (debug.schedtrace <= 0 && idle >= looksBeforeDeepSleep && nothingtowatch()) {
+    if (debug.schedtrace <= 0 && idle >= looksBeforeDeepSleep && nothingtowatch() && !gcwantssysmon()) {
       deepsleep();
       idle = 0;
       delay = minDelayUs;
@@ -134,6 +134,7 @@ void sysmon() {
     int64 now = nanotime();
     sched.lastnow.store(now, __ATOMIC_RELAXED);
     pollifnobodydoes(now);
+    gcsysmon(now);
     int64 timer = timeSleepUntil();
     if (timer != 0 && timer < now) {
       // Overdue: perhaps all who could run it compute.

@@ -291,6 +291,30 @@ TEST_F(Gc, CollectsByItselfAsGOGCSays) {
   EXPECT_EQ(gc::set_percent(100), -1);
 }
 
+TEST_F(Gc, MemoryGoesBackToTheSystem) {
+  elsewhere([] {
+    std::vector<gc::root<char>> all;
+    for (int i = 0; i < 60; i++) {
+      all.emplace_back(gc::make_array<char>(1 << 20));
+      std::memset(all.back().get(), 1, 1 << 20);
+    }
+    return 0;
+  });
+  EXPECT_GE(rt::gcRetained(), 60u << 20);
+  collect();
+  collect();
+  EXPECT_TRUE(eventually([] { return rt::gcRetained() < 20u << 20; })) << rt::gcRetained();
+  EXPECT_GT(rt::scavenge.released, 0u);
+}
+
+TEST_F(Gc, CollectsAfterAWhileAllTheSame) {
+  gc::collect();
+  std::uint64_t before = gc::stats().num_gc;
+  rt::store_relaxed(rt::forcegcperiod, 2'000'000);
+  EXPECT_TRUE(eventually([&] { return gc::stats().num_gc >= before + 3; }));
+  rt::store_relaxed(rt::forcegcperiod, 120'000'000'000);
+}
+
 TEST_F(Gc, StatsCountCollections) {
   auto before = gc::stats();
   gc::collect();

@@ -36,10 +36,14 @@ inline void collect() {
   gc::collect();
 }
 
-// Calls f on a goroutine of its own, so that nothing of what it did is left on this stack, and returns its result.
+// Calls f on a goroutine of its own, so that nothing of what it did is left on this stack, and returns its result when
+// that goroutine is gone, and its stack with it: the result is there a little earlier.
 template <class F>
 auto elsewhere(F f) {
-  return vitrine::spawn(std::move(f)).get();
+  std::int32_t before = rt::gcount();
+  auto result = vitrine::spawn(std::move(f)).get();
+  eventually([&] { return rt::gcount() <= before; });
+  return result;
 }
 
 // How many of the objects are allocated, when everything is swept. On another goroutine: the caller's frame must not get
