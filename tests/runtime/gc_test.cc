@@ -120,10 +120,12 @@ TEST_F(Gc, InteriorPointersKeepTheirObject) {
   EXPECT_FALSE(alive(h.first));
 }
 
+VITRINE_NOINLINE std::uint64_t* endofnew(std::size_t n) { return gc::make_array<std::uint64_t>(n) + n; }
+
 TEST_F(Gc, OnePastTheEndOfAnArrayKeepsIt) {
   bool lived = elsewhere([] {
     for (std::size_t n : {1u, 2u, 4u, 64u, 512u, 4096u, 100'000u}) {
-      std::uint64_t* end = gc::make_array<std::uint64_t>(n) + n;
+      std::uint64_t* end = endofnew(n);
       Hidden h(end - 1);
       collect();
       if (!alive(h)) return false;
