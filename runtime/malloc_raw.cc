@@ -24,6 +24,8 @@
 // Under AddressSanitizer, ThreadSanitizer and Valgrind rawalloc is libc's calloc, so that these tools see each object,
 // its leak and its use after free (and in the systematic tests, which watch libc's free). That is decided once, at the
 // first call: an object is freed where it came from. The functions here are tested there all the same.
+#include <malloc.h>
+
 #include <cstdlib>
 #include <cstring>
 
@@ -221,13 +223,13 @@ void rawfree(void* p) {
 
 // ---- held memory: what the collector scans
 
-// From libc such a block has this in front, and is on a list. The links are complements, so that a leak checker does not
-// take the list for a reason to keep a block.
+// From libc such a block has this at its end, where malloc_usable_size says, and is on a list. The links are
+// complements, so that a leak checker does not take the list for a reason to keep a block; and the program's pointer is
+// the block's own address, as one to its inside would be reported.
 namespace {
-struct alignas(16) heldblock {
+struct heldblock {
   uintptr next, prev;  // ~address, 0: none; under heldlock
-  uintptr size;
-  void* block;
+  uintptr at, size;    // ~address of the object; its bytes
 };
 }  // namespace
 static mutex heldlock;
@@ -235,23 +237,35 @@ static uintptr heldfirst;
 
 static heldblock* linked(uintptr link) { return link == 0 ? nullptr : reinterpret_cast<heldblock*>(~link); }
 
+static heldblock* tailof(void* p) {
+  uintptr end = (uintptr(p) + malloc_usable_size(p)) & ~uintptr(alignof(heldblock) - 1);
+  return reinterpret_cast<heldblock*>(end) - 1;
+}
+
 static void* heldfromlibc(uintptr size, uintptr align) {
-  void* block = calloc(1, sizeof(heldblock) + align + size);
-  if (block == nullptr) return nomemory(size);
-  uintptr p = alignUp(uintptr(block) + sizeof(heldblock), align);
-  auto* h = reinterpret_cast<heldblock*>(p) - 1;
+  uintptr bytes = alignUp(size, alignof(heldblock)) + sizeof(heldblock);
+  void* p = nullptr;
+  if (align <= 16)
+    p = calloc(1, bytes);
+  else if (posix_memalign(&p, align, bytes) == 0)
+    memset(p, 0, bytes);
+  else
+    p = nullptr;
+  if (p == nullptr) return nomemory(size);
+  heldblock* h = tailof(p);
+  h->at = ~uintptr(p);
   h->size = size;
-  h->block = block;
   lock(&heldlock);
   h->next = heldfirst;
+  h->prev = 0;
   if (heldblock* after = linked(heldfirst)) after->prev = ~uintptr(h);
   heldfirst = ~uintptr(h);
   unlock(&heldlock);
-  return reinterpret_cast<void*>(p);
+  return p;
 }
 
 static void heldtolibc(void* p) {
-  auto* h = static_cast<heldblock*>(p) - 1;
+  heldblock* h = tailof(p);
   lock(&heldlock);
   if (heldblock* before = linked(h->prev))
     before->next = h->next;
@@ -259,11 +273,11 @@ static void heldtolibc(void* p) {
     heldfirst = h->next;
   if (heldblock* after = linked(h->next)) after->prev = h->prev;
   unlock(&heldlock);
-  free(h->block);
+  free(p);
 }
 
 void* heldalloc(uintptr size, uintptr align) {
-  if (__builtin_expect(rawfromlibc(), 0)) return heldfromlibc(size, align < 16 ? 16 : align);
+  if (__builtin_expect(rawfromlibc(), 0)) return heldfromlibc(size, align);
   if (align <= 16) return allocobject(size);
   auto block = uintptr(allocobject(size + align));
   uintptr p = alignUp(block + sizeof(uintptr), align);
@@ -281,7 +295,7 @@ void heldfree(void* p, uintptr align) {
 void eachheld(void (*f)(uintptr p, uintptr size)) {
   if (rawfromlibc()) {
     lock(&heldlock);
-    for (heldblock* h = linked(heldfirst); h != nullptr; h = linked(h->next)) f(uintptr(h + 1), h->size);
+    for (heldblock* h = linked(heldfirst); h != nullptr; h = linked(h->next)) f(~h->at, h->size);
     unlock(&heldlock);
     return;
   }

@@ -195,8 +195,12 @@ NOSAN static void scanframes(g* gp, uintptr sp) {
 }
 
 // The collector's own goroutines know no objects, only spans: what their calls leave on the stack are addresses of spans,
-// which would keep the first object of each. (The one that runs finalizers is like any other.)
-static bool knowsnoobjects(const g* gp) { return gp == sweep.g_ || gp == scavenge.g_ || gp == forcegc.g_; }
+// which would keep the first object of each. Nor does the one that runs finalizers, between two of them: what they left
+// on its stack would keep what they have just let go.
+static bool knowsnoobjects(const g* gp) {
+  if (gp == finalizers.fing) return finalizers.running.object == nullptr;
+  return gp == sweep.g_ || gp == scavenge.g_ || gp == forcegc.g_;
+}
 
 NOSAN static void scanstack(g* gp, g* stopper) {
   if (gp->isforeign || knowsnoobjects(gp)) return;

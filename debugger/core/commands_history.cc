@@ -423,9 +423,10 @@ Outcome goroutine_history(Session& session, const Line& line, std::size_t at, Si
 
 namespace {
 
+// Of gotrace history; without the first two letters, of trace history.
 constexpr const char* kHelp =
-    "trace history [-g LIST] [-m LIST] [-p LIST] [-last DURATION] [-where EXPR] [-sort COL,…] [-limit N]\n"
-    "              [-cols COL,…] [-json[=full]] [-short] [-count]\n"
+    "gotrace history [-g LIST] [-m LIST] [-p LIST] [-last DURATION] [-where EXPR] [-sort COL,…] [-limit N]\n"
+    "                [-cols COL,…] [-json[=full]] [-short] [-count]\n"
     "trace history -chrome FILE\n\n"
     "What the scheduler did lately, out of the rings that each M keeps, live or in a core. One row an event, oldest\n"
     "first; the last 100 unless -limit says otherwise. The events are Go's: GoCreate GoStart GoStop (a yield, or\n"
@@ -442,7 +443,7 @@ constexpr const char* kHelp =
     "Next: goroutine N history for the life of one of them.\n";
 
 constexpr CommandSpec kCommands[] = {
-    {"trace history", "The flight recorder's timeline: who ran where, blocked why, woke whom.", kHelp, run_history,
+    {"trace history", "The flight recorder's timeline: who ran where, blocked why, woke whom.", kHelp + 2, run_history,
      complete_history},
     {"gotrace history", "The same as trace history, which LLDB keeps for itself.", kHelp, run_history,
      complete_history},

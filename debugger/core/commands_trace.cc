@@ -216,6 +216,7 @@ void complete_trace(Session& session, const Line& line, std::size_t first, std::
     if (routine.starts_with(partial)) offer(routine);
 }
 
+// Of gotrace; without the first two letters, of trace.
 constexpr const char* kHelp =
     "gotrace ROUTINE [GOROUTINE] [-limit N] [-conventions] [-json[=full]]\n"
     "gotrace gogo [GOROUTINE] -live [-n N] [-where EXPR] [-stacks]\n"
@@ -246,8 +247,8 @@ constexpr const char* kHelp =
 constexpr CommandSpec kCommands[] = {
     {"gotrace", "Decode a routine that switches contexts: what each instruction does, where control lands.", kHelp,
      run_trace, complete_trace},
-    {"trace", "Decode a routine that switches contexts (gotrace); anything else is the debugger's own trace.", kHelp,
-     run_trace, complete_trace, kMayDecline},
+    {"trace", "Decode a routine that switches contexts (gotrace); anything else is the debugger's own trace.",
+     kHelp + 2, run_trace, complete_trace, kMayDecline},
 };
 
 }  // namespace

@@ -88,11 +88,15 @@ bool stands_on_a_return_address(Program& program, Memory& memory, const Register
   return memory.read(*ra - 7, std::as_writable_bytes(std::span(code)), Space::code) && ends_with_call(code);
 }
 
-// mov $15, %rax; syscall. Functions are aligned, so that other return addresses are hardly ever looked at.
-bool is_sigreturn(Memory& memory, std::uint64_t pc) {
+// mov $15, %rax; syscall, and no rows that say so, which libc's has. Functions are aligned, so that other return
+// addresses are hardly ever looked at.
+bool is_bare_sigreturn(Program& program, Memory& memory, std::uint64_t pc) {
   static constexpr std::array<std::uint8_t, 9> kCode = {0x48, 0xc7, 0xc0, 0x0f, 0, 0, 0, 0x0f, 0x05};
   std::array<std::uint8_t, 9> code;
-  return pc % 16 == 0 && pc && memory.read(pc, std::as_writable_bytes(std::span(code)), Space::code) && code == kCode;
+  if (pc % 16 || !pc || !memory.read(pc, std::as_writable_bytes(std::span(code)), Space::code) || code != kCode)
+    return false;
+  const CfiRow* row = program.cfi(pc);
+  return !row || !row->signal;
 }
 
 // The kernel's ucontext_t lies at the stack pointer.
@@ -158,10 +162,7 @@ StepResult unwind_step(Program& program, Memory& memory, const Registers& in, bo
   const std::uint64_t pc = in.r[kRip];
   const std::uint64_t lookup = exact || pc == 0 ? pc : pc - 1;
   StepResult step;
-  if (is_sigreturn(memory, pc)) {
-    const CfiRow* row = program.cfi(lookup);  // libc's is described
-    if (!row || !row->signal) return by_signal_context(memory, in, out);
-  }
+  if (is_bare_sigreturn(program, memory, pc)) return by_signal_context(memory, in, out);
   if (const CfiRow* row = row_of(program, pc, exact)) {
     if (row->end) return fail(StackEnd::bottom, 0);
     step = by_row(program, memory, *row, lookup, in, bounds, out);
@@ -199,7 +200,8 @@ WalkEnd walk_stack(Program& program, Memory& memory, Registers regs, bool exact,
     if (caller.r[kRip] == 0) return {StackEnd::bottom, 0};
     regs = caller;
     how = step.how;
-    exact = step.exact || is_sigreturn(memory, regs.r[kRip]);  // a handler's return address is its first instruction
+    // A handler's return address is its first instruction.
+    exact = step.exact || is_bare_sigreturn(program, memory, regs.r[kRip]);
   }
 }
 

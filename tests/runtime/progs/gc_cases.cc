@@ -83,9 +83,9 @@ int early() {
 
 VITRINE_NOINLINE std::uint64_t hide(void* p) { return ~std::uint64_t(p); }
 
-// A pointer that only an integer kept; then it is in an object again.
+// A pointer that only an integer kept; then it is in an object again. On one P both are in one span, which so stays.
 int badpointer() {
-  return vitrine::run([] {
+  return vitrine::run({.procs = 1}, [] {
     gc::root<node> holder = gc::make<node>();
     std::uint64_t hidden = vitrine::spawn([] { return hide(gc::make<node>()); }).get();
     gc::collect();
