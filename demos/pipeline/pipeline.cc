@@ -166,7 +166,7 @@ static void aggregate(pipeline& line) {
 }
 
 static void write_page(int page) {
-  constexpr auto disk = 10ms;
+  constexpr auto disk = 500ms;
   (void)page;
   vitrine::sleep_for(disk);
 }
@@ -174,7 +174,7 @@ static void write_page(int page) {
 static void snapshot(pipeline& line, vitrine::chan<int> holding) {
   std::lock_guard hold(line.totals.lock);
   holding.send(line.totals.rows);
-  for (int page = 0; page < 100; page++) write_page(page);
+  for (int page = 0; page < 2; page++) write_page(page);
 }
 
 static void heartbeat(int shard) {
