@@ -82,7 +82,7 @@ static void bgsweepmain(void* arg) {
 static void enable() {
   mutexlockas(&gcsema, waitReasonWaitForGCCycle, &gcsema);
   if (load_relaxed(sweep.g_) == nullptr) {
-    gcController.gcPercent = readGOGC();
+    store_relaxed(gcController.gcPercent, readGOGC());  // sysmon may look already
     startsystemgoroutine(bgsweepmain, uintptr(bgsweepmain), "bgsweep", 0);
     startsystemgoroutine(bgscavenge, uintptr(bgscavenge), "bgscavenge", 0);
     startsystemgoroutine(forcegchelper, uintptr(forcegchelper), "forcegc", 0);
@@ -124,7 +124,7 @@ static void gcCycle(void*) {
   lock(&mheap_.mcache0lock);  // threads that are no goroutines allocate with it
   finishsweep_m();
   flushmcaches();
-  work.cycles++;
+  store_relaxed(work.cycles, work.cycles + 1);
   work.heap0 = load_relaxed(memstats.heap_live);
   work.stacksScanned = work.globalsScanned = 0;
   work.gcw.bytesMarked = work.gcw.scanWork = 0;
@@ -136,7 +136,7 @@ static void gcCycle(void*) {
   work.tMarkTerm = nanotime();
   work.heap1 = load_relaxed(memstats.heap_live);
   work.heap2 = work.gcw.bytesMarked;
-  gcController.heapMarked = work.heap2;
+  store_relaxed(gcController.heapMarked, work.heap2);
   store_relaxed(memstats.heap_live, work.heap2);
   store_relaxed(memstats.heap_scan, 0);
   uint64 lastgoal = gcController.heapGoal;
@@ -148,7 +148,7 @@ static void gcCycle(void*) {
   gcphase.store(GCoff);
   unlock(&mheap_.mcache0lock);
   thawgoroutines();
-  work.tEnd = nanotime();
+  store_relaxed(work.tEnd, nanotime());
   store_relaxed(work.pauseTotal, work.pauseTotal + (work.tEnd - work.tSweepTerm));
 }
 
@@ -220,7 +220,7 @@ VITRINE_NOINLINE void gcStart(gcTrigger t) {
   uint64 goal = gcController.heapGoal;
   work.userForced = t.kind == gcTrigger::cycle;
   if (work.userForced) store_relaxed(work.nforced, work.nforced + 1);
-  work.tSweepTerm = nanotime();
+  store_relaxed(work.tSweepTerm, nanotime());
   withworldstopped("GC", gcCycle, nullptr);
   if (debug.gctrace > 0) gctrace(goal == ~uint64(0) ? 0 : goal, work.userForced != 0);
   mutexunlock1(&gcsema);

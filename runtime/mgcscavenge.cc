@@ -57,7 +57,7 @@ void bgscavenge(void*) {
       unlock(&mheap_.lock);
       // Nothing is left that could be given back: not before the next cycle.
       if (n == 0) store_relaxed(scavenge.goal, ~uint64(0));
-      scavenge.released += n;
+      store_relaxed(scavenge.released, scavenge.released + n);
     }
     lock(&scavenge.lock);
     store_relaxed(scavenge.parked, 1);

@@ -10,8 +10,8 @@ void stopforexit() {
   m* mp = getg()->m;
   // Acquire: what main did before exitrun stored `exiting` is before what m0 does after run(). Callers looked relaxed.
   if (sched.exiting.load(__ATOMIC_ACQUIRE) == 0) throw_("stopforexit: run() is not over");
-  if (mp->spinning) {
-    mp->spinning = 0;
+  if (load_relaxed(mp->spinning) != 0) {
+    store_relaxed(mp->spinning, 0);
     sched.nmspinning.add(-1);
   }
   if (mp->p != nullptr) releasep();

@@ -326,7 +326,7 @@ void startm(p* pp, bool spinning) {
   unlock(&sched.lock);
   if (mp->spinning) throw_("startm: an idle M is spinning");
   if (mp->nextp != nullptr) throw_("startm: an idle M has a P");
-  mp->spinning = spinning;
+  store_relaxed(mp->spinning, uint8(spinning));  // m0 may be on its way out of run()
   __atomic_store_n(&mp->nextp, pp, __ATOMIC_RELEASE);
   notewakeup(&mp->park);  // release: pairs with notesleep's acquire in mpark, after which nextp is read
 }

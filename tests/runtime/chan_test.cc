@@ -329,7 +329,7 @@ TEST_F(Chan, WaitersOutliveTheLastHandle) {
   EXPECT_EQ(c->recvq.first, gp->waiting) << "the channel is left to who waits on it";
   rt::closechan(c);
   EXPECT_TRUE(eventually([] { return rt::gcount() == 1; }));
-  rt::rawfree(c);
+  rt::heldfree(c, 16);
 }
 
 TEST_F(Chan, EveryValueArrivesOnceWhateverTheCapacity) {
