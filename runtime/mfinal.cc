@@ -116,7 +116,7 @@ static bool nextfinalizer(finalizer* f) {
 
 static void runfinq(void*) {
   sched.ngsys.add(1);
-  getg()->issystem = 1;
+  store_relaxed(getg()->issystem, 1);
   store_relaxed(finalizers.fing, getg());
   for (;;) {
     lock(&finalizers.lock);

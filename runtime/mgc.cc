@@ -75,7 +75,7 @@ void startsystemgoroutine(void (*fn)(void*), uintptr startpc, const char* name, 
 
 static void bgsweepmain(void* arg) {
   sched.ngsys.add(1);
-  getg()->issystem = 1;
+  store_relaxed(getg()->issystem, 1);
   bgsweep(arg);
 }
 

@@ -47,7 +47,7 @@ static bool toscavenge() { return gcRetained() > load_relaxed(scavenge.goal); }
 
 void bgscavenge(void*) {
   sched.ngsys.add(1);
-  getg()->issystem = 1;
+  store_relaxed(getg()->issystem, 1);
   store_relaxed(scavenge.goal, ~uint64(0));
   store_relaxed(scavenge.g_, getg());
   for (;;) {
@@ -67,7 +67,7 @@ void bgscavenge(void*) {
 
 void forcegchelper(void*) {
   sched.ngsys.add(1);
-  getg()->issystem = 1;
+  store_relaxed(getg()->issystem, 1);
   store_relaxed(forcegc.g_, getg());
   for (;;) {
     lock(&forcegc.lock);

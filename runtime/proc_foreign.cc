@@ -30,7 +30,7 @@ static void endproxy(void* arg) {
   g* gp = static_cast<g*>(arg);
   proxy = nullptr;
   gp->isforeign = 0;
-  gp->issystem = 0;
+  store_relaxed(gp->issystem, 0);
   gp->foreigntid = 0;
   gp->goid = 0;
   gp->name[0] = 0;
@@ -70,7 +70,7 @@ static g* newproxy() {
     pthread_attr_destroy(&attr);
   }
   gp->isforeign = 1;
-  gp->issystem = 1;
+  store_relaxed(gp->issystem, 1);
   gp->foreigntid = gettid_();
   gp->goid = sched.goidgen.add(1);
   nameproxy(gp);

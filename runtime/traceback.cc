@@ -316,7 +316,7 @@ void traceothers(g* but) {
     g* gp = allgs.array[i];
     uint32 status = readgstatus(gp) & ~uint32(Gscan);
     if (gp == but || status == Gdead || status == Gidle) continue;
-    if (gp->issystem && !(gp->isforeign && status == Gwaiting) && level < 2) continue;
+    if (load_relaxed(gp->issystem) != 0 && !(gp->isforeign && status == Gwaiting) && level < 2) continue;
     if (shown == most) {
       left++;
       continue;

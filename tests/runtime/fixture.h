@@ -51,7 +51,7 @@ inline std::int64_t livegoroutines() {
   for (std::int64_t i = 0, len = __atomic_load_n(&rt::allgs.len, __ATOMIC_ACQUIRE); i < len; i++) {
     rt::g* gp = rt::allgs.array[i];
     std::uint32_t status = rt::readgstatus(gp) & ~std::uint32_t(rt::Gscan);
-    if (status != rt::Gdead && status != rt::Gidle && !gp->issystem) n++;
+    if (status != rt::Gdead && status != rt::Gidle && rt::load_relaxed(gp->issystem) == 0) n++;
   }
   return n;
 }

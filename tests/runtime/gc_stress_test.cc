@@ -204,13 +204,14 @@ TEST_F(GcStress, WeakMapsDestructorsAndFinalizersWithRandomLives) {
   EXPECT_EQ(bad, 0);
   EXPECT_TRUE(eventually([&] {
     collect();
-    return counted::living == int(roots.size());
+    int more = counted::living - int(roots.size());
+    return more == 0 || more == 1;  // a stale word on some stack may keep one
   })) << counted::living
       << " of " << roots.size();
   roots.clear();
   EXPECT_TRUE(eventually([] {
     collect();
-    return counted::living <= 1;  // a stale word on some stack may keep one
+    return counted::living <= 1;
   })) << counted::living;
 }
 
