@@ -167,8 +167,7 @@ static void printms(int64 ns) {
     digits--;
   }
   print(".");
-  for (int64 p = 1; digits > 1; digits--) {
-    p *= 10;
+  for (; digits > 1; digits--) {
     int64 width = 1;
     for (int32 k = 1; k < digits; k++) width *= 10;
     if (rest < width) print("0");
