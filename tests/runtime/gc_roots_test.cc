@@ -313,7 +313,7 @@ TEST_F(GcRoots, ResultsOfTasksAndGlsValuesAndTimersFunctions) {
 // ---- globals, gc::root
 
 gc::ptr<item> global;
-item* rawglobal;
+item* volatile rawglobal;  // its stores are not for the compiler to drop
 
 TEST_F(GcRoots, Globals) {
   static gc::ptr<item> local;
