@@ -4,9 +4,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <cstdio>
-#include <cstring>
 #include <unordered_set>
 
 #include "choose.h"
@@ -15,6 +12,7 @@
 #include "graph.h"
 #include "graph_text.h"
 #include "listing.h"
+#include "output_file.h"
 #include "render.h"
 
 namespace vitrine::inspect {
@@ -30,38 +28,16 @@ constexpr OptionSpec kOptions[] = {
 };
 
 Outcome write_dot(GraphText& printer, const std::vector<const Blocked*>& rows, const std::string& file, Sink& sink) {
-  class File : public Sink {
-   public:
-    explicit File(std::FILE* f) : f_(f) {}
-    void out(std::string_view text) override {
-      good = std::fwrite(text.data(), 1, text.size(), f_) == text.size() && good;
-    }
-    void err(std::string_view) override {}
-    bool good = true;
-
-   private:
-    std::FILE* f_;
-  };
-  auto cancelled = [&] {
-    fail(sink, "stopped by Ctrl-C");
-    return Outcome::cancelled;
+  auto draw = [&](Sink& to) {
+    Buffered out(to);
+    return printer.dot(rows, out);
   };
   if (file == "-") {
-    Buffered out(sink);
-    if (!printer.dot(rows, out)) return cancelled();
-    return Outcome::ok;
+    if (draw(sink)) return Outcome::ok;
+    fail(sink, "stopped by Ctrl-C");
+    return Outcome::cancelled;
   }
-  std::FILE* f = std::fopen(file.c_str(), "we");
-  if (!f) return fail(sink, fmt::format("{} cannot be written: {}", file, std::strerror(errno)));
-  File to(f);
-  bool done;
-  {
-    Buffered out(to);
-    done = printer.dot(rows, out);
-  }
-  bool closed = std::fclose(f) == 0;
-  if (!done) return cancelled();
-  if (!to.good || !closed) return fail(sink, fmt::format("{} could not be written in full", file));
+  if (auto failed = write_file(file, sink, draw)) return *failed;
   sink.out(fmt::format("{} with {} written (dot -Tsvg {} draws it)\n", file, plural(rows.size(), "blocked goroutine"),
                        file));
   return Outcome::ok;

@@ -1,12 +1,11 @@
 // commands_heap_map.cc: mheap map: the pages of the heap as letters, or as a page for a browser.
 #include <fmt/format.h>
 
-#include <cstdio>
-
 #include "choose.h"
 #include "heap_commands.h"
 #include "heap_map.h"
 #include "listing.h"
+#include "output_file.h"
 #include "render.h"
 
 namespace vitrine::inspect {
@@ -96,14 +95,11 @@ Outcome run_map(Session& session, const Line& line, std::size_t first, Sink& sin
   std::vector<std::string> warnings = heap_warnings(**heap);
   Buffered out(sink);
   if (const std::string* file = options->get("html")) {
-    std::FILE* f = std::fopen(file->c_str(), "we");
-    if (!f) return fail(sink, fmt::format("cannot write {}", *file));
-    bool good = true;
-    write_map_page(**heap, arenas, [&](std::string_view text) {
-      good = good && std::fwrite(text.data(), 1, text.size(), f) == text.size();
+    auto failed = write_file(*file, sink, [&](Sink& to) {
+      write_map_page(**heap, arenas, [&](std::string_view text) { to.out(text); });
+      return true;
     });
-    good = std::fclose(f) == 0 && good;
-    if (!good) return fail(sink, fmt::format("cannot write all of {}", *file));
+    if (failed) return *failed;
     out.add(fmt::format("Saved {}: {}\n", *file, plural(arenas.size(), "arena")));
     return page_end(out, sink, warnings, 0);
   }

@@ -3,9 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <cstdio>
-#include <cstring>
 #include <ctime>
 #include <map>
 
@@ -14,6 +11,7 @@
 #include "goroutine_rows.h"
 #include "heap_commands.h"
 #include "listing.h"
+#include "output_file.h"
 #include "plain_rows.h"
 #include "recorder.h"
 #include "recorder_chrome.h"
@@ -219,34 +217,12 @@ void rings_footer(const Recorder& recorder, Sink& sink) {
 }
 
 Outcome chrome(Session& session, Recorder& recorder, Stacks& stacks, const std::string& file, Sink& sink) {
-  class File : public Sink {
-   public:
-    explicit File(std::FILE* f) : f_(f) {}
-    void out(std::string_view text) override {
-      good = std::fwrite(text.data(), 1, text.size(), f_) == text.size() && good;
-    }
-    void err(std::string_view) override {}
-    bool good = true;
-
-   private:
-    std::FILE* f_;
-  };
-  std::FILE* f = std::fopen(file.c_str(), "we");
-  if (!f) return fail(sink, fmt::format("{} cannot be written: {}", file, std::strerror(errno)));
-  File to(f);
   ChromeCounts counts;
-  bool done;
-  {
+  auto failed = write_file(file, sink, [&](Sink& to) {
     Buffered out(to);
-    done = write_chrome(session, recorder, stacks, out, counts);
-  }
-  const bool closed = std::fclose(f) == 0;
-  if (!done) {
-    std::remove(file.c_str());
-    fail(sink, "stopped by Ctrl-C");
-    return Outcome::cancelled;
-  }
-  if (!to.good || !closed) return fail(sink, fmt::format("{} could not be written in full", file));
+    return write_chrome(session, recorder, stacks, out, counts);
+  });
+  if (failed) return *failed;
   sink.out(fmt::format("{} written: {}, {} (open it in ui.perfetto.dev or chrome://tracing)\n", file,
                        plural(counts.slices, "slice"), plural(counts.arrows, "arrow")));
   return Outcome::ok;

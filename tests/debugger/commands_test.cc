@@ -2,9 +2,11 @@
 #include "commands.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include "answer.h"
 #include "fake_runtime.h"
+#include "output_file.h"
 
 namespace vitrine::inspect {
 namespace {
@@ -490,6 +492,34 @@ TEST(Cancel, CtrlCEndsALongCommand) {
   Answer r = run(*session, "goroutine stacks");
   EXPECT_EQ(r.outcome, Outcome::cancelled);
   EXPECT_EQ(r.err, "stopped by Ctrl-C\n");
+}
+
+// A file that is only half written goes; what is no regular file stays, whatever it leads to.
+TEST(OutputFile, CtrlCLeavesNoHalfFileAndRemovesNothingElse) {
+  const std::string file = testing::TempDir() + "output_file", link = testing::TempDir() + "output_link";
+  unlink(link.c_str());
+  ASSERT_EQ(symlink("/dev/null", link.c_str()), 0);
+  for (const std::string& name : {file, link}) {
+    Collected sink;
+    auto failed = write_file(name, sink, [](Sink& to) {
+      to.out("half");
+      return false;
+    });
+    EXPECT_EQ(failed, Outcome::cancelled);
+    EXPECT_EQ(sink.errors, "stopped by Ctrl-C\n");
+  }
+  EXPECT_NE(access(file.c_str(), F_OK), 0);
+  EXPECT_EQ(unlink(link.c_str()), 0) << "it was removed";
+}
+
+TEST(OutputFile, AFullDeviceIsSaid) {
+  Collected sink;
+  auto failed = write_file("/dev/full", sink, [](Sink& to) {
+    to.out("text");
+    return true;
+  });
+  EXPECT_EQ(failed, Outcome::error);
+  EXPECT_EQ(sink.errors, "/dev/full could not be written in full\n");
 }
 
 }  // namespace
