@@ -271,7 +271,7 @@ void execute(g* gp, bool inheritTime) {
   casgstatus(gp, Grunnable, Grunning);
   store_relaxed(gp->preempt, 0);
   store_relaxed(gp->stackguard0, gp->stack.lo + stackGuard);
-  store_relaxed(mp->curg, gp);
+  __atomic_store_n(&mp->curg, gp, __ATOMIC_RELEASE);  // pairs with preemptone: gp may be new
   if (!inheritTime) bumpschedtick(mp->p);
   load_thread_state(mp, gp);
   san_leave(gp);

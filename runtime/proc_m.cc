@@ -35,7 +35,7 @@ void wirep(p* pp) {
     print("runtime: wirep: p ", pp->id, " status ", pp->status, " m ", (const void*)pp->m, "\n");
     throw_("wirep: the P is not idle");
   }
-  store_relaxed(pp->m, mp);
+  __atomic_store_n(&pp->m, mp, __ATOMIC_RELEASE);  // pairs with who looks at other Ps' Ms (preemptone): it may be new
   store_relaxed(pp->status, Prunning);
   mp->p = pp;
 }

@@ -216,9 +216,9 @@ void entry_slow() {
 // From sysmon, or who stops the world: asks the goroutine that runs on pp to yield. It may be another one by the time
 // the flags are set, which costs that one a yield.
 bool preemptone(p* pp) {
-  m* mp = load_relaxed(pp->m);
+  m* mp = __atomic_load_n(&pp->m, __ATOMIC_ACQUIRE);
   if (mp == nullptr || mp == getg()->m) return false;
-  g* gp = load_relaxed(mp->curg);
+  g* gp = __atomic_load_n(&mp->curg, __ATOMIC_ACQUIRE);
   if (gp == nullptr) return false;
   store_relaxed(gp->preempt, 1);
   store_relaxed(gp->stackguard0, stackPreempt);
@@ -227,7 +227,7 @@ bool preemptone(p* pp) {
 
 // Sends the signal to the M that runs pp, if none is on its way.
 void preemptsignal(p* pp) {
-  m* mp = load_relaxed(pp->m);
+  m* mp = __atomic_load_n(&pp->m, __ATOMIC_ACQUIRE);
   if (mp == nullptr || mp == getg()->m || debug.asyncpreemptoff != 0) return;
   uint32 v = mp->signalPending.load();
   if ((v & signalStage) != signalHandled || !mp->signalPending.cas(v, v + signalOne + signalAnnounced)) return;

@@ -240,7 +240,7 @@ p* procresize(int32 nprocs) {
       pidleput(pp);
     } else {
       mask_set(timerpMask, i);
-      store_relaxed(pp->m, midleget());
+      __atomic_store_n(&pp->m, midleget(), __ATOMIC_RELEASE);
       pp->link = withwork;
       withwork = pp;
     }
