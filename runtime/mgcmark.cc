@@ -156,6 +156,15 @@ void gcenumsegments() {
       nullptr);
 }
 
+// Without the heap's own structure: it knows where arenas begin, which may be where an object does.
+NOSAN static void scansegment(const gcsegment& seg) {
+  uintptr heap = uintptr(&mheap_), end = heap + sizeof mheap_;
+  work.globalsScanned += seg.hi - seg.lo;
+  if (heap < seg.lo || seg.hi <= heap) return scanblock(seg.lo, seg.hi - seg.lo);
+  scanblock(seg.lo, heap - seg.lo);
+  scanblock(end, seg.hi - end);
+}
+
 // ---- stacks
 
 // With AddressSanitizer's fake stacks a frame's locals are elsewhere, and the frame has the address.
@@ -235,9 +244,7 @@ NOSAN void gcMarkRoots(g* stopper) {
   gcDrain();
   markfinalizers();
   for (uint32 i = 0; i < gcsegments.n; i++) {
-    const gcsegment& seg = gcsegments.at[i];
-    scanblock(seg.lo, seg.hi - seg.lo);
-    work.globalsScanned += seg.hi - seg.lo;
+    scansegment(gcsegments.at[i]);
     gcDrain();
   }
   eachheld([](uintptr p, uintptr size) { scanblock(p, size); });

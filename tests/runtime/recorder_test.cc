@@ -119,6 +119,7 @@ TEST_F(Recorder, TellsYieldsSystemCallsAndSleeps) {
     id = vitrine::goid();
     rt::switch_to_g0([](rt::g* gp) {
       // A yield that is one even with nobody else about.
+      rt::san_arrived(rt::getg());
       rt::traceGoSched(gp);
       rt::casgstatus(gp, rt::Grunning, rt::Grunnable);
       rt::dropg(gp);
