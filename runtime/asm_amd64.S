@@ -32,6 +32,8 @@
 #define badmcall    _ZN7vitrine2rt8badmcallEPFvPNS0_1gEE
 #define badmcall2   _ZN7vitrine2rt9badmcall2EPFvPNS0_1gEE
 #define badsystemstack _ZN7vitrine2rt14badsystemstackEv
+#define gcStart     _ZN7vitrine2rt7gcStartENS0_9gcTriggerE
+#define gcStart1    _ZN7vitrine2rt8gcStart1ENS0_9gcTriggerEm
 
 #define FUNC(name)  .globl name; .type name, @function; .p2align 4; name:
 #define HIDDEN(name) .hidden name
@@ -288,6 +290,46 @@ FUNC(systemstack)
         ud2
         .cfi_endproc
 END(systemstack)
+
+// void gcStart(gcTrigger t): gcStart1(t, sp), sp from where the caller's registers and frames are on this stack. What is
+// below is the collector's, which knows where spans begin, and an object may begin there too.
+FUNC(gcStart)
+        .cfi_startproc
+        pushq   %rbp
+        .cfi_adjust_cfa_offset 8
+        .cfi_rel_offset rbp, 0
+        movq    %rsp, %rbp
+        .cfi_def_cfa_register rbp
+        pushq   %rbx
+        .cfi_offset rbx, -24
+        pushq   %r12
+        .cfi_offset r12, -32
+        pushq   %r13
+        .cfi_offset r13, -40
+        pushq   %r14
+        .cfi_offset r14, -48
+        pushq   %r15
+        .cfi_offset r15, -56
+        subq    $8, %rsp
+        movq    %rsp, %rsi
+        call    gcStart1
+        addq    $8, %rsp
+        popq    %r15
+        .cfi_same_value r15
+        popq    %r14
+        .cfi_same_value r14
+        popq    %r13
+        .cfi_same_value r13
+        popq    %r12
+        .cfi_same_value r12
+        popq    %rbx
+        .cfi_same_value rbx
+        popq    %rbp
+        .cfi_def_cfa rsp, 8
+        .cfi_same_value rbp
+        ret
+        .cfi_endproc
+END(gcStart)
 
 // goentry: where a goroutine that never ran resumes (sched.pc = goentry+1, sp → goexit+1, sp ≡ 8 mod 16).
 // Calls g->startfn(g->startarg) and returns into goexit.

@@ -133,7 +133,11 @@ VITRINE_NOINLINE static uintptr nextFree(mcache* c, spanClass sc) {
   mspan* s = c->alloc[sc];
   uintptr i = s->nextFreeIndex();
   if (i == s->nelems) {
-    c->refill(sc);
+    struct {
+      mcache* c;
+      spanClass sc;
+    } r{c, sc};
+    cleanstack([](void* a) { static_cast<decltype(r)*>(a)->c->refill(static_cast<decltype(r)*>(a)->sc); }, &r);
     s = c->alloc[sc];
     i = s->nextFreeIndex();
   }

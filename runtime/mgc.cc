@@ -206,10 +206,7 @@ static void gctrace(uint64 goal, bool forced) {
 
 // ---- beginning one
 
-// From a goroutine that is not pinned. Registers that the caller wants back are on this stack, where the scan finds
-// them.
-VITRINE_NOINLINE void gcStart(gcTrigger t) {
-  __builtin_unwind_init();
+void gcStart1(gcTrigger t, uintptr sp) {
   mutexlockas(&gcsema, waitReasonWaitForGCCycle, &gcsema);
   if (!t.test()) return mutexunlock1(&gcsema);
   while (sweepone() != ~uintptr(0)) {
@@ -217,6 +214,7 @@ VITRINE_NOINLINE void gcStart(gcTrigger t) {
   gcenumsegments();
   san_scanned(getg());
   uint64 goal = gcController.heapGoal;
+  work.startersp = sp;
   work.userForced = t.kind == gcTrigger::cycle;
   if (work.userForced) store_relaxed(work.nforced, work.nforced + 1);
   store_relaxed(work.tSweepTerm, nanotime());

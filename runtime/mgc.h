@@ -48,6 +48,7 @@ struct workType {
   uint32 cycles;   // collections that were begun
   uint32 nforced;  // of these, by gc::collect
   uint8 userForced;
+  uintptr startersp;  // gcStart's: what the goroutine that collects knew is from here up
   // Of the present or last cycle; nanotime and bytes.
   int64 tSweepTerm;       // begins: the world is being stopped
   int64 tMark;            // it is stopped, and all is swept
@@ -98,7 +99,8 @@ extern struct gcroots_ {
 #pragma GCC visibility pop
 
 void gcenable();            // the first managed object is about to be made: the collector comes to life
-void gcStart(gcTrigger t);  // from a goroutine that is not pinned; parks
+void gcStart(gcTrigger t);  // asm_amd64.S: from a goroutine that is not pinned; parks
+void gcStart1(gcTrigger t, uintptr sp);
 void startsystemgoroutine(void (*fn)(void*), uintptr startpc, const char* name, uint64 stack);
 
 // ---- mgcmark.cc

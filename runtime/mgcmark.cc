@@ -8,7 +8,7 @@
 //   held memory (malloc_raw.cc)  conservatively: closures of goroutines, channels' buffers, results of tasks, gls values
 //   stacks                       conservatively, from the saved stack pointer up, with the saved registers
 //     waiting or runnable   mcall pushed the callee-saved registers; others hold nothing over a call
-//     the collecting one    gcStart spilled them
+//     the collecting one    gcStart pushed them; what is below is the collector's and only knows where spans begin
 //     without a P, frozen   the signal's context has all registers; 128 bytes below the stack pointer are in use too
 //     in a blocking_scope   what it had when the scope began: registers are in g.syscallregs, frames from syscallsp up
 //     the caller of run()   the first thread's stack above mstart: locals that goroutine 1 was given by reference
@@ -222,7 +222,7 @@ NOSAN static void scanstack(g* gp, g* stopper) {
       markconservative(gp->syscallbp);
       return scanframes(gp, gp->syscallsp);
     case Grunning:
-      if (gp == stopper) return scanframes(gp, gp->sched.sp);
+      if (gp == stopper) return scanframes(gp, work.startersp);
       if (gp->m->gcstop.load(__ATOMIC_ACQUIRE) != freezeDone) throw_("gc: a goroutine runs in a stopped world");
       if (gp->m->gcucontext != nullptr) scancontext(static_cast<ucontext_t*>(gp->m->gcucontext));
       return scanframes(gp, gp->m->gcsp);

@@ -108,7 +108,7 @@ void mspan::ensureSwept() {
   while ((now = sweepgen.load(__ATOMIC_ACQUIRE)) == sg - 1) osyield();
 }
 
-uintptr sweepone() {
+static uintptr sweepone_m() {
   m* mp = acquirem();
   if (isSweepDone()) {
     releasem(mp);
@@ -132,6 +132,13 @@ uintptr sweepone() {
   }
   mheap_.sweepers.add(uint32(-1));
   releasem(mp);
+  return npages;
+}
+
+// Not on a goroutine's stack: the address of a span that is left there would keep the span's first object.
+uintptr sweepone() {
+  uintptr npages;
+  cleanstack([](void* n) { *static_cast<uintptr*>(n) = sweepone_m(); }, &npages);
   return npages;
 }
 

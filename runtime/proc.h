@@ -19,6 +19,15 @@ void goexit();
 void goentry();
 void mstart();
 
+// Calls fn(arg), from a goroutine on its M's g0, for what must leave nothing on a goroutine's stack.
+inline void cleanstack(void (*fn)(void*), void* arg) {
+  g* gp = getg();
+  if (gp != nullptr && gp == gp->m->curg && !gp->isforeign)
+    systemstack(fn, arg);
+  else
+    fn(arg);
+}
+
 // proc.cc
 void leaving(g* gp);  // first thing on g0, of every way off the M
 void gopreempt();     // yields, as sysmon asked

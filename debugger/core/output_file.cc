@@ -1,3 +1,4 @@
+// output_file.cc: what a command writes to a file that the user named; half a file is no file, a device stays.
 #include "output_file.h"
 
 #include <fmt/format.h>

@@ -164,10 +164,10 @@ TEST_F(Gc, ListsTreesAndRings) {
     return 0;
   });
   collect();
-  EXPECT_EQ(living(all), 10'000);
+  expectliving(all, 10'000);
   list = nullptr;
   collect();
-  EXPECT_EQ(living(all), 0);
+  expectliving(all, 0);
 
   std::vector<Hidden> ring;
   elsewhere([&] {
@@ -182,7 +182,7 @@ TEST_F(Gc, ListsTreesAndRings) {
     return 0;
   });
   collect();
-  EXPECT_EQ(living(ring), 0);
+  expectliving(ring, 0);
 }
 
 TEST_F(Gc, ArraysOfPointersKeepTheirElements) {
