@@ -50,6 +50,8 @@ g* galloc() {
   g* gp = next++;
   left--;
   unlock(&allglock);
+  // New pages: one that is read before it is written faults twice.
+  __atomic_store_n(&gp->stack.lo, 0, __ATOMIC_RELAXED);
   return gp;
 }
 
