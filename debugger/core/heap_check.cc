@@ -46,19 +46,21 @@ HeapCheck::Guard HeapCheck::list_lock(ListName name) const {
   return {heap_.lock_address(name), "the list's lock", nullptr};
 }
 
-std::string HeapCheck::inside(std::uint32_t machine) {
-  // Who may hold a lock says more than who only allocates.
-  for (std::span<const std::string_view> names : {std::span<const std::string_view>(movers::kHeapLocked),
-                                                  std::span<const std::string_view>(movers::kHeapUnlocked)}) {
-    for (const Actor& a : sched_.actors()) {
-      if (a.asleep || (machine != kNone && a.machine != machine)) continue;
-      for (std::size_t i = 0; i < a.functions.size(); ++i) {
-        if (std::find(names.begin(), names.end(), a.functions[i]) != names.end())
-          return fmt::format("{} is in {}", sched_.actor_name(a), a.qualified[i]);
-      }
+std::string HeapCheck::inside(std::uint32_t machine, std::span<const std::string_view> names) {
+  for (const Actor& a : sched_.actors()) {
+    if (a.asleep || (machine != kNone && a.machine != machine)) continue;
+    for (std::size_t i = 0; i < a.functions.size(); ++i) {
+      if (std::find(names.begin(), names.end(), a.functions[i]) != names.end())
+        return fmt::format("{} is in {}", sched_.actor_name(a), a.qualified[i]);
     }
   }
   return {};
+}
+
+// Who may hold a lock says more than who only allocates.
+std::string HeapCheck::inside(std::uint32_t machine) {
+  std::string who = inside(machine, movers::kHeapLocked);
+  return who.empty() ? inside(machine, movers::kHeapUnlocked) : who;
 }
 
 std::string HeapCheck::transition(const Guard& guard) {
@@ -76,7 +78,8 @@ std::string HeapCheck::transition(const Guard& guard) {
   }
   if (guard.cache && guard.cache->processor != kNone) {
     std::uint32_t m = sched_.machine_at(heap_.model().processors()[guard.cache->processor].m);
-    return m == kNone ? std::string() : inside(m);
+    std::string who = m == kNone ? std::string() : inside(m);
+    return who.empty() ? inside(kNone, movers::kAnyCache) : who;
   }
   return inside(kNone);
 }

@@ -7,6 +7,7 @@
 // nothing, so on a process at rest the check is exact. One pass over the spans, one over each list.
 #pragma once
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -57,6 +58,7 @@ class HeapCheck {
   void say(const char* check, const Guard& guard, Text text);
   std::string transition(const Guard& guard);
   std::string inside(std::uint32_t machine);  // a thread in a function that changes the heap; kNone: any
+  std::string inside(std::uint32_t machine, std::span<const std::string_view> names);
   Guard heap_lock() const;
   Guard list_lock(ListName name) const;
 

@@ -22,6 +22,8 @@ inline constexpr std::string_view kHeapUnlocked[] = {
     "mallocgc",     "newobject",  "largeAlloc", "nextFree",  "allocobject", "freeobject", "alloclarge",
     "freelarge",    "stackalloc", "stackfree",  "poolalloc", "poolfree",    "malg",       "newproc1",
     "gfput",        "gfget",      "goexit0",    "newproxy",  "endproxy",    "procresize", "destroy",
-    "mspan::sweep", "sweepone",   "gcCycle",    "gcSweep"};
+    "mspan::sweep", "sweepone",   "sweepone_m", "gcCycle",   "gcSweep",     "mallocfast"};
+// Change the mcache of a P that need not be their own.
+inline constexpr std::string_view kAnyCache[] = {"flushmcaches", "freemcache"};
 
 }  // namespace vitrine::inspect::movers

@@ -247,6 +247,17 @@ TEST(MheapCheck, TheOwnerOfAnMcacheExcusesItsSpans) {
       << r.out;
 }
 
+TEST(MheapCheck, WhoEmptiesAllMcachesExcusesThoseOfOthers) {
+  H heap;
+  heap.poke(H::span(H::cached) + H::sCount, std::uint16_t{9});
+  heap.stand(1, {0x7710, 0x6210});
+  EXPECT_TRUE(run(heap, "mheap check").incomplete) << "who allocates on another P has nothing to do with it";
+  heap.stand(1, {0x7610, 0x7810});
+  Answer r = run(heap, "mheap check");
+  EXPECT_TRUE(contains(r.out, "M 1 (thread 101) is in vitrine::rt::flushmcaches")) << r.out;
+  EXPECT_FALSE(r.incomplete);
+}
+
 // Every read fails once; each command answers, with an address, and ends.
 TEST(MheapFaults, TheNthReadFails) {
   for (const char* line : {"mheap", "mheap spans", "mheap span 0x40002000", "mheap classes", "mheap arenas",
