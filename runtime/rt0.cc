@@ -39,7 +39,8 @@ __attribute__((constructor)) static void saveargs(int c, char** v, char**) {
   argv = v;
 }
 
-static void args(int32 c, char** v) {
+// Each step of the boot is a function that a debugger can stop at, as in the walk of demos/start.py.
+VITRINE_NOINLINE static void args(int32 c, char** v) {
   argc = c;
   argv = v;
 }
@@ -51,9 +52,9 @@ static void check() {
   if (offsetof(g, goid) % 8 != 0 || offsetof(p, runqhead) % 64 != 0) throw_("check: alignment");
 }
 
-static void osinit() { ncpu = getproccount(); }
+VITRINE_NOINLINE static void osinit() { ncpu = getproccount(); }
 
-static void schedinit(int32 procs, bool debugbuild) {
+VITRINE_NOINLINE static void schedinit(int32 procs, bool debugbuild) {
   sched.maxmcount = 10000;
   parsedebugvars();  // Unlike Go: before stackinit, which it can direct
   stackinit();

@@ -84,17 +84,45 @@ constexpr struct {
     {"gcevery", &debugvars::gcevery},
 };
 
-// As number, with K, KiB, M or MiB behind it.
-bool size(word w, int32* out) {
-  int32 unit = 1;
-  for (auto [text, bytes] : {std::pair{"KiB", 1 << 10}, {"K", 1 << 10}, {"MiB", 1 << 20}, {"M", 1 << 20}}) {
+// A decimal number with K, KiB, M, MiB, G or GiB behind it; UINT64_MAX: more than that. False: it is none.
+bool size(word w, uint64* out) {
+  uint64 unit = 1, v = 0;
+  for (auto [text, bytes] : {std::pair{"KiB", 1 << 10},
+                             {"K", 1 << 10},
+                             {"MiB", 1 << 20},
+                             {"M", 1 << 20},
+                             {"GiB", 1 << 30},
+                             {"G", 1 << 30}}) {
     const size_t n = strlen(text);
     if (w.len <= n || memcmp(w.at + w.len - n, text, n) != 0) continue;
     w.len -= n;
-    unit = bytes;
+    unit = uint64(bytes);
     break;
   }
-  return number(w, out) && !__builtin_mul_overflow(*out, unit, out);
+  if (w.len == 0) return false;
+  bool over = false;
+  for (size_t i = 0; i < w.len; i++) {
+    if (w.at[i] < '0' || w.at[i] > '9') return false;
+    over |= __builtin_mul_overflow(v, 10, &v) || __builtin_add_overflow(v, uint64(w.at[i] - '0'), &v);
+  }
+  over |= __builtin_mul_overflow(v, unit, &v);
+  *out = over ? UINT64_MAX : v;
+  return true;
+}
+
+// Unlike Go, which takes no notice of a value that it does not understand: who asks for a recording wants one.
+void setflightrecorder(word value) {
+  uint64 bytes;
+  const string said{value.at, int64(value.len)};
+  if (!size(value, &bytes)) {
+    print("runtime: GODEBUG: flightrecorder=", said, " is no size (0, 1, 64K, 4MiB): as if it were not there\n");
+    return;
+  }
+  if (bytes > traceMaxSize) {
+    print("runtime: GODEBUG: flightrecorder=", said, ": rings have ", traceMaxSize, " bytes at most\n");
+    bytes = traceMaxSize;
+  }
+  debug.flightrecorder = int32(bytes);
 }
 
 void setdebugvar(word name, word value) {
@@ -104,10 +132,7 @@ void setdebugvar(word name, word value) {
     if (value.is("canary")) debug.stackguard = gguardCanary;
     return;
   }
-  if (name.is("flightrecorder")) {
-    if (int32 n; size(value, &n) && n >= 0) debug.flightrecorder = n;
-    return;
-  }
+  if (name.is("flightrecorder")) return setflightrecorder(value);
   for (auto& v : dbgvars)
     if (int32 n; name.is(v.name) && number(value, &n) && n >= 0) debug.*v.field = n;
 }

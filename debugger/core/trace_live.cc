@@ -14,6 +14,7 @@
 #include <fmt/format.h>
 #include <time.h>
 
+#include <algorithm>
 #include <map>
 
 #include "layout.h"
@@ -31,6 +32,7 @@ namespace {
 constexpr std::size_t kFrames = 32;
 constexpr std::size_t kShownFrames = 12;
 constexpr int kMaxSteps = 256;
+constexpr std::size_t kMeasured = 1000;
 
 std::int64_t clock_now() {
   timespec t{};
@@ -212,6 +214,26 @@ std::string line_of(const Switch& s) {
                      number_or_dash(s.p), from, s.to.text(), s.to.where.empty() ? "" : "  " + s.to.where);
 }
 
+// What a switch really cost: how long it was from one to the next, of the first kMeasured. What the program did in
+// between is in there, so the least of them bounds the cost from above.
+class Pace {
+ public:
+  void hit(std::int64_t at) {
+    if (last_ && gaps_.size() < kMeasured) gaps_.push_back(at - *last_);
+    last_ = at;
+  }
+  std::string text() {
+    if (gaps_.size() < 2) return {};
+    std::sort(gaps_.begin(), gaps_.end());
+    return fmt::format("; from one to the next at least {:.0f} µs, mostly {:.0f}", gaps_.front() / 1e3,
+                       gaps_[gaps_.size() / 2] / 1e3);
+  }
+
+ private:
+  std::optional<std::int64_t> last_;
+  std::vector<std::int64_t> gaps_;
+};
+
 // All that both kinds of watching need; error text when it cannot be.
 struct Watch {
   RunControl* control = nullptr;
@@ -291,21 +313,24 @@ Outcome trace_live(Session& session, const Program::Function& routine, const Liv
   if (!w.problem.empty()) return fail(sink, w.problem);
   Planted planted(*w.control, routine.start);
   if (!planted) return fail(sink, fmt::format("no breakpoint could be planted at {:#x}", routine.start));
-  std::string cost = w.control->cost_high() ? fmt::format("{} to {} µs", w.control->cost_low(), w.control->cost_high())
-                                            : std::string("some hundred µs");
+  std::string cost = w.control->cost_high()
+                         ? fmt::format("{} to {} µs on an idle machine", w.control->cost_low(), w.control->cost_high())
+                         : std::string("some hundred µs");
   sink.out(fmt::format(
-      "every switch stops the process for {} here; {}\n", cost,
+      "every switch stops the process for {}; {}\n", cost,
       options.count ? fmt::format("{} or Ctrl-C ends it", plural(*options.count, "line")) : "Ctrl-C ends it"));
   sink.out(fmt::format("{:>9}  {:>2}  {:>2}  {:<52}   {}\n", "TIME", "M", "P", "FROM", "TO"));
   Reader reader(session, *w.layout, *w.model, *w.facts);
   std::map<std::int64_t, std::uint64_t> last;
   std::uint64_t seen = 0, shown = 0, unreadable = 0;
+  Pace pace;
   const std::int64_t begin = clock_now();
   bool cancelled = false;
   Stop stop = w.control->run(w.wanted, [&](std::int64_t tid, const Registers& regs) {
     Switch s;
     s.tid = tid;
     s.time = clock_now() - begin;
+    pace.hit(s.time);
     ++seen;
     if (!reader.read(regs, last, s)) {
       ++unreadable;
@@ -327,8 +352,8 @@ Outcome trace_live(Session& session, const Program::Function& routine, const Liv
   const bool removed = planted.remove();
   if (cancelled) stop.why = Stop::Why::interrupted;
   const std::uint64_t rate = took > 0 ? seen * 1000000000 / static_cast<std::uint64_t>(took) : 0;
-  sink.out(fmt::format("{} {} in {} ({} a second); {}\n", seen, seen == 1 ? "switch" : "switches",
-                       format_duration(took), rate, ending(stop)));
+  sink.out(fmt::format("{} {} in {} ({} a second{}); {}\n", seen, seen == 1 ? "switch" : "switches",
+                       format_duration(took), rate, pace.text(), ending(stop)));
   if (shown < seen)
     sink.out(fmt::format("{} shown{}\n", shown, unreadable ? fmt::format("; {} could not be read", unreadable) : ""));
   if (!removed && stop.why != Stop::Why::exited)

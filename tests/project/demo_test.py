@@ -49,6 +49,23 @@ class Demo(unittest.TestCase):
             self.assertRegex(text, r"\bsum = \d+")
 
 
+class Start(unittest.TestCase):
+    """`./dev demo start`: the boot in both debuggers; the script itself checks each answer."""
+
+    def test_each_step_of_the_boot_is_reached_in_both(self):
+        done = subprocess.run([sys.executable, "-B", os.path.join(ROOT, "demos", "start.py"), "--build", BUILD], cwd=ROOT,
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+        self.assertEqual(done.returncode, 0, done.stdout)
+        self.assertNotRegex(done.stdout, r"Traceback|error:|Undefined command|not a valid command")
+        gdb, _, lldb = done.stdout.partition("=== The same in LLDB")
+        for text in (gdb, lldb):
+            places = re.findall(r"(?:breakpoint \d+(?:\.\d+)?, |`)(?:0x\w+ in )?(?:vitrine::rt::)?(\w+) ?\(.*(?:at|in) ", text)
+            rest = iter(places)
+            for step in ("main", "rt0_go", "args", "osinit", "schedinit", "newproc", "mstart", "main", "run_pipeline"):
+                self.assertIn(step, rest, places)  # each behind the one before
+            self.assertRegex(text, r"\(lldb\) gotrace gogo -step|\(gdb\) gotrace gogo -step")
+
+
 def main():
     global BUILD
     parser = argparse.ArgumentParser()

@@ -303,4 +303,33 @@ TEST_P(Traceback, GodebugSchedtracePrintsAtItsInterval) {
   EXPECT_EQ(runcase("sleeps").err, "");
 }
 
+TEST_P(Traceback, GodebugFlightrecorderTakesASizeAndSaysWhatItDoesNotTake) {
+  const std::string nosize = " is no size (0, 1, 64K, 4MiB): as if it were not there\n";
+  const std::string most = ": rings have 1073741824 bytes at most\n";
+  const std::string byitself = runcase("recorder").out;
+  struct {
+    std::string value, size, says;
+  } cases[] = {{"0", "0\n", ""},
+               {"1", "262144\n", ""},
+               {"2", "4096\n", ""},
+               {"5000", "8192\n", ""},
+               {"64K", "65536\n", ""},
+               {"64KiB", "65536\n", ""},
+               {"2M", "2097152\n", ""},
+               {"1G", "1073741824\n", ""},
+               {"2GiB", "1073741824\n", most},
+               {"99999999999999999999", "1073741824\n", most},
+               {"", byitself, nosize},
+               {"K", byitself, nosize},
+               {"-1", byitself, nosize},
+               {"on", byitself, nosize},
+               {"4kB", byitself, nosize}};
+  for (auto& c : cases) {
+    ended e = runcase("recorder", {"GODEBUG=flightrecorder=" + c.value});
+    EXPECT_EQ(e.status, 0) << c.value;
+    EXPECT_EQ(e.out, c.size) << c.value;
+    EXPECT_EQ(e.err, c.says.empty() ? "" : "runtime: GODEBUG: flightrecorder=" + c.value + c.says);
+  }
+}
+
 }  // namespace

@@ -320,6 +320,13 @@ int sleeps() {
   });
 }
 
+int recorder() {
+  return run({.procs = 1}, [] {
+    std::printf("%zu\n", vitrine::runtime::recorder::size());
+    return 0;
+  });
+}
+
 constexpr struct {
   const char* name;
   int (*function)();
@@ -328,7 +335,7 @@ constexpr struct {
   { #f, f }
     CASE(unlock),  CASE(done),     CASE(closed),  CASE(sent),        CASE(early),      CASE(broken),
     CASE(threads), CASE(overflow), CASE(handler), CASE(deadlock),    CASE(quit),       CASE(dump),
-    CASE(ownquit), CASE(hammer),   CASE(sleeps),  CASE(ignoredquit), CASE(schedtrace),
+    CASE(ownquit), CASE(hammer),   CASE(sleeps),  CASE(ignoredquit), CASE(schedtrace), CASE(recorder),
 #undef CASE
 };
 

@@ -1,0 +1,34 @@
+// turns: two goroutines that hand a number to and fro, with a function between two turns where a debugger stops. Every
+// number is checked, so that a register or a word of a stack that a debugger changed ends the program with status 3.
+package main
+
+import "os"
+
+var turns int
+
+//go:noinline
+func tick(turn int) { turns = turn }
+
+//go:noinline
+func relay(in, out chan int) {
+	for v := range in {
+		out <- v + 1
+	}
+	close(out)
+}
+
+func main() {
+	in, out := make(chan int), make(chan int)
+	go relay(in, out)
+	for turn := 1; turn <= 200; turn++ {
+		tick(turn)
+		in <- turn
+		if v := <-out; v != turn+1 {
+			os.Exit(3)
+		}
+	}
+	close(in)
+	if _, more := <-out; more {
+		os.Exit(4)
+	}
+}
