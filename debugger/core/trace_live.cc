@@ -477,6 +477,11 @@ Outcome trace_step(Session& session, const Program::Function& routine, const Liv
     if (!what.empty()) sink.out(fmt::format("{:38}{}\n", "", what));
     regs = after;
   }
+  for (const disasm::Routine& r : listing.parts) {  // it did not land: the routine's code is not known from there on
+    if (steps == kMaxSteps || session.cancelled() || regs->r[kRip] - r.start >= r.size) continue;
+    return fail(sink, fmt::format("the code of {} at {:#x} cannot be read: the thread stands there after {}", r.name,
+                                  regs->r[kRip], plural(static_cast<std::uint64_t>(steps), "step")));
+  }
   const Location& at = session.program().locate(regs->r[kRip]).back();
   sink.out(fmt::format("{} after {} steps: {}{}\n", steps == kMaxSteps ? "given up" : "landed", steps,
                        said(facts, regs->r[kRip]),
