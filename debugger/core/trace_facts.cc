@@ -164,12 +164,39 @@ void TraceFacts::arguments_from_name(const std::string& symbol) {
   }
 }
 
+// Of a function that Go's compiler made: where DWARF says that each parameter is when it begins. One of several words (a
+// string, a slice) is in a register for each, or not told.
+void TraceFacts::arguments_from_dwarf(std::uint64_t entry) {
+  const std::span<const Reg> order = argument_order();
+  for (const Local& l : program_.locals(entry)) {
+    if (!l.parameter || !l.type) continue;
+    std::uint64_t offset = 0;
+    for (const Local::Piece& piece : l.pieces) {
+      std::string name = l.name;
+      const Type* type = l.type;
+      if (l.pieces.size() > 1) {
+        const Field* f = type->kind == Type::Kind::structure ? field_at(*type, offset) : nullptr;
+        if (!f || f->offset != offset) break;
+        name += "." + f->name;
+        type = f->type;
+      }
+      offset += piece.size;
+      if (piece.place != Local::Place::reg || !type) continue;
+      auto at = std::find(order.begin(), order.end(), static_cast<Reg>(piece.at));
+      if (at == order.end()) continue;
+      add_argument(static_cast<int>(at - order.begin()), name,
+                   type->kind == Type::Kind::pointer ? type->element : nullptr);
+    }
+  }
+}
+
 void TraceFacts::enter(const Program::Function& f) {
   arguments_.clear();
   std::string_view symbol = f.symbol;
   on_stack_ = names_ && names_->go_abi && symbol.ends_with(".abi0");
   arguments_from_name(f.symbol);
   if (!names_) return;
+  if (names_->go_abi && !on_stack_) arguments_from_dwarf(f.start);
   std::string routine = bare(f.name.empty() ? f.symbol : f.name);
   if (on_stack_) routine.resize(routine.size() - std::string_view(".abi0").size());
   for (const TraceNames::Argument& a : names_->arguments) {

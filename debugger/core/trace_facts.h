@@ -55,6 +55,7 @@ class TraceFacts : public disasm::Facts {
   std::optional<std::uint64_t> own_address(const Type* to);
   void add_argument(int n, std::string name, const Type* to);
   void arguments_from_name(const std::string& symbol);
+  void arguments_from_dwarf(std::uint64_t entry);
 
   Program& program_;
   Memory& memory_;
