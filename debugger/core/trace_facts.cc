@@ -317,14 +317,13 @@ std::optional<std::uint64_t> TraceFacts::context_in(disasm::TypeId id) {
 }
 
 std::string TraceFacts::symbol(std::uint64_t address) {
-  if (Program::Function f = program_.function_at(address); f.start) {
-    std::string name = bare(shown(f));
-    return address == f.start ? name : fmt::format("{}+{:#x}", name, address - f.start);
-  }
-  if (Program::Symbol s = program_.data_symbol(address); !s.name.empty()) {
-    std::string name = bare(s.name);
-    return address == s.start ? name : fmt::format("{}+{:#x}", name, address - s.start);
-  }
+  auto named = [&](const std::string& name, std::uint64_t start) {
+    return address == start ? bare(name) : fmt::format("{}+{:#x}", bare(name), address - start);
+  };
+  Program::Function f = program_.function_at(address);
+  if (f.start && address - f.start < std::max<std::uint64_t>(f.size, 1)) return named(shown(f), f.start);
+  // Behind the last function, or behind a mark like etext, are data.
+  if (Program::Symbol s = program_.data_symbol(address); !s.name.empty()) return named(s.name, s.start);
   return {};
 }
 

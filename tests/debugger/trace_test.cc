@@ -115,7 +115,8 @@ class TraceFaults : public testing::Test {
 
   // Addresses, and goroutines by number: what a command claims about the process.
   static std::set<std::string> facts(std::string text) {
-    text = std::regex_replace(text, std::regex("unreadable 0x[0-9a-f]+|(cannot be read|unreadable) at 0x[0-9a-f]+"), "");
+    text =
+        std::regex_replace(text, std::regex("unreadable 0x[0-9a-f]+|(cannot be read|unreadable) at 0x[0-9a-f]+"), "");
     static const std::regex kFact("0x[0-9a-f]{5,16}|goroutine \\d+|→ \\d+|buf->\\w+|\\w+ at \\w+\\.(?:cc|S|h):\\d+");
     std::set<std::string> out;
     for (std::sregex_iterator i(text.begin(), text.end(), kFact), end; i != end; ++i) out.insert(i->str());

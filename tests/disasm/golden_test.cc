@@ -92,8 +92,11 @@ TEST(Golden, GosRoutines) {
     for (const char* routine : {"gogo", "mcall", "systemstack"}) text += disasm(at + "/prog", routine) + "\n";
     const std::string compiled = disasm(at + "/prog", "runtime.execute");
     EXPECT_NE(compiled.find("called with rax = gp (g*), rbx = inheritTime, r14 = g (g*)"), std::string::npos)
-        << go << ": what DWARF says of the parameters\n" << compiled;
+        << go << ": what DWARF says of the parameters\n"
+        << compiled;
     EXPECT_NE(compiled.find("[CFA] ← gp\n"), std::string::npos) << go << "\n" << compiled;
+    EXPECT_NE(compiled.find("compares writeBarrier with 0"), std::string::npos) << go << "\n" << compiled;
+    EXPECT_EQ(compiled.find("etext+"), std::string::npos) << "data named by the end of the code\n" << compiled;
     run("rm -rf " + at);
     for (const char* part : {"current g ← buf->g", "SP ← buf->sp: now on that stack", "jumps to buf->pc",
                              "g->sched.pc ← the return address", "g->sched.bp ← the caller's rbp",
