@@ -4,6 +4,7 @@
 // Emitted by asm statements of one function that is never called: only there may sizes and offsets of C++ types become
 // assembler constants. Volatile asm statements keep their order. The roots are written as distances from themselves, so
 // that the note needs no relocation.
+#include "mgc.h"
 #include "mheap.h"
 #include "trace.h"
 
@@ -60,6 +61,14 @@ void layoutnote() {
   ROOT("zerobase", "_ZN7vitrine2rt8zerobaseE");
   ROOT("gcphase", "_ZN7vitrine2rt7gcphaseE");
   ROOT("gcController", "_ZN7vitrine2rt12gcControllerE");
+  ROOT("work", "_ZN7vitrine2rt4workE");
+  ROOT("sweep", "_ZN7vitrine2rt5sweepE");
+  ROOT("scavenge", "_ZN7vitrine2rt8scavengeE");
+  ROOT("forcegc", "_ZN7vitrine2rt7forcegcE");
+  ROOT("finalizers", "_ZN7vitrine2rt10finalizersE");
+  ROOT("gcroots", "_ZN7vitrine2rt7gcrootsE");
+  ROOT("gcsegments", "_ZN7vitrine2rt10gcsegmentsE");
+  ROOT("g0", "_ZN7vitrine2rt2g0E");
   asm volatile(IN_NOTE(".Lvitrine_fields:\n"));
   TYPE(g, g);
   ENTRY("g.stack.lo", offsetof(g, stack.lo), sizeof(static_cast<g*>(nullptr)->stack.lo));
@@ -244,6 +253,72 @@ void layoutnote() {
   VALUE(syncMutexState, mutexStarving);
   VALUE(syncRWMutexState, rwWriter);
   VALUE(syncRWMutexState, rwReaderShift);
+  // The collector.
+  FIELD(g, g, syscallregs);
+  FIELD(mheap, mheap, pagesSwept);
+  TYPE(gcControllerState, gcControllerState);
+  FIELD(gcControllerState, gcControllerState, gcPercent);
+  FIELD(gcControllerState, gcControllerState, heapMinimum);
+  FIELD(gcControllerState, gcControllerState, heapMarked);
+  FIELD(gcControllerState, gcControllerState, heapGoal);
+  TYPE(workType, workType);
+  FIELD(workType, workType, cycles);
+  FIELD(workType, workType, nforced);
+  FIELD(workType, workType, userForced);
+  FIELD(workType, workType, startersp);
+  FIELD(workType, workType, tSweepTerm);
+  FIELD(workType, workType, tMark);
+  FIELD(workType, workType, tMarkTerm);
+  FIELD(workType, workType, tEnd);
+  FIELD(workType, workType, heap0);
+  FIELD(workType, workType, heap1);
+  FIELD(workType, workType, heap2);
+  FIELD(workType, workType, stacksScanned);
+  FIELD(workType, workType, globalsScanned);
+  FIELD(workType, workType, pauseTotal);
+  TYPE(sweepdata, sweepdata);
+  FIELD(sweepdata, sweepdata, g_);
+  FIELD(sweepdata, sweepdata, nbgsweep);
+  FIELD(sweepdata, sweepdata, npausesweep);
+  TYPE(scavengedata, scavengedata);
+  FIELD(scavengedata, scavengedata, g_);
+  FIELD(scavengedata, scavengedata, released);
+  TYPE(forcegcstate, forcegcstate);
+  FIELD(forcegcstate, forcegcstate, g_);
+  TYPE(finalizers_, finalizers_);
+  FIELD(finalizers_, finalizers_, fing);
+  FIELD(finalizers_, finalizers_, finq);
+  FIELD(finalizers_, finalizers_, running);
+  FIELD(finalizers_, finalizers_, queued);
+  FIELD(finalizers_, finalizers_, run);
+  TYPE(finblock, finblock);
+  FIELD(finblock, finblock, next);
+  FIELD(finblock, finblock, cnt);
+  FIELD(finblock, finblock, fin);
+  TYPE(finalizer, finalizer);
+  FIELD(finalizer, finalizer, object);
+  TYPE(gcroots_, gcroots_);
+  FIELD(gcroots_, gcroots_, head);
+  FIELD(gcroots_, gcroots_, n);
+  TYPE(gcroot, gcroot);
+  FIELD(gcroot, gcroot, p);
+  FIELD(gcroot, gcroot, next);
+  TYPE(gcsegments_, gcsegments_);
+  FIELD(gcsegments_, gcsegments_, n);
+  FIELD(gcsegments_, gcsegments_, at);
+  TYPE(gcsegment, gcsegment);
+  FIELD(gcsegment, gcsegment, lo);
+  FIELD(gcsegment, gcsegment, hi);
+  TYPE(specialfinalizer, specialfinalizer);
+  FIELD(specialfinalizer, specialfinalizer, arg);
+  TYPE(specialdestructor, specialdestructor);
+  FIELD(specialdestructor, specialdestructor, destroy);
+  FIELD(specialdestructor, specialdestructor, n);
+  VALUE(gcPhase, GCoff);
+  VALUE(gcPhase, GCmark);
+  VALUE(gcPhase, GCmarktermination);
+  ENTRY("special:kindSpecialFinalizer", kindSpecialFinalizer, 0);
+  ENTRY("special:kindSpecialDestructor", kindSpecialDestructor, 0);
   // Queues, idle lists, timers, descriptors.
   FIELD(g, g, preempt);
   FIELD(g, g, noproc);

@@ -57,6 +57,9 @@ std::span<const CommandSpec> heap_list_commands();
 std::span<const CommandSpec> heap_check_commands();
 std::span<const CommandSpec> heap_map_commands();
 std::span<const CommandSpec> obj_commands();
+std::span<const CommandSpec> gc_commands();
+std::span<const CommandSpec> heap_graph_commands();
+std::span<const CommandSpec> leak_commands();
 std::span<const CommandSpec> trace_commands();
 std::span<const CommandSpec> history_commands();
 

@@ -3,6 +3,7 @@
 
 #include "choose.h"
 #include "commands.h"
+#include "gc_state.h"
 #include "heap_commands.h"
 #include "heap_page.h"
 #include "span_rows.h"
@@ -22,6 +23,7 @@ std::optional<HeapState*> look_at_heap(Session& session, Sink& sink) {
 std::vector<std::string> heap_warnings(HeapState& heap) {
   std::vector<std::string> warnings = all_warnings(heap.session(), heap.model());
   warnings.insert(warnings.end(), heap.warnings().begin(), heap.warnings().end());
+  if (std::string doubt = GcState(heap).doubt(); !doubt.empty()) warnings.push_back(std::move(doubt));
   if (!warnings.empty()) heap.session().incomplete = true;
   return warnings;
 }

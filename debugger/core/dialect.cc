@@ -77,10 +77,39 @@ class Vitrine : public Dialect {
   }
   // What Go's runtime has and ours has not.
   bool lacks(std::string_view row) const override {
-    static constexpr std::array<std::string_view, 9> kLacks = {"moduledata.",    "semaRoot.",       "chantype.str",
-                                                               "chantype.tflag", "firstmoduledata", "semtable",
-                                                               "gcController",   "gcphase",         "mstats.numgc"};
+    static constexpr std::array<std::string_view, 10> kLacks = {"moduledata.",
+                                                                "semaRoot.",
+                                                                "chantype.str",
+                                                                "chantype.tflag",
+                                                                "firstmoduledata",
+                                                                "semtable",
+                                                                "gcControllerState.heapInUse",
+                                                                "gcControllerState.heapFree",
+                                                                "gcControllerState.heapReleased",
+                                                                "mstats.numgc"};
     return any_prefix(row, kLacks);
+  }
+  std::optional<std::string_view> collected_pointer(std::string_view type) const override {
+    for (std::string_view head : {"vitrine::gc::ptr<", "vitrine::gc::root<"}) {
+      if (!type.starts_with(head) || !type.ends_with('>')) continue;
+      type.remove_prefix(head.size());
+      type.remove_suffix(1);
+      while (type.ends_with(' ')) type.remove_suffix(1);
+      return type;
+    }
+    return std::nullopt;
+  }
+  std::string_view destroyed_type(std::string_view function) const override {
+    constexpr std::string_view kHead = "vitrine::gc::detail::destroy<";
+    auto at = function.find(kHead);
+    if (at == function.npos) return {};
+    function.remove_prefix(at + kHead.size());
+    int open = 1;
+    for (std::size_t i = 0; i < function.size(); ++i) {
+      if (function[i] == '<') ++open;
+      if (function[i] == '>' && --open == 0) return function.substr(0, i);
+    }
+    return {};
   }
   std::string_view note_owner() const override { return "Vitrine"; }
   std::span<const std::string_view> limits() const override {

@@ -40,7 +40,11 @@ constexpr std::string_view kLacks =
     "mcentralPadded. stackpoolPadded. stackLargeT. mcache.local_rawallocs mcache.local_rawfrees mcache.rawcache "
     "rawCache. stackfreelist.n stackfreelist.slot treapNode. specialprofile. mstats.heap_sys mstats.heap_idle "
     "mstats.heap_inuse mstats.heap_released mstats.stacks_inuse mstats.runtime_inuse mstats.manual_inuse "
-    "mstats.heap_live mstats.gc_sys traceBuf. tracePoint. traceRecord. tracet.";
+    "mstats.heap_live mstats.gc_sys traceBuf. tracePoint. traceRecord. tracet. g.syscallregs workType.nforced "
+    "workType.startersp workType.tMark workType.heap0 workType.heap1 workType.heap2 workType.stacksScanned "
+    "workType.globalsScanned workType.pauseTotal workType.tSweepTerm workType.tMarkTerm sweepdata. sweep scavengedata. "
+    "scavenge forcegcstate. finalizers finalizers_. finalizer. gcroots gcroots_. gcroot. gcsegments gcsegments_. "
+    "gcsegment. specialfinalizer. specialdestructor. finblock. gcControllerState.heapGoal";
 
 class Go : public Dialect {
  public:

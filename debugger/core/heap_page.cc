@@ -10,6 +10,7 @@
 #include <numeric>
 #include <vector>
 
+#include "gc_state.h"
 #include "render.h"
 
 namespace vitrine::inspect {
@@ -59,15 +60,18 @@ std::optional<std::uint64_t> resident(HeapState& heap) {
 }
 
 std::string gc_text(HeapState& heap) {
-  auto cycles = heap.stat(F::mstats_numgc);
-  const std::uint64_t at = heap.layout().root(Root::gcphase);
-  if (!cycles || !at) return "off: this runtime has no collector yet";
-  auto phase = heap.session().memory().get<std::uint32_t>(at);
+  GcState gc(heap);
+  auto cycles = gc.work(F::work_cycles);
+  if (!cycles) cycles = heap.stat(F::mstats_numgc);
+  if (!cycles || !gc.phase()) return "not described";
   static constexpr std::string_view kPhases[] = {"not marking", "marking", "mark termination"};
-  std::string now = !phase                        ? "phase unreadable"
-                    : *phase < std::size(kPhases) ? std::string(kPhases[*phase])
-                                                  : fmt::format("phase {}", *phase);
-  return fmt::format("{} done, {}", plural(*cycles, "cycle"), now);
+  return fmt::format("{} done, {}", plural(*cycles - (*cycles && gc.collecting()), "cycle"),
+                     *gc.phase() < std::size(kPhases) ? std::string(kPhases[*gc.phase()]) : "phase " + gc.phase_text());
+}
+
+std::string gc_phase(HeapState& heap) {
+  GcState gc(heap);
+  return gc.phase() ? gc.phase_text() : std::string();
 }
 
 std::string size_or_unknown(std::optional<std::uint64_t> v) { return v ? format_size(*v) : std::string("?"); }
@@ -229,7 +233,7 @@ void json_heap_page(HeapState& heap, const HeapPage& page, Json& json) {
     json.key("spans").value(c.spans).key("pages").value(c.pages).key("nelems").value(c.objects);
     json.key("alloc_count").value(c.allocated).close_object();
   }
-  json.close_array().key("gc_phase").value("off");
+  json.close_array().key("gc_phase").text_or_null(gc_phase(heap));
   number("sweepgen", heap.word(F::mheap_sweepgen));
   json.key("sweepdone");
   if (auto done = heap.word(F::mheap_sweepdone)) {

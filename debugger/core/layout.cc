@@ -33,6 +33,7 @@ constexpr std::string_view kTypes[] = {"g",
                                        "semaRoot",
                                        VITRINE_OBJECT_TYPES,
                                        VITRINE_HEAP_TYPES,
+                                       VITRINE_GC_TYPES,
                                        VITRINE_RECORDER_TYPES};
 
 // The one member that has a size; null: there are none or several.
@@ -182,7 +183,7 @@ Result<std::unique_ptr<Layout>> Layout::from_dwarf(Program& program, const Diale
     if (type) layout->sizes_[name] = type->size;
   }
   for (std::string_view name : {"gstatus", "pstatus", "gguard", "waitReason", "timerKind", "syncMutexState",
-                                "syncRWMutexState", "mSpanState", "spanOwner", "traceEv"}) {
+                                "syncRWMutexState", "mSpanState", "spanOwner", "traceEv", "gcPhase", "specialKind"}) {
     const Type* type = program.type(dialect.type_name(name));
     if (!type) continue;
     for (const Enumerator& e : type->enumerators) {
@@ -311,12 +312,14 @@ void Layout::add_enumerator(std::string_view enumeration, std::string_view name,
       g_status_.emplace(value, text);
     }
   }
-  if (enumeration.starts_with("sync") || enumeration == "constant") constants_.emplace(dialect_->bare(name), value);
+  if (enumeration.starts_with("sync") || enumeration.starts_with("special") || enumeration == "constant")
+    constants_.emplace(dialect_->bare(name), value);
   if (enumeration == "pstatus") put(p_status_, "P");
   if (enumeration == "gguard") put(guard_, "gguard");
   if (enumeration == "timerKind") put(timer_kind_, "timer");
   if (enumeration == "mSpanState") put(span_state_, "mSpan");
   if (enumeration == "spanOwner") put(span_owner_, "span");
+  if (enumeration == "gcPhase") put(gc_phase_, "GC");
   if (enumeration == "traceEv") {
     std::string_view event = dialect_->bare(name);
     constexpr std::string_view kPrefix = "traceEv";

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "dialect.h"
+#include "layout_gc.h"
 #include "layout_heap.h"
 #include "layout_objects.h"
 #include "layout_recorder.h"
@@ -148,6 +149,7 @@ namespace vitrine::inspect {
   X(string_len, "string", "len", word, optional)                                                \
   VITRINE_OBJECT_FIELDS(X)                                                                      \
   VITRINE_HEAP_FIELDS(X)                                                                        \
+  VITRINE_GC_ROWS(X)                                                                            \
   VITRINE_RECORDER_FIELDS(X)
 
 // X(name, variable, need)
@@ -165,6 +167,7 @@ namespace vitrine::inspect {
   X(firstmoduledata, "firstmoduledata", optional)     \
   X(semtable, "semtable", optional)                   \
   VITRINE_HEAP_ROOTS(X)                               \
+  VITRINE_GC_ROOTS(X)                                 \
   VITRINE_RECORDER_ROOTS(X)
 
 enum class F : std::uint16_t {
@@ -250,6 +253,7 @@ class Layout {
   std::string guard(std::uint32_t number) const { return word(guard_, number); }
   std::string timer_kind(std::uint32_t number) const { return word(timer_kind_, number); }
   std::string span_state(std::uint32_t number) const { return word(span_state_, number); }
+  std::string gc_phase(std::uint32_t number) const { return word(gc_phase_, number); }
   // The number of a status word; nullopt: the program has none of that name.
   std::optional<std::uint32_t> g_status_number(std::string_view word) const { return number(g_status_, word); }
   std::optional<std::uint32_t> p_status_number(std::string_view word) const { return number(p_status_, word); }
@@ -281,7 +285,7 @@ class Layout {
   std::array<Elements, static_cast<std::size_t>(Root::count)> root_arrays_{};
   std::map<std::string, std::uint64_t> sizes_;
   std::map<std::uint32_t, std::string> g_status_, p_status_, guard_, timer_kind_, span_state_, span_owner_,
-      trace_event_;
+      trace_event_, gc_phase_;
   std::map<std::string, std::uint32_t, std::less<>> constants_;
   std::uint32_t scan_bit_ = 0, wait_reasons_ = 0;
   std::vector<std::string> missing_;

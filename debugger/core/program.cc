@@ -70,6 +70,12 @@ class ElfProgram : public Program {
   std::optional<std::int64_t> thread_local_offset(std::string_view name) override;
   bool in_got(std::uint64_t addr) override;
   std::vector<Note> notes(std::string_view owner, std::uint32_t type) override;
+  std::vector<std::pair<std::uint64_t, std::uint64_t>> writable_segments() override {
+    std::lock_guard lock(mutex_);
+    std::vector<std::pair<std::uint64_t, std::uint64_t>> out;
+    for (ModuleParts& m : modules_) m.symbols.writable(out);
+    return out;
+  }
   const std::vector<Location>& locate(std::uint64_t pc) override;
   std::uint64_t function_start(std::uint64_t pc) override;
   std::vector<Local> locals(std::uint64_t pc) override {

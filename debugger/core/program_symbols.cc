@@ -132,6 +132,18 @@ bool ModuleSymbols::in_section(std::uint64_t addr, std::string_view name_prefix)
   return false;
 }
 
+void ModuleSymbols::writable(std::vector<std::pair<std::uint64_t, std::uint64_t>>& out) {
+  Elf* elf = files_.elf();
+  std::size_t n = 0;
+  if (!elf || elf_getphdrnum(elf, &n) != 0) return;
+  for (std::size_t i = 0; i < n; i++) {
+    GElf_Phdr p;
+    if (!gelf_getphdr(elf, static_cast<int>(i), &p) || p.p_type != PT_LOAD || !(p.p_flags & PF_W) || !p.p_memsz)
+      continue;
+    out.emplace_back(files_.bias() + p.p_vaddr, files_.bias() + p.p_vaddr + p.p_memsz);
+  }
+}
+
 void ModuleSymbols::notes(std::string_view owner, std::uint32_t type, std::vector<Program::Note>& out) {
   Elf* elf = files_.elf();
   std::size_t n = 0;

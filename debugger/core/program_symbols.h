@@ -4,6 +4,7 @@
 #include <optional>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "program.h"
@@ -31,6 +32,8 @@ class ModuleSymbols {
   std::optional<std::int64_t> thread_local_offset(std::string_view name);
   // The address lies in a section of that name (a GOT: its contents are the loader's).
   bool in_section(std::uint64_t addr, std::string_view name_prefix);
+  // Parts that can be written to, as the target has them.
+  void writable(std::vector<std::pair<std::uint64_t, std::uint64_t>>& out);
   void notes(std::string_view owner, std::uint32_t type, std::vector<Program::Note>& out);
 
  private:
