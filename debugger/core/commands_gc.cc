@@ -37,29 +37,28 @@ void print(HeapState& heap, const GcState& gc, Buffered& out) {
                               count_text(gc.work(F::work_nforced))));
   }
   auto goal = gc.controller(F::gcController_heapGoal);
-  line("pacing", fmt::format("GOGC {}; {} live by now, {} kept by the last one; the next begins {}", percent_text(gc),
-                             size_text(heap.stat(F::mstats_heap_live)),
-                             size_text(gc.controller(F::gcController_heapMarked)),
-                             !goal             ? "at ?"
-                             : *goal == kNever ? "only when it is asked for"
-                                               : "at " + format_size(*goal)));
+  line("pacing",
+       fmt::format("GOGC {}; {} live by now, {} kept by the last one; the next begins {}", percent_text(gc),
+                   size_text(heap.stat(F::mstats_heap_live)), size_text(gc.controller(F::gcController_heapMarked)),
+                   !goal             ? "at ?"
+                   : *goal == kNever ? "only when it is asked for"
+                                     : "at " + format_size(*goal)));
   line("workers", "none: this collector marks on one thread while the world is stopped; nobody owes it an assist");
   const GcState::Sweep& sweep = gc.sweep();
-  line("sweep", fmt::format("{} of {} swept, {} being swept; {} in the background, {} with the world stopped so far",
-                            sweep.swept, plural(sweep.swept + sweep.sweeping + sweep.to_sweep, "span"), sweep.sweeping,
-                            count_text(gc.sweeper(F::sweepdata_nbgsweep)),
-                            count_text(gc.sweeper(F::sweepdata_npausesweep))));
+  line("sweep",
+       fmt::format("{} of {} swept, {} being swept; {} in the background, {} with the world stopped so far",
+                   sweep.swept, plural(sweep.swept + sweep.sweeping + sweep.to_sweep, "span"), sweep.sweeping,
+                   count_text(gc.sweeper(F::sweepdata_nbgsweep)), count_text(gc.sweeper(F::sweepdata_npausesweep))));
   auto total = gc.work(F::work_pauseTotal);
   if (gc.work(F::work_tEnd).value_or(0) == 0) {
     line("pauses", gc.collecting() ? "the first is going on" : "none yet");
   } else {
-    line("pauses",
-         fmt::format("last {} (stop and sweep {}, mark {}, end {}), {} in all",
-                     time_text(gc.span(F::work_tSweepTerm, F::work_tEnd)),
-                     time_text(gc.span(F::work_tSweepTerm, F::work_tMark)),
-                     time_text(gc.span(F::work_tMark, F::work_tMarkTerm)),
-                     time_text(gc.span(F::work_tMarkTerm, F::work_tEnd)),
-                     total ? format_duration(static_cast<std::int64_t>(*total)) : "?"));
+    line("pauses", fmt::format("last {} (stop and sweep {}, mark {}, end {}), {} in all",
+                               time_text(gc.span(F::work_tSweepTerm, F::work_tEnd)),
+                               time_text(gc.span(F::work_tSweepTerm, F::work_tMark)),
+                               time_text(gc.span(F::work_tMark, F::work_tMarkTerm)),
+                               time_text(gc.span(F::work_tMarkTerm, F::work_tEnd)),
+                               total ? format_duration(static_cast<std::int64_t>(*total)) : "?"));
     line("last", fmt::format("{} at its beginning, {} at the end of marking, {} kept; {} of stacks and {} of globals "
                              "were looked through",
                              size_text(gc.work(F::work_heap0)), size_text(gc.work(F::work_heap1)),

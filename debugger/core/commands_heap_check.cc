@@ -50,6 +50,7 @@ Outcome run_check(Session& session, const Line& line, std::size_t first, Sink& s
   if (checked.found > checked.findings.size())
     rows.warnings.push_back(
         fmt::format("{} findings in all, of which {} were kept", checked.found, checked.findings.size()));
+  rows.warnings.insert(rows.warnings.end(), checked.warnings.begin(), checked.warnings.end());
   const bool table = !options->has("json") && !options->has("short") && !options->has("count");
   if (checked.violations) session.incomplete = true;
   if (checked.found == 0 && table) {
@@ -78,6 +79,9 @@ constexpr CommandSpec kCommands[] = {
      "  spans map, pageInUse   the arenas' tables against the spans\n"
      "  overlap, coalescing    neighbours: free ones of a kind are merged\n"
      "  allocCount, freeindex, allocCache, elemsize   counts against bits, object by object\n"
+     "  mark bits              swept: none; not swept yet: of allocated objects only, and bits of objects only\n"
+     "  pointer bits           none where no pointers are, none behind the end of an object's, none without the other\n"
+     "  pointer                what objects point to is allocated\n"
      "  list, list links, list member, incache, sweepgen   what a span says, and where it is\n"
      "  treap order, priority, links, key, span       all free spans and no other, best fit first\n"
      "  mcache span, object, stack                    held once, and taken from their spans\n"

@@ -56,9 +56,7 @@ Look look_at_graph(Session& session, Sink& sink) {
 
 std::uint64_t percent(std::uint64_t part, std::uint64_t whole) { return whole ? (part * 100 + whole / 2) / whole : 0; }
 
-bool is_table(const Options& options) {
-  return !options.has("json") && !options.has("short") && !options.has("count");
-}
+bool is_table(const Options& options) { return !options.has("json") && !options.has("short") && !options.has("count"); }
 
 // -top N is -limit N.
 void take_top(Options& options) {
@@ -128,7 +126,8 @@ Outcome run_types(Session& session, const Line& line, std::size_t first, Sink& s
   const bool by_count = by && *by == "count";
   std::sort(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) {
     const std::uint64_t ka = by_count ? sums[a].count : sums[a].bytes, kb = by_count ? sums[b].count : sums[b].bytes;
-    return ka != kb ? ka > kb : look.types->name(static_cast<std::uint16_t>(a)) < look.types->name(static_cast<std::uint16_t>(b));
+    return ka != kb ? ka > kb
+                    : look.types->name(static_cast<std::uint16_t>(a)) < look.types->name(static_cast<std::uint16_t>(b));
   });
   GridRows rows(kTypeColumns, 5, "type", "heap_types");
   for (std::uint32_t t : order) {
@@ -297,8 +296,9 @@ Outcome run_why(Session& session, const Line& line, std::size_t first, Sink& sin
     wanted = *number;
   }
   const Word& begin = line.words[options->positional.front()];
-  std::string expression = options->positional.size() == 1 ? begin.text
-                                                           : line.raw.substr(begin.begin, line.words[options->positional.back()].end - begin.begin);
+  std::string expression = options->positional.size() == 1
+                               ? begin.text
+                               : line.raw.substr(begin.begin, line.words[options->positional.back()].end - begin.begin);
   if (!look_at_heap(session, sink)) return Outcome::error;
   auto place = address_of(session, expression);
   if (!place) return fail(sink, place.error());
@@ -331,7 +331,8 @@ Outcome run_why(Session& session, const Line& line, std::size_t first, Sink& sin
     }
   }
   std::vector<std::uint32_t> depth(graph.size(), kNone);
-  for (std::size_t at = 0; at < queue.size(); ++at) depth[queue[at]] = queue[at] == target ? 0 : depth[toward[queue[at]]] + 1;
+  for (std::size_t at = 0; at < queue.size(); ++at)
+    depth[queue[at]] = queue[at] == target ? 0 : depth[toward[queue[at]]] + 1;
   std::vector<std::uint32_t> ends;  // roots that lead to it
   for (std::uint32_t r = 0; r < graph.roots().size(); ++r) {
     if (seen[graph.roots()[r].node]) ends.push_back(r);
@@ -356,16 +357,16 @@ Outcome run_why(Session& session, const Line& line, std::size_t first, Sink& sin
     if (*mode == 2) json.close_object();
     return page_end(out, sink, warnings, *mode);
   }
-  out.add(fmt::format("{:#x}: {}, {} bytes{}\n", graph.address(target), printable(types.text(target)),
-                      graph.bytes_of(target),
-                      place->value == graph.address(target)
-                          ? ""
-                          : fmt::format("; {:#x} is {} bytes inside", place->value, place->value - graph.address(target))));
+  out.add(fmt::format(
+      "{:#x}: {}, {} bytes{}\n", graph.address(target), printable(types.text(target)), graph.bytes_of(target),
+      place->value == graph.address(target)
+          ? ""
+          : fmt::format("; {:#x} is {} bytes inside", place->value, place->value - graph.address(target))));
   for (std::size_t i = 0; i < chains.size(); ++i) print_chain(graph, types, chains[i], i + 1, out);
   if (total == 0) {
-    out.add(fmt::format("no root leads to it: it is garbage{}\n",
-                        queue.size() > 1 ? fmt::format(", as {} that lead to it", plural(queue.size() - 1, "object"))
-                                         : std::string()));
+    out.add(fmt::format(
+        "no root leads to it: it is garbage{}\n",
+        queue.size() > 1 ? fmt::format(", as {} that lead to it", plural(queue.size() - 1, "object")) : std::string()));
   } else if (shown < total) {
     out.add(fmt::format("{} of {} roots that lead to it (-paths 0 for all)\n", shown, total));
   } else {
@@ -463,8 +464,7 @@ Outcome run_retained(Session& session, const Line& line, std::size_t first, Sink
   });
   const std::uint64_t bytes = r.bytes.empty() ? 0 : r.bytes[0], objects = order.size();
   RetainedRows rows(*look.graph, *look.types, r, std::move(order));
-  Outcome outcome =
-      list_rows(*look.heap, sink, rows, *options, "nothing can be reached", look.graph->warnings());
+  Outcome outcome = list_rows(*look.heap, sink, rows, *options, "nothing can be reached", look.graph->warnings());
   if (outcome == Outcome::ok && is_table(*options) && objects)
     sink.out(fmt::format("{} of {} can be reached\n", plural(objects, "object"), format_size(bytes)));
   return outcome;
@@ -485,13 +485,15 @@ void complete_retained(Session&, const Line& line, std::size_t, std::string_view
 
 constexpr CommandSpec kCommands[] = {
     {"heap types", "What managed objects there are, by type: count, bytes, average.",
-     "heap types [-top N] [-by bytes|count] [-live] [-where EXPR] [-sort COL,…] [-limit N] [-cols COL,…] [-json[=full]] "
+     "heap types [-top N] [-by bytes|count] [-live] [-where EXPR] [-sort COL,…] [-limit N] [-cols COL,…] "
+     "[-json[=full]] "
      "[-short] [-count]\n\n"
      "One row a type. The heap does not record types: they are told from destructors, from globals, variables and\n"
      "gc::root handles whose pointers have a type, and from there by the members of objects, on and on. What no typed\n"
      "pointer leads to is the row \"untyped\": what only a closure, a register or a void* keeps, and garbage. -live "
      "counts\n"
-     "only what can be reached. An array counts as one object. Objects of less than 16 bytes without pointers may share "
+     "only what can be reached. An array counts as one object. Objects of less than 16 bytes without pointers may "
+     "share "
      "a\n"
      "block, which counts as one.\n\n"
      "Columns: type count bytes average share typed.\n\n"
@@ -502,10 +504,12 @@ constexpr CommandSpec kCommands[] = {
      run_types, complete_types},
     {"heap roots", "The words that keep managed objects: globals, stacks, handles, finalizers.",
      "heap roots [-where EXPR] [-sort COL,…] [-limit N] [-cols COL,…] [-json[=full]] [-short] [-count]\n\n"
-     "One row a word, in the order in which the collector reads them: gc::root handles, finalizers, writable data of the\n"
+     "One row a word, in the order in which the collector reads them: gc::root handles, finalizers, writable data of "
+     "the\n"
      "program and its libraries, what the runtime holds (closures, channels' buffers), stacks and registers of "
      "goroutines.\n"
-     "Where it is conservative (CERTAIN no) a number that looks like an address counts as well. WHERE names the global,\n"
+     "Where it is conservative (CERTAIN no) a number that looks like an address counts as well. WHERE names the "
+     "global,\n"
      "or the goroutine, its frame and the variable.\n\n"
      "Columns: kind where object type size slot goid certain.\n\n"
      "Example:\n"
@@ -517,7 +521,8 @@ constexpr CommandSpec kCommands[] = {
      "heap why ADDR|EXPR [-paths K] [-json[=full]]\n\n"
      "Each chain begins with the root — which global, which frame of which goroutine, which handle — and goes from "
      "object\n"
-     "to object by the member that points on. There is one chain a root, and it is the shortest from there. Of an object "
+     "to object by the member that points on. There is one chain a root, and it is the shortest from there. Of an "
+     "object "
      "that\n"
      "no root leads to it is said that it is garbage; the next collection frees it.\n\n"
      "Example:\n"
@@ -531,7 +536,8 @@ constexpr CommandSpec kCommands[] = {
     {"heap retained", "Which objects alone keep the most: what would be garbage without each.",
      "heap retained [-top N] [-where EXPR] [-sort COL,…] [-limit N] [-cols COL,…] [-json[=full]] [-short] [-count]\n\n"
      "One row an object that can be reached, by what it retains: the bytes of all objects to which every way from the\n"
-     "roots goes through it (dominators), its own included. BY (not shown by default) is the nearest object that retains "
+     "roots goes through it (dominators), its own included. BY (not shown by default) is the nearest object that "
+     "retains "
      "it.\n"
      "An object that two others keep is retained by neither.\n\n"
      "Columns: object type retained share objects size by.\n\n"

@@ -22,7 +22,8 @@ constexpr ColumnSpec kLeakColumns[] = {
     {"goid", "GOID", ColumnType::number, true, false, "the goroutine's number"},
     {"wait", "WAIT", ColumnType::text, false, false, "how it is blocked"},
     {"object", "OBJECT", ColumnType::address, false, false, "on what; null: on nothing, or on several"},
-    {"certain", "CERTAIN", ColumnType::flag, false, false, "no: it may yet be woken through memory that is not looked at"},
+    {"certain", "CERTAIN", ColumnType::flag, false, false,
+     "no: it may yet be woken through memory that is not looked at"},
     {"age", "AGE", ColumnType::duration, true, false, "since when"},
     {"where", "WHERE", ColumnType::text, false, false, "in your code"},
     {"why", "WHY", ColumnType::text, false, false, "who else knows the object, and what is in doubt"},
@@ -90,11 +91,10 @@ Outcome run_leaks(Session& session, const Line& line, std::size_t first, Sink& s
               r.waits.on.size() == 1 ? std::optional(r.waits.on[0].object) : std::nullopt, int{r.certain}, model.age(g),
               describe((*stacks)->where(r.goroutine)), r.why, model.name(g)});
   }
-  Outcome outcome =
-      list_rows(**heap, sink, rows, *options,
-                fmt::format("no leaked goroutine: what each of {} blocked waits for can still be reached",
-                            leaks.candidates()),
-                more);
+  Outcome outcome = list_rows(
+      **heap, sink, rows, *options,
+      fmt::format("no leaked goroutine: what each of {} blocked waits for can still be reached", leaks.candidates()),
+      more);
   const bool table = !options->has("json") && !options->has("short") && !options->has("count");
   if (outcome == Outcome::ok && table && rows.size())
     sink.out(fmt::format("{} of {} blocked on objects; {} in doubt\n", plural(leaks.rows().size(), "goroutine"),
@@ -201,7 +201,8 @@ void complete_diff(Session&, const Line& line, std::size_t, std::string_view par
 
 constexpr CommandSpec kCommands[] = {
     {"goroutine leaks", "Goroutines that nothing can wake any more: blocked on what nothing that runs can reach.",
-     "goroutine leaks [-why N] [-where EXPR] [-sort COL,…] [-limit N] [-cols COL,…] [-json[=full]] [-short] [-count]\n\n"
+     "goroutine leaks [-why N] [-where EXPR] [-sort COL,…] [-limit N] [-cols COL,…] [-json[=full]] [-short] "
+     "[-count]\n\n"
      "Who can still run, globals, handles, timers and finalizers are followed to all that they lead to; a goroutine "
      "whose\n"
      "channel or lock is among that can be woken, and all that it leads to is followed as well. Who is left over is\n"

@@ -40,6 +40,12 @@ GcState::GcState(HeapState& heap) : heap_(heap), layout_(heap.layout()) {
   }
 }
 
+std::optional<std::uint32_t> GcState::phase(HeapState& heap) {
+  const std::uint64_t at = heap.layout().root(Root::gcphase);
+  auto phase = at ? heap.session().memory().get<std::uint32_t>(at) : Result<std::uint32_t>(Error{"", {}});
+  return phase ? std::optional(*phase) : std::nullopt;
+}
+
 GcState::Bytes GcState::read(Root root, const char* type) {
   Bytes bytes;
   const std::uint64_t at = layout_.root(root), size = layout_.size_of(type);

@@ -20,7 +20,8 @@ class GcState {
 
   bool described() const { return phase_known_ || work_.size(); }  // there is a collector
   std::optional<std::uint32_t> phase() const { return phase_; }
-  std::string phase_text() const;                   // "off", "mark", "marktermination"; "?"
+  static std::optional<std::uint32_t> phase(HeapState& heap);  // by itself
+  std::string phase_text() const;                              // "off", "mark", "marktermination"; "?"
   bool collecting() const { return phase_.value_or(0) != 0; }
   std::optional<std::uint64_t> work(F f) const { return take(work_, f); }
   std::optional<std::uint64_t> controller(F f) const { return take(controller_, f); }
@@ -29,8 +30,8 @@ class GcState {
   std::optional<std::uint64_t> finalizers(F f) const { return take(finalizers_, f); }
   std::optional<std::uint64_t> handles() const { return take(roots_, F::gcroots_n); }
   std::optional<std::uint64_t> force_g() const { return take(force_, F::forcegcstate_g); }
-  std::uint64_t running_object() const;             // that a finalizer is being called with; 0: none
-  bool alive() const;                               // the first managed object has been made
+  std::uint64_t running_object() const;  // that a finalizer is being called with; 0: none
+  bool alive() const;                    // the first managed object has been made
   // A pause of the last cycle, or of the present one as far as it has come; ns.
   std::optional<std::int64_t> span(F from, F to) const;
   struct Sweep {

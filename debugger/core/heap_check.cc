@@ -32,6 +32,7 @@ HeapChecked HeapCheck::run() {
   caches();
   stacks();
   statistics();
+  pointers();
   result_.cancelled = heap_.session().cancelled();
   return std::move(result_);
 }
@@ -115,7 +116,10 @@ void HeapCheck::span_checks() {
     neighbours(s, before);
     before = &s;
     pages_of(s);
-    if (sound) objects_of(s);
+    if (sound) {
+      objects_of(s);
+      marks_of(s);
+    }
     membership(s);
     const std::uint64_t bytes = heap_.bytes(s);
     switch (k) {

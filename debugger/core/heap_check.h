@@ -30,6 +30,7 @@ struct HeapChecked {
   std::uint64_t checks = 0, found = 0;  // found: all of them; findings has at most kMaxFindings
   std::uint64_t violations = 0;
   bool cancelled = false;
+  std::vector<std::string> warnings;  // what could not be checked
 };
 constexpr std::size_t kMaxFindings = 10'000;
 
@@ -68,6 +69,9 @@ class HeapCheck {
   void neighbours(const Span& s, const Span* before);
   void objects_of(const Span& s);
   void statistics();
+  // heap_check_bits.cc
+  void marks_of(const Span& s);
+  void pointers();
   const std::vector<std::uint64_t>* table(std::uint64_t base);
   // heap_check_lists.cc
   void treap();

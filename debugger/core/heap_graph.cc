@@ -46,7 +46,8 @@ HeapGraph::HeapGraph(HeapState& heap, const GcState& gc, bool wide) : heap_(heap
 
 Result<std::unique_ptr<HeapGraph>> HeapGraph::build(HeapState& heap, const GcState& gc, bool wide) {
   const Layout& l = heap.layout();
-  if (!l.has(F::gcroots_head) || !l.has(F::mspan_freeindex) || !l.has(F::mspan_allocBits) || !l.has(F::heapArena_bitmap))
+  if (!l.has(F::gcroots_head) || !l.has(F::mspan_freeindex) || !l.has(F::mspan_allocBits) ||
+      !l.has(F::heapArena_bitmap))
     return Error{fmt::format("which objects point to which is not known for the heap of {}", l.dialect().name()), {}};
   std::unique_ptr<HeapGraph> graph(new HeapGraph(heap, gc, wide));
   for (auto step : {&HeapGraph::number, &HeapGraph::mark_objects, &HeapGraph::read_edges, &HeapGraph::read_roots}) {
@@ -79,9 +80,9 @@ Status HeapGraph::number() {
   if (bases.empty()) return Ok{};
   arena_lo_ = bases.front();
   if ((bases.back() - arena_lo_) / arena >= kMaxArenas)
-    return Error{fmt::format("the heap's arenas, from {:#x} to {:#x}, cannot lie so far apart", bases.front(),
-                             bases.back()),
-                 bases.back()};
+    return Error{
+        fmt::format("the heap's arenas, from {:#x} to {:#x}, cannot lie so far apart", bases.front(), bases.back()),
+        bases.back()};
   arena_slot_.assign((bases.back() - arena_lo_) / arena + 1, kNone);
   std::uint32_t slots = 0;
   for (std::uint64_t b : bases) {
@@ -108,7 +109,8 @@ Status HeapGraph::number() {
       ++damaged;
       continue;
     }
-    const auto count = static_cast<std::uint32_t>(k == SpanKind::large || k == SpanKind::runtime_large ? 1 : heap_.nelems(s));
+    const auto count =
+        static_cast<std::uint32_t>(k == SpanKind::large || k == SpanKind::runtime_large ? 1 : heap_.nelems(s));
     if (first + count >= kNone) return Error{"the heap has more places for objects than can be numbered", {}};
     for (std::uint64_t at = s.base; at < end; at += page) {
       const std::uint64_t n = at - arena_lo_;
@@ -256,7 +258,8 @@ void HeapGraph::bitmap(std::uint64_t base, std::uint64_t bytes, std::vector<std:
       if (a.base == here) in = &a;
     }
     auto part = std::as_writable_bytes(std::span(out).subspan(done / 32, (n + 31) / 32));
-    if (!in || !in->addr || !heap_.session().memory().read(in->addr + place.offset + (at - here) / 32, part)) whole = false;
+    if (!in || !in->addr || !heap_.session().memory().read(in->addr + place.offset + (at - here) / 32, part))
+      whole = false;
     done += n;
   }
 }
@@ -266,6 +269,21 @@ bool HeapGraph::add_edge(std::uint32_t to, bool inside) {
   targets_.push_back(to);
   interior_.push_back(inside);
   return true;
+}
+
+// The bits of a small object, all of whose words are written.
+void HeapGraph::check_bits(const std::vector<std::uint8_t>& bits, std::uint64_t first, std::uint64_t words,
+                           std::uint64_t object) {
+  bool ended = false;
+  for (std::uint64_t i = 0; i < words && bad_bits_.size() < kMaxBad; ++i) {
+    const unsigned b = bits[(first + i) / 4] >> (first + i) % 4;
+    const bool pointer = b & 1, more = b & 16;
+    if ((pointer && !more) || (more && ended)) {
+      bad_bits_.push_back({object, 8 * i, pointer && !more});
+      return;
+    }
+    ended = ended || !more;
+  }
 }
 
 Status HeapGraph::read_part(const Part& part, Window& window) {
@@ -289,9 +307,11 @@ Status HeapGraph::read_part(const Part& part, Window& window) {
     if (!look || !(flags_[node] & object)) continue;
     const std::uint64_t base = s.base + std::uint64_t{i} * s.elemsize, size = part.count == 1 ? limit : s.elemsize;
     bool more = !bits.empty();  // pointers may follow
+    if (more && k == SpanKind::small) check_bits(bits, (base - s.base) / 8, s.elemsize / 8, base);
     bool damaged = false;
     for (std::uint64_t at = 0; at + 8 <= size && (more || wide_); at += kChunk) {
-      if (size > kBlock && at % (64 * kBlock) == 0 && heap_.session().cancelled()) return Error{"stopped by Ctrl-C", {}};
+      if (size > kBlock && at % (64 * kBlock) == 0 && heap_.session().cancelled())
+        return Error{"stopped by Ctrl-C", {}};
       const std::uint64_t n = std::min(kChunk, size - at) / 8 * 8;
       const std::byte* bytes = nullptr;
       for (std::uint64_t w = 0; w < n && (more || wide_); w += 8) {

@@ -35,15 +35,21 @@ std::string_view root_kind_text(RootKind kind);  // "gc::root", "global", …
 
 // One word that keeps an object.
 struct GraphRoot {
-  std::uint64_t slot = 0;      // its address; of a register: its DWARF number
-  std::uint32_t node = 0;      // what it keeps
-  std::uint32_t who = kNone;   // stack, reg: index of the goroutine; finalizer: the node of the object that has one
+  std::uint64_t slot = 0;     // its address; of a register: its DWARF number
+  std::uint32_t node = 0;     // what it keeps
+  std::uint32_t who = kNone;  // stack, reg: index of the goroutine; finalizer: the node of the object that has one
   RootKind kind = RootKind::global;
 };
 
 struct BadPointer {
   std::uint64_t object = 0, offset = 0, value = 0;
   bool free_object = false;  // else it points to a span without objects
+};
+
+// A word of the heap's bitmap that contradicts its neighbours.
+struct BadBits {
+  std::uint64_t object = 0, offset = 0;
+  bool pointer_alone = false;  // "pointer" without "more may follow"; else "more may follow" after an end
 };
 
 class HeapGraph {
@@ -62,6 +68,8 @@ class HeapGraph {
   std::uint64_t unreadable() const { return unread_; }          // objects of which some word was unreadable
   std::uint64_t bad_pointers() const { return bad_count_; }
   const std::vector<BadPointer>& bad() const { return bad_; }  // the first of them
+
+  const std::vector<BadBits>& bad_bits() const { return bad_bits_; }  // the first of them
 
   std::uint64_t address(std::uint32_t node) const;
   std::uint64_t bytes_of(std::uint32_t node) const;
@@ -111,6 +119,8 @@ class HeapGraph {
   Status read_edges();
   Status read_part(const Part& part, Window& objects);
   void bitmap(std::uint64_t base, std::uint64_t bytes, std::vector<std::uint8_t>& out, bool& whole);
+  void check_bits(const std::vector<std::uint8_t>& bits, std::uint64_t first, std::uint64_t words,
+                  std::uint64_t object);
   Status read_roots();
   void root_word(std::uint64_t slot, std::uint64_t value, RootKind kind, std::uint32_t who);
   Status root_range(std::uint64_t lo, std::uint64_t hi, RootKind kind, std::uint32_t who);
@@ -129,8 +139,8 @@ class HeapGraph {
   HeapState& heap_;
   const GcState& gc_;
   bool wide_;
-  std::uint64_t lo_ = 0, hi_ = 0;  // of all parts
-  std::vector<Part> parts_;        // by address
+  std::uint64_t lo_ = 0, hi_ = 0;                               // of all parts
+  std::vector<Part> parts_;                                     // by address
   std::vector<std::uint32_t> arena_slot_, page_part_, coarse_;  // coarse_: the part of every 256th node
   std::uint64_t arena_lo_ = 0;
   std::uint32_t nodes_ = 0, first_stack_ = 0;
@@ -141,6 +151,7 @@ class HeapGraph {
   std::uint64_t stacks_lo_ = 0, stacks_hi_ = 0;
   std::vector<GraphRoot> roots_;
   std::vector<BadPointer> bad_;
+  std::vector<BadBits> bad_bits_;
   std::uint64_t bad_count_ = 0, objects_ = 0, bytes_ = 0, dead_unswept_ = 0, unread_ = 0, unread_roots_ = 0;
   std::uint64_t first_unread_ = 0, first_unread_root_ = 0;
   std::vector<std::string> warnings_;

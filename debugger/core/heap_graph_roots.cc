@@ -33,9 +33,8 @@ constexpr std::uint64_t kPiece = 256 << 10;
 }  // namespace
 
 std::string_view root_kind_text(RootKind kind) {
-  static constexpr std::string_view kTexts[] = {"gc::root",         "global",    "stack",
-                                                "register",         "held",      "queued finalizer",
-                                                "finalizer's object", "caller of run"};
+  static constexpr std::string_view kTexts[] = {
+      "gc::root", "global", "stack", "register", "held", "queued finalizer", "finalizer's object", "caller of run"};
   return kTexts[static_cast<std::size_t>(kind)];
 }
 
@@ -73,8 +72,8 @@ Status HeapGraph::root_range(std::uint64_t lo, std::uint64_t hi, RootKind kind, 
 Status HeapGraph::read_roots() {
   const bool ok_ = tick("reading roots", 0, 1);
   if (!ok_) return Error{"stopped by Ctrl-C", {}};
-  for (auto step : {&HeapGraph::read_handles, &HeapGraph::read_queue, &HeapGraph::read_specials, &HeapGraph::read_globals,
-                    &HeapGraph::read_held, &HeapGraph::read_stacks}) {
+  for (auto step : {&HeapGraph::read_handles, &HeapGraph::read_queue, &HeapGraph::read_specials,
+                    &HeapGraph::read_globals, &HeapGraph::read_held, &HeapGraph::read_stacks}) {
     if (auto ok = (this->*step)(); !ok) return ok.error();
   }
   if (unread_roots_)
@@ -183,7 +182,8 @@ Status HeapGraph::read_globals() {
     const std::uint64_t room = size ? l.place(F::gcsegments_at).size / size : 0;
     for (std::uint64_t i = 0; n && i < std::min(*n, room); ++i) {
       const std::uint64_t at = root + l.place(F::gcsegments_at).offset + i * size;
-      auto lo = l.get(heap_.session().memory(), at, F::gcsegment_lo), hi = l.get(heap_.session().memory(), at, F::gcsegment_hi);
+      auto lo = l.get(heap_.session().memory(), at, F::gcsegment_lo),
+           hi = l.get(heap_.session().memory(), at, F::gcsegment_hi);
       if (lo && hi && *lo < *hi && *hi - *lo < 1ull << 40) segments.emplace_back(*lo, *hi);
     }
     if (segments.empty()) note("where the program's writable data is is not known: globals keep nothing here");
@@ -224,7 +224,8 @@ Status HeapGraph::read_held() {
     }
   }
   if (!any)
-    note("the runtime's own objects are in the C library's heap (a sanitizer, or Valgrind): what they keep is not seen");
+    note(
+        "the runtime's own objects are in the C library's heap (a sanitizer, or Valgrind): what they keep is not seen");
   return Ok{};
 }
 
@@ -240,7 +241,9 @@ Status HeapGraph::read_stacks() {
     const Goroutine& g = model.goroutines()[i];
     if (++done % 4096 == 0 && !tick("reading stacks", done, model.goroutines().size()))
       return Error{"stopped by Ctrl-C", {}};
-    if (g.is(Goroutine::foreign) || (!g.is(Goroutine::unreadable) && std::find(std::begin(quiet), std::end(quiet), g.addr) != std::end(quiet))) continue;
+    if (g.is(Goroutine::foreign) ||
+        (!g.is(Goroutine::unreadable) && std::find(std::begin(quiet), std::end(quiet), g.addr) != std::end(quiet)))
+      continue;
     if (g.is(Goroutine::unreadable) || g.is(Goroutine::bad_stack) || g.is(Goroutine::bad_sp)) {
       if (!lost++) first_lost = g.addr;
       continue;
@@ -249,7 +252,8 @@ Status HeapGraph::read_stacks() {
     if (model.in_syscall(g)) {
       const FieldPlace& regs = l.place(F::g_syscallregs);
       if (regs.present) {
-        if (auto ok = root_range(g.addr + regs.offset, g.addr + regs.offset + regs.size, RootKind::reg, i); !ok) return ok;
+        if (auto ok = root_range(g.addr + regs.offset, g.addr + regs.offset + regs.size, RootKind::reg, i); !ok)
+          return ok;
       }
       root_word(kRbp, g.bp, RootKind::reg, i);
     } else if (model.running(g)) {
@@ -274,7 +278,8 @@ Status HeapGraph::read_stacks() {
     note(fmt::format("{} of goroutines not known, the first of the g at {:#x}: what only they keep seems to be garbage",
                      plural(lost, "stack"), first_lost));
   if (const std::uint64_t g0 = l.root(Root::g0)) {
-    auto sp = l.get(memory, g0, F::g_sched_sp), lo = l.get(memory, g0, F::g_stack_lo), hi = l.get(memory, g0, F::g_stack_hi);
+    auto sp = l.get(memory, g0, F::g_sched_sp), lo = l.get(memory, g0, F::g_stack_lo),
+         hi = l.get(memory, g0, F::g_stack_hi);
     if (sp && lo && hi && *sp >= *lo && *sp < *hi && *hi - *lo < 1ull << 31)
       if (auto ok = root_range(*sp, *hi, RootKind::caller, kNone); !ok) return ok;
   }

@@ -21,7 +21,11 @@ constexpr const char* kRegisters[] = {"rax", "rdx", "rcx", "rbx", "rsi", "rdi", 
 }  // namespace
 
 HeapTypes::HeapTypes(HeapGraph& graph)
-    : graph_(graph), heap_(graph.heap()), session_(graph.heap().session()), types_(graph.size()), certain_(graph.size()) {
+    : graph_(graph),
+      heap_(graph.heap()),
+      session_(graph.heap().session()),
+      types_(graph.size()),
+      certain_(graph.size()) {
   infos_.emplace_back();
 }
 
@@ -144,8 +148,8 @@ HeapTypes::Place HeapTypes::on_stack(std::uint32_t goroutine, std::uint64_t slot
   }
   Place place{fmt::format("goroutine {}", g.goid), nullptr};
   const auto& frames = walk_.frames;
-  auto next = std::upper_bound(frames.begin(), frames.end(), slot,
-                               [](std::uint64_t at, const Frame& f) { return at < f.sp; });
+  auto next =
+      std::upper_bound(frames.begin(), frames.end(), slot, [](std::uint64_t at, const Frame& f) { return at < f.sp; });
   if (next == frames.begin() && next != frames.end()) ++next;  // below the innermost: its red zone
   if (next == frames.begin()) return place;
   const Frame& f = *std::prev(next);

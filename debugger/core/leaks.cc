@@ -103,7 +103,8 @@ bool Leaks::run() {
   for (std::uint32_t i = 0; i < n; ++i) {
     if (i % 4096 == 0 && session_.cancelled()) return false;
     const Goroutine& g = all[i];
-    if (g.is(Goroutine::unreadable) || g.is(Goroutine::system) || g.is(Goroutine::foreign) || !model_.waiting(g)) continue;
+    if (g.is(Goroutine::unreadable) || g.is(Goroutine::system) || g.is(Goroutine::foreign) || !model_.waiting(g))
+      continue;
     if (g.is(Goroutine::bad_stack) || g.is(Goroutine::bad_sp) || objects_.served(g)) continue;
     Candidate c{i, objects_.waits_of(g), false};
     const std::string_view reason = model_.wait_text(g);
@@ -155,7 +156,8 @@ bool Leaks::run() {
       }
       if (now == State::leaked) continue;
       state_[c.goroutine] = now;
-      revive(c.goroutine, now == State::alive ? "which what it waits for can wake" : "which waits in memory that is not looked at");
+      revive(c.goroutine,
+             now == State::alive ? "which what it waits for can wake" : "which waits in memory that is not looked at");
       again = true;
     }
     if (!spread()) return false;
@@ -178,8 +180,8 @@ bool Leaks::run() {
       }
       if (!row.why.empty()) row.why += "; ";
       row.why += known.empty() ? "nobody else knows it"
-                               : fmt::format("known to goroutine{} {} only, leaked as well", known.size() > 1 ? "s" : "",
-                                             goids(known));
+                               : fmt::format("known to goroutine{} {} only, leaked as well",
+                                             known.size() > 1 ? "s" : "", goids(known));
       if (w.kind != ObjectKind::chan) {
         row.certain = false;
         row.why += "; a pointer to it in malloc's memory would not be seen";
@@ -191,7 +193,8 @@ bool Leaks::run() {
         row.why += "; how many handles there are is not known";
         continue;
       }
-      const std::uint64_t found = words_to(w.object, p.node), handles = static_cast<std::uint64_t>(std::max<std::int64_t>(0, object->handles));
+      const std::uint64_t found = words_to(w.object, p.node),
+                          handles = static_cast<std::uint64_t>(std::max<std::int64_t>(0, object->handles));
       if (found < handles) {
         row.certain = false;
         row.why += fmt::format("; in doubt: {} of its {} are in memory that is not looked at", handles - found,
@@ -255,7 +258,8 @@ std::vector<std::string> Leaks::explain(std::uint32_t goroutine) {
   std::vector<std::string> out;
   const Goroutine& g = model_.goroutines()[goroutine];
   if (state_[goroutine] == State::free) {
-    out.push_back(fmt::format("goroutine {} is not blocked on an object of the runtime's, so it is not leaked", g.goid));
+    out.push_back(
+        fmt::format("goroutine {} is not blocked on an object of the runtime's, so it is not leaked", g.goid));
     return out;
   }
   const auto& c = *std::find_if(all_.begin(), all_.end(), [&](const Candidate& a) { return a.goroutine == goroutine; });
@@ -299,14 +303,16 @@ std::vector<std::string> Leaks::explain(std::uint32_t goroutine) {
         out.push_back(fmt::format("    known to {} {}", root_kind_text(root.kind),
                                   s.name.empty() ? fmt::format("{:#x}", root.slot) : s.name));
       } else if (cause.goroutine != kNone) {
-        out.push_back(fmt::format("    known to goroutine {}, {}", model_.goroutines()[cause.goroutine].goid, cause.what));
+        out.push_back(
+            fmt::format("    known to goroutine {}, {}", model_.goroutines()[cause.goroutine].goid, cause.what));
       } else {
         out.push_back(fmt::format("    {}", cause.what));
       }
     }
   }
   for (const LeakRow& row : rows_) {
-    if (row.goroutine == goroutine) out.push_back(fmt::format("  {}: {}", row.certain ? "no doubt" : "with doubt", row.why));
+    if (row.goroutine == goroutine)
+      out.push_back(fmt::format("  {}: {}", row.certain ? "no doubt" : "with doubt", row.why));
   }
   return out;
 }

@@ -33,6 +33,7 @@ class FakeProgram : public Program {
   std::map<std::string, Variable> variables;
   std::vector<Note> notes_;
   std::set<std::uint64_t> located;
+  std::map<std::uint64_t, Symbol> data;  // global variables by address
 
   Type* add(const std::string& name, std::uint64_t size, Type::Kind kind = Type::Kind::structure) {
     auto& t = types[name];
@@ -51,6 +52,11 @@ class FakeProgram : public Program {
     return it == variables.end() ? std::vector<Variable>{} : std::vector<Variable>{it->second};
   }
   std::uint64_t symbol(std::string_view) override { return 0; }
+  Symbol data_symbol(std::uint64_t addr) override {
+    auto it = data.upper_bound(addr);
+    if (it == data.begin() || addr - std::prev(it)->first >= std::prev(it)->second.size) return {};
+    return std::prev(it)->second;
+  }
   std::vector<Note> notes(std::string_view owner, std::uint32_t type) override {
     return owner == "Vitrine" && type == 1 ? notes_ : std::vector<Note>{};
   }

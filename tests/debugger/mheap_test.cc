@@ -26,7 +26,7 @@ arenas       1 of 512K: 0x40000000-0x40080000; 256K not handed out yet
 pages        32 of 8K: 18 in use (3 small objects, 2 large objects, 12 stacks, 1 runtime objects); 14 free, 8 of them scavenged
 spans        10: 3 small objects, 1 large objects, 2 stacks, 1 runtime objects, 3 free; 1 without pages
 classes      3 in use; by pages: large: 1 of 1 in 1 span, 48 B: 14 of 340 in 2 spans, 16 B: 512 of 512 in 1 span
-gc           off: this runtime has no collector yet
+gc           not described
 sweep        generation 2, done, 0 sweeping; spans: 1 cached, 3 swept
 stacks       2 of 5 used by goroutines, 0 by dead ones, 1 cached by Ps, 2 free in pools
 metadata     mspans ?, mcaches ?, arenas and bitmaps ?, other ?

@@ -1,5 +1,6 @@
 // The JSON of the commands against docs/schema/*.json. The validator knows what those schemas use and refuses a keyword
 // that it does not know, so that a schema cannot ask for more than is checked.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <re2/re2.h>
 
@@ -9,6 +10,7 @@
 #include <set>
 
 #include "commands.h"
+#include "fake_gc.h"
 #include "fake_heap.h"
 #include "fake_objects.h"
 #include "fake_rings.h"
@@ -332,6 +334,27 @@ TEST(Schema, NothingToListIsAnEmptyArray) {
   auto session = runtime.session();
   EXPECT_EQ(run(*session, "info goroutines -json"), json::array());
   EXPECT_EQ(run(*session, "goroutine stacks -json"), json::array());
+}
+
+TEST(Schema, WhatTheCollectorsCommandsSayIsAsDescribed) {
+  FakeGc heap;
+  heap.left(0, 1);
+  heap.left(1, 2);
+  heap.poke(FakeGc::kHeadVar, FakeGc::object(0));
+  heap.handle(FakeGc::object(3));
+  auto session = heap.session();
+  const std::string why = fmt::format("heap why {:#x}", FakeGc::object(2));
+  for (auto [command, name] : {std::pair<std::string, const char*>{"gc", "gc"},
+                               {"heap types", "heap_types"},
+                               {"heap roots", "heap_roots"},
+                               {why, "heap_why"},
+                               {"heap retained", "heap_retained"},
+                               {"goroutine leaks", "leaks"}}) {
+    for (const char* option : {" -json", " -json=full"}) {
+      json rows = run(*session, command + option);
+      EXPECT_EQ(schema(name).check(rows), "") << command << rows.dump();
+    }
+  }
 }
 
 }  // namespace
