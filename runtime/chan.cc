@@ -59,7 +59,8 @@ hchan* makechan(const chantype* t, uint64 size) {
   uint64 slack = t->align > 16 ? t->align : 0;
   auto* c = static_cast<hchan*>(heldalloc(alignup(sizeof(hchan), 16) + slack + size * t->size, 16));
   uintptr buf = alignup(uintptr(c) + sizeof(hchan), t->align > 16 ? t->align : 16);
-  c->buf = reinterpret_cast<void*>(buf);
+  // Without a ring its address would be that of the next object: who looks for words that point to that would find it.
+  c->buf = size == 0 ? static_cast<void*>(c) : reinterpret_cast<void*>(buf);
   c->elemsize = t->size;
   c->elemtype = t;
   c->dataqsiz = size;

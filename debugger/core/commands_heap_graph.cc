@@ -60,7 +60,9 @@ bool is_table(const Options& options) { return !options.has("json") && !options.
 
 // -top N is -limit N.
 void take_top(Options& options) {
-  if (const std::string* top = options.get("top")) options.set.emplace_back("limit", *top);
+  if (!options.has("top")) return;
+  std::string top = *options.get("top");
+  options.set.emplace_back("limit", std::move(top));
 }
 
 // ---- heap types
@@ -88,8 +90,8 @@ Outcome run_types(Session& session, const Line& line, std::size_t first, Sink& s
   if (!options) return fail(sink, options.error());
   if (!options->positional.empty())
     return fail(sink, fmt::format("heap types takes options only, not '{}'", line.words[options->positional[0]].text));
-  const std::string* by = options->get("by");
-  if (by && *by != "bytes" && *by != "count") return fail(sink, fmt::format("-by: bytes or count, not '{}'", *by));
+  const std::string by = options->has("by") ? *options->get("by") : "bytes";
+  if (by != "bytes" && by != "count") return fail(sink, fmt::format("-by: bytes or count, not '{}'", by));
   take_top(*options);
   Look look = look_at_graph(session, sink);
   if (!look.heap) return look.outcome;
@@ -123,7 +125,7 @@ Outcome run_types(Session& session, const Line& line, std::size_t first, Sink& s
   std::vector<std::uint32_t> order(sums.size());
   std::iota(order.begin(), order.end(), 0);
   std::erase_if(order, [&](std::uint32_t t) { return sums[t].count == 0; });
-  const bool by_count = by && *by == "count";
+  const bool by_count = by == "count";
   std::sort(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) {
     const std::uint64_t ka = by_count ? sums[a].count : sums[a].bytes, kb = by_count ? sums[b].count : sums[b].bytes;
     return ka != kb ? ka > kb

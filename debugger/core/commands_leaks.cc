@@ -155,7 +155,8 @@ Outcome run_diff(Session& session, const Line& line, std::size_t first, Sink& si
   if (!options) return fail(sink, options.error());
   if (options->positional.size() != 2)
     return fail(sink, "heap diff A.json B.json: two files that heap types -json wrote are needed");
-  if (const std::string* top = options->get("top")) options->set.emplace_back("limit", *top);
+  if (const std::string top = options->has("top") ? *options->get("top") : ""; !top.empty())
+    options->set.emplace_back("limit", top);
   auto a = read_types(line.words[options->positional[0]].text);
   if (!a) return fail(sink, a.error());
   auto b = read_types(line.words[options->positional[1]].text);

@@ -77,13 +77,12 @@ Status HeapGraph::number() {
   std::vector<std::uint64_t> bases;
   for (const Arena& a : heap_.arenas()) bases.push_back(a.base);
   std::sort(bases.begin(), bases.end());
-  if (bases.empty()) return Ok{};
-  arena_lo_ = bases.front();
-  if ((bases.back() - arena_lo_) / arena >= kMaxArenas)
+  if (!bases.empty()) arena_lo_ = bases.front();
+  if (!bases.empty() && (bases.back() - arena_lo_) / arena >= kMaxArenas)
     return Error{
         fmt::format("the heap's arenas, from {:#x} to {:#x}, cannot lie so far apart", bases.front(), bases.back()),
         bases.back()};
-  arena_slot_.assign((bases.back() - arena_lo_) / arena + 1, kNone);
+  if (!bases.empty()) arena_slot_.assign((bases.back() - arena_lo_) / arena + 1, kNone);
   std::uint32_t slots = 0;
   for (std::uint64_t b : bases) {
     std::uint32_t& slot = arena_slot_[(b - arena_lo_) / arena];
@@ -336,6 +335,8 @@ Status HeapGraph::read_part(const Part& part, Window& window) {
         bool inside = false;
         const std::uint32_t to = value ? find(value, inside) : kNone;
         if (wide_) {
+          // One past its own end: a channel without a buffer has its buffer there. That is the next object's address.
+          if (own && value == base + s.elemsize) continue;
           if (to == kNone || (!pointer && !(flags_[to] & (raw | stack)))) {
             if (!own || to == kNone) continue;
           }

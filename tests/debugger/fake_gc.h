@@ -60,7 +60,7 @@ class FakeGc : public FakeHeap {
  private:
   void describe_gc() {
     auto type = [&](const char* name) { return program.types.at(name).get(); };
-    Type *u64 = type("u64"), *u32 = type("u32"), *i64 = type("i64"), *i32 = program.add("i32", 4, Type::Kind::integer);
+    Type *u64 = type("u64"), *u32 = type("u32"), *i64 = type("i64"), *i32 = program.add("int32", 4, Type::Kind::integer);
     Type* ptr = type("ptr");
     auto rt = [&](const std::string& name, std::uint64_t size, std::vector<Field> fields) {
       Type* t = program.add("vitrine::rt::" + name, size);
