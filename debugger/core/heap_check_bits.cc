@@ -34,7 +34,8 @@ void HeapCheck::marks_of(const Span& s) {
     });
     return;
   }
-  const std::vector<std::byte> alloc = k == SpanKind::small ? heap_.bits(s.alloc_bits, room, error) : std::vector<std::byte>();
+  const std::vector<std::byte> alloc =
+      k == SpanKind::small ? heap_.bits(s.alloc_bits, room, error) : std::vector<std::byte>();
   if (!error.empty()) return;  // said by allocBits
   for (std::uint64_t i = 0; i < room; ++i) {
     if (!HeapState::bit(marks, i)) continue;

@@ -193,12 +193,17 @@ bool Leaks::run() {
         row.why += "; how many handles there are is not known";
         continue;
       }
-      const std::uint64_t found = words_to(w.object, p.node),
-                          handles = static_cast<std::uint64_t>(std::max<std::int64_t>(0, object->handles));
-      if (found < handles) {
-        row.certain = false;
-        row.why += fmt::format("; in doubt: {} of its {} are in memory that is not looked at", handles - found,
-                               plural(handles, "handle"));
+      const Words found = words_to(w.object, p.node);
+      const auto handles = static_cast<std::uint64_t>(std::max<std::int64_t>(0, object->handles));
+      if (found.objects >= handles) continue;
+      row.certain = false;
+      if (found.objects + found.stacks < handles) {
+        row.why += fmt::format("; {} of its {} are in memory that is not looked at",
+                               handles - found.objects - found.stacks, plural(handles, "handle"));
+      } else {
+        row.why +=
+            fmt::format("; of its {} {} in closures and objects, the others on stacks, where a word need not be one",
+                        plural(handles, "handle"), found.objects == 1 ? "1 is" : fmt::format("{} are", found.objects));
       }
     }
     rows_.push_back(std::move(row));
@@ -208,20 +213,20 @@ bool Leaks::run() {
 
 // Words that hold the address itself, where only leaked goroutines look: their stacks and objects that are not alive.
 // What waits there (a sudog) names it as well and is no handle.
-std::uint64_t Leaks::words_to(std::uint64_t addr, std::uint32_t node) {
+Leaks::Words Leaks::words_to(std::uint64_t addr, std::uint32_t node) {
   const Layout& l = heap_.layout();
-  std::uint64_t found = 0;
+  Words found;
   for (const Candidate& c : all_) {
     if (state_[c.goroutine] != State::leaked) continue;
     for (std::uint32_t r : of_stack_[c.goroutine]) {
       const GraphRoot& root = graph_.roots()[r];
       if (root.node != node || root.kind == RootKind::reg) continue;
       auto value = session_.memory().get<std::uint64_t>(root.slot);
-      found += value && *value == addr;
+      found.stacks += value && *value == addr;
     }
   }
   for (std::uint32_t from : graph_.reverse().of(node)) {
-    if (alive_[from] || graph_.is(from, HeapGraph::stack)) continue;
+    if (from == node || alive_[from] || graph_.is(from, HeapGraph::stack)) continue;
     bool waiter = false;
     if (graph_.is(from, HeapGraph::raw) && l.has(F::sudog_g) && l.has(F::sudog_c)) {
       auto g = l.get(session_.memory(), graph_.address(from), F::sudog_g);
@@ -229,7 +234,7 @@ std::uint64_t Leaks::words_to(std::uint64_t addr, std::uint32_t node) {
       waiter = g && c && *c == addr && objects_.goroutine_at(*g) != kNone;
     }
     if (waiter) continue;
-    ++found;
+    ++found.objects;
   }
   return found;
 }
@@ -284,7 +289,7 @@ std::vector<std::string> Leaks::explain(std::uint32_t goroutine) {
         }
       }
       for (std::uint32_t from : graph_.reverse().of(p.node)) {
-        if (graph_.is(from, HeapGraph::stack) || ++n > kMaxChain) continue;
+        if (from == p.node || graph_.is(from, HeapGraph::stack) || ++n > kMaxChain) continue;
         out.push_back(fmt::format("    known to {}, which nothing alive knows", owner_text(from)));
       }
       out.push_back("    nothing that can run leads to it");

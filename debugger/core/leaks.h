@@ -12,9 +12,10 @@
 //      but does not wake its goroutine.
 //   4. Who is left is leaked.
 //
-// What is certain. A channel counts its handles. If as many words that point to it are found where only leaked
-// goroutines can look, there is no other and the leak is certain. If fewer, the others are in memory that is not looked
-// at (malloc's, another thread's stack): then it is in doubt. Locks have no count: always in doubt, since somebody may know
+// What is certain. A channel counts its handles. If as many words that point to it are found in objects (closures, mostly)
+// that only leaked goroutines know, there is no other handle and the leak is certain. A word on a stack may be a handle or
+// the argument of a call: if only with those there are enough, it is in doubt, and if even then some are missing, these are
+// in memory that is not looked at (malloc's, another thread's stack), which is said. Locks have no count: always in doubt, since somebody may know
 // one by a pointer in malloc's memory. An object that is itself in such memory is not judged: its waiters are counted as
 // unknown, not as leaked. Words that only look like pointers make goroutines seem alive, never leaked.
 #pragma once
@@ -74,7 +75,10 @@ class Leaks {
   void revive(std::uint32_t goroutine, const char* what);
   std::string object_text(const Wait& w);
   std::string owner_text(std::uint32_t node);
-  std::uint64_t words_to(std::uint64_t addr, std::uint32_t node);
+  struct Words {
+    std::uint64_t objects = 0, stacks = 0;
+  };
+  Words words_to(std::uint64_t addr, std::uint32_t node);
 
   HeapGraph& graph_;
   HeapState& heap_;

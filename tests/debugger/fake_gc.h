@@ -24,7 +24,8 @@ class FakeGc : public FakeHeap {
     poke(kController + 24, std::uint64_t{4} << 20);
     poke(kWork, std::uint32_t{3});
     poke(kWork + 4, std::uint32_t{1});
-    for (std::uint64_t i = 0; i < 4; ++i) poke(kWork + 16 + 8 * i, std::int64_t{1'000'000} * static_cast<std::int64_t>(1 + i * i));
+    for (std::uint64_t i = 0; i < 4; ++i)
+      poke(kWork + 16 + 8 * i, std::int64_t{1'000'000} * static_cast<std::int64_t>(1 + i * i));
     poke(kWork + 48, std::uint64_t{9'000'000});
     poke(kSweep, g(3));
     poke(kRoots + 8, kRoots);  // head.next: an empty list
@@ -60,7 +61,8 @@ class FakeGc : public FakeHeap {
  private:
   void describe_gc() {
     auto type = [&](const char* name) { return program.types.at(name).get(); };
-    Type *u64 = type("u64"), *u32 = type("u32"), *i64 = type("i64"), *i32 = program.add("int32", 4, Type::Kind::integer);
+    Type *u64 = type("u64"), *u32 = type("u32"), *i64 = type("i64"),
+         *i32 = program.add("int32", 4, Type::Kind::integer);
     Type* ptr = type("ptr");
     auto rt = [&](const std::string& name, std::uint64_t size, std::vector<Field> fields) {
       Type* t = program.add("vitrine::rt::" + name, size);
@@ -106,8 +108,13 @@ class FakeGc : public FakeHeap {
     variable("head", kHeadVar, to_node);
     variable("tail", kTailVar, to_node);
     variable("untyped", kUntypedVar, ptr);
-    for (auto [name, at] : {std::pair("gcphase", kPhase), {"gcController", kController}, {"work", kWork},
-                            {"finalizers", kFinalizers}, {"gcroots", kRoots}, {"gcsegments", kSegments}, {"sweep", kSweep}})
+    for (auto [name, at] : {std::pair("gcphase", kPhase),
+                            {"gcController", kController},
+                            {"work", kWork},
+                            {"finalizers", kFinalizers},
+                            {"gcroots", kRoots},
+                            {"gcsegments", kSegments},
+                            {"sweep", kSweep}})
       program.variables[std::string("vitrine::rt::") + name] = {at, nullptr};
   }
   std::map<std::uint64_t, std::uint8_t> bits_;

@@ -1,5 +1,7 @@
 // gc, heap types, heap why, heap roots, heap retained, heap diff and what mheap check knows of marks and pointers, over a
 // heap made of bytes; damage of each kind, and the nth read that fails.
+#include "heap_graph.h"
+
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
@@ -10,7 +12,6 @@
 #include "answer.h"
 #include "fake_gc.h"
 #include "heap_dominators.h"
-#include "heap_graph.h"
 
 namespace vitrine::inspect {
 namespace {
@@ -45,7 +46,8 @@ TEST(GcPage, SaysWhereTheCollectorStands) {
   Known heap;
   Answer r = run(heap, "gc");
   EXPECT_EQ(r.err, "");
-  EXPECT_TRUE(contains(r.out, "phase       off: no collection is going on\ncycle       3 begun, 1 of them forced\n")) << r.out;
+  EXPECT_TRUE(contains(r.out, "phase       off: no collection is going on\ncycle       3 begun, 1 of them forced\n"))
+      << r.out;
   EXPECT_TRUE(contains(r.out, "GOGC 100; ? live by now, 480 kept by the last one; the next begins at 4M\n")) << r.out;
   EXPECT_TRUE(contains(r.out, "pauses      last 9ms (stop and sweep 1ms, mark 3ms, end 5ms), 9ms in all\n")) << r.out;
   EXPECT_TRUE(contains(r.out, "walk        yes: the heap may be walked now\n")) << r.out;
@@ -75,7 +77,8 @@ TEST(HeapTypes, GarbageCountsUnlessOnlyTheLivingAreAskedFor) {
   auto session = heap.session();
   // 8 nodes, the large object and 512 small ones.
   EXPECT_TRUE(contains(run(*session, "heap types").out, "521 objects of ")) << run(*session, "heap types").out;
-  EXPECT_TRUE(contains(run(*session, "heap types -live").out, "7 objects of 336 that can be reached")) << run(*session, "heap types -live").out;
+  EXPECT_TRUE(contains(run(*session, "heap types -live").out, "7 objects of 336 that can be reached"))
+      << run(*session, "heap types -live").out;
 }
 
 TEST(HeapTypes, APointerIntoTheMiddleSaysNothing) {
@@ -101,18 +104,20 @@ TEST(HeapWhy, TheShortestChainOfEachRoot) {
   Answer r = run(*session, fmt::format("heap why {:#x}", G::object(4) + 20));
   EXPECT_EQ(r.err, "");
   const std::string text = squeeze(r.out);
-  EXPECT_TRUE(contains(text, fmt::format("1. global: tail\n → {:#x} node, 48 bytes\n left → {:#x} node", G::object(3),
-                                         G::object(4))))
+  EXPECT_TRUE(contains(
+      text, fmt::format("1. global: tail\n → {:#x} node, 48 bytes\n left → {:#x} node", G::object(3), G::object(4))))
       << r.out;
   EXPECT_TRUE(contains(text, "2. global: head\n")) << r.out;
   EXPECT_TRUE(contains(text, "2 roots lead to it\n")) << r.out;
   EXPECT_TRUE(contains(text, "is 20 bytes inside")) << r.out;
-  EXPECT_TRUE(contains(run(*session, fmt::format("heap why {:#x} -paths 1", G::object(4))).out, "1 of 2 roots that lead to it"));
+  EXPECT_TRUE(contains(run(*session, fmt::format("heap why {:#x} -paths 1", G::object(4))).out,
+                       "1 of 2 roots that lead to it"));
 }
 
 TEST(HeapWhy, GarbageIsSaidToBeGarbage) {
   Known heap;
-  EXPECT_TRUE(contains(run(heap, fmt::format("heap why {:#x}", G::object(7))).out, "no root leads to it: it is garbage\n"));
+  EXPECT_TRUE(
+      contains(run(heap, fmt::format("heap why {:#x}", G::object(7))).out, "no root leads to it: it is garbage\n"));
 }
 
 TEST(HeapRoots, AFinalizerKeepsWhatItsObjectRefersToAndNotTheObject) {
@@ -216,7 +221,8 @@ const Break kBreaks[] = {
        h.poke(G::bits(G::cached) + 128 + 2, std::uint8_t{1});
      },
      "span 0x40000000 mark bits of allocated objects only object 16 is marked"},
-    {"ToAFreeObject", [](G& h) { h.left(2, 100); }, "object 0x40000060+0 pointer to what is allocated 0x400012c0, a free object"},
+    {"ToAFreeObject", [](G& h) { h.left(2, 100); },
+     "object 0x40000060+0 pointer to what is allocated 0x400012c0, a free object"},
     {"ToAFreeSpan", [](G& h) { h.poke(G::object(2), G::page(22)); },
      "object 0x40000060+0 pointer to what is allocated 0x4002c000, no span of objects"},
     {"APointerAlone", [](G& h) { h.poke(G::kMeta, std::uint8_t{0x13}); },
@@ -243,7 +249,8 @@ TEST(HeapGraphDamage, UnreadableObjectsAreCounted) {
 }
 
 TEST(HeapGraphDamage, EveryFailingReadIsAnsweredAndNothingHangs) {
-  for (const char* line : {"gc", "heap types", "heap why 0x40000000", "heap roots", "heap retained", "goroutine leaks"}) {
+  for (const char* line :
+       {"gc", "heap types", "heap why 0x40000000", "heap roots", "heap retained", "goroutine leaks"}) {
     for (std::size_t n = 1; n < 400; n += n < 60 ? 1 : 17) {
       Known heap;
       FakeTarget& target = heap.target;
@@ -276,7 +283,8 @@ TEST(HeapDiff, SaysWhatGrewAndWhatIsNoListOfTypes) {
   const std::string text = squeeze("\n" + r.out);
   EXPECT_TRUE(contains(text, "\nnode 3 144 2 5 96 240\nnew 1 16 0 1 0 16\n")) << r.out << r.err;
   EXPECT_TRUE(contains(text, "+4 objects, +160 bytes; 1 type unchanged\n")) << r.out;
-  EXPECT_TRUE(contains(run(*session, fmt::format("heap diff {0}a.json {0}c.json", dir)).err, "is not what heap types -json writes"));
+  EXPECT_TRUE(contains(run(*session, fmt::format("heap diff {0}a.json {0}c.json", dir)).err,
+                       "is not what heap types -json writes"));
   EXPECT_TRUE(contains(run(*session, fmt::format("heap diff {0}a.json {0}none.json", dir)).err, "cannot be read"));
 }
 
