@@ -26,7 +26,6 @@ namespace {
 
 constexpr std::uint64_t kMaxHandles = 1ull << 28;
 constexpr std::uint64_t kMaxBlocks = 1 << 24;
-constexpr std::uint64_t kMaxSpecials = 1ull << 28;
 constexpr std::uint64_t kRedZone = 128;  // below the stack pointer of a thread that was interrupted
 constexpr std::uint64_t kPiece = 256 << 10;
 
