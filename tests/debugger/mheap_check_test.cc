@@ -248,12 +248,14 @@ TEST(MheapCheck, TheOwnerOfAnMcacheExcusesItsSpans) {
 }
 
 TEST(MheapCheck, WhoEmptiesAllMcachesExcusesThoseOfOthers) {
-  H heap;
-  heap.poke(H::span(H::cached) + H::sCount, std::uint16_t{9});
-  heap.stand(1, {0x7710, 0x6210});
-  EXPECT_TRUE(run(heap, "mheap check").incomplete) << "who allocates on another P has nothing to do with it";
-  heap.stand(1, {0x7610, 0x7810});
-  Answer r = run(heap, "mheap check");
+  auto with = [](std::vector<std::uint64_t> frames) {
+    H heap;
+    heap.poke(H::span(H::cached) + H::sCount, std::uint16_t{9});
+    heap.stand(1, std::move(frames));
+    return run(heap, "mheap check");
+  };
+  EXPECT_TRUE(with({0x7710, 0x6210}).incomplete) << "who allocates on another P has nothing to do with it";
+  Answer r = with({0x7610, 0x7810});
   EXPECT_TRUE(contains(r.out, "M 1 (thread 101) is in vitrine::rt::flushmcaches")) << r.out;
   EXPECT_FALSE(r.incomplete);
 }
