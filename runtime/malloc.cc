@@ -20,7 +20,7 @@
 #include <climits>
 #include <cstring>
 
-#include "mem.h"
+#include "mgc.h"
 #include "proc.h"
 
 namespace vitrine::rt {
@@ -99,6 +99,7 @@ static inline __attribute__((always_inline)) pinnedcache pin() {
   if (__builtin_expect(gp != nullptr, 1)) {
     mp = gp->m;
     mp->locks++;
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);  // which P it is, is known from here on only
     if (p* pp = mp->p; __builtin_expect(pp != nullptr && pp->mcache != nullptr, 1)) return {mp, pp->mcache, false};
   }
   mallocinit();
@@ -198,6 +199,31 @@ VITRINE_NOINLINE static void profilealloc(mcache* c, void* x, uintptr size, uint
   mSysStatInc(&memstats.nprofiled, 1);
 }
 
+// Most objects are small: calling memset would take longer than this. size: a multiple of 8.
+static inline __attribute__((always_inline)) void zerosmall(uintptr x, uintptr size) {
+  typedef uintptr pair __attribute__((vector_size(16), aligned(8), may_alias));
+  if (size > 256) {
+    memset(reinterpret_cast<void*>(x), 0, size);
+    return;
+  }
+  uintptr at = 0;
+  for (; at + sizeof(pair) <= size; at += sizeof(pair)) {
+    *reinterpret_cast<pair*>(x + at) = pair{};
+    asm volatile("");  // or it becomes a call of memset
+  }
+  if (at < size) memset(reinterpret_cast<void*>(x + at), 0, 8);
+}
+
+// A new block for tiny objects, of which the first takes size bytes. The rest is for others, if that is more than what
+// the block before has left.
+static inline void tinyblock(mcache* c, uintptr x, uintptr size) {
+  zerosmall(x, maxTinySize);
+  if (size < c->tinyoffset || c->tiny == 0) {
+    c->tiny = x;
+    c->tinyoffset = size;
+  }
+}
+
 // A block for tiny objects has room: its address there; else 0.
 static inline uintptr tinyroom(mcache* c, uintptr size) {
   uintptr align = (size & 7) == 0 ? 8 : (size & 3) == 0 ? 4 : (size & 1) == 0 ? 2 : 1;
@@ -230,11 +256,7 @@ void* mallocgc(uintptr size, const _type* typ, bool needzero) {
         spanClass sc = makeSpanClass(tinySizeClass, true);
         x = nextFreeFast(c->alloc[sc]);
         if (x == 0) x = nextFree(c, sc);
-        memset(reinterpret_cast<void*>(x), 0, maxTinySize);
-        if (size < c->tinyoffset || c->tiny == 0) {
-          c->tiny = x;
-          c->tinyoffset = size;
-        }
+        tinyblock(c, x, size);
         size = maxTinySize;
       }
     } else {
@@ -263,6 +285,71 @@ void* mallocgc(uintptr size, const _type* typ, bool needzero) {
   unpin(pinned);
   if (__builtin_expect(debug.allocfreetrace != 0, 0)) tracealloc(reinterpret_cast<void*>(x), dataSize, typ);
   return reinterpret_cast<void*>(x);
+}
+
+// ---- gc::make
+
+// GODEBUG wants to see, or to place, every allocation; or the collector is not there yet.
+static bool longway = true;
+
+void mallocshort() {
+  bool all = debug.sbrk != 0 || debug.efence != 0 || debug.allocfreetrace != 0 || debug.gcevery > 0;
+  store_relaxed(longway, all);
+}
+
+// The common case, and nothing that it does not need: one small object, by a goroutine with a P, out of a span that the
+// P has already, no sample due. Null: by mallocgc. Unlike there, whether to collect is not asked: heap_live grows when
+// an mcache gets a span, and that is not here.
+static inline __attribute__((always_inline)) void* mallocfast(const _type* typ) {
+  g* gp = getg();
+  uintptr size = typ->size;
+  if (__builtin_expect(gp == nullptr || load_relaxed(longway) || size - 1 >= maxSmallSize || typ->align > 16, 0))
+    return nullptr;
+  if (__builtin_expect(load_relaxed(gp->stackguard0) == stackPreempt || sched.exiting.load(__ATOMIC_RELAXED) != 0, 0))
+    return nullptr;
+  m* mp = gp->m;
+  if (__builtin_expect(gp != mp->curg, 0)) return nullptr;
+  mp->locks++;
+  __atomic_signal_fence(__ATOMIC_SEQ_CST);
+  uintptr x = 0;
+  bool noscan = typ->ptrdata == 0;
+  if (p* pp = mp->p; __builtin_expect(pp != nullptr && mp->mallocing == 0, 1)) {
+    mcache* c = pp->mcache;
+    uintptr got = 0;
+    if (noscan && size < maxTinySize) {
+      x = tinyroom(c, size);
+      got = size;
+      if (x == 0) {
+        got = maxTinySize;
+        if (__builtin_expect(c->next_sample > int64(got), 1))
+          x = nextFreeFast(c->alloc[makeSpanClass(tinySizeClass, true)]);
+        if (x != 0) tinyblock(c, x, size);
+      }
+      if (x != 0) store_relaxed(c->local_tinyallocs, c->local_tinyallocs + 1);
+    } else {
+      uint8 sizeclass = sizeToClass(size);
+      got = class_to_size[sizeclass];
+      mspan* s = c->alloc[makeSpanClass(sizeclass, noscan)];
+      if (__builtin_expect(c->next_sample > int64(got), 1)) x = nextFreeFast(s);
+      if (__builtin_expect(x != 0, 1)) {
+        if (s->needzero != 0) zerosmall(x, got);
+        if (!noscan) {
+          heapBitsSetType(x, got, size, typ);
+          c->local_scan += size;
+        }
+      }
+    }
+    if (__builtin_expect(x != 0, 1)) c->next_sample -= int32(got);
+  }
+  publicationBarrier();
+  rt::unpin(mp, gp);
+  return reinterpret_cast<void*>(x);
+}
+
+void* gcalloc(const _type* t, uintptr n, bool array) {
+  if (__builtin_expect(n == 1 && !array, 1))
+    if (void* p = mallocfast(t); __builtin_expect(p != nullptr, 1)) return p;
+  return gcalloc1(t, n, array);
 }
 
 void* newobject(const _type* typ) { return mallocgc(typ->size, typ, true); }

@@ -8,7 +8,8 @@
 // Who writes owns the span (its mcache's P, or nobody else knows the object), and spans begin at multiples of 32 bytes,
 // so two writers never share a byte. A concurrent marker reads an object's bits only after it was published.
 //
-// Unlike Go: the scan bit of word 1 has no second meaning, and there is one loop for all sizes.
+// Unlike Go: the scan bit of word 1 has no second meaning, and there is one loop for all sizes, which takes the whole
+// bytes of a single value, or of an array of pointers, at once.
 // Unlike Go: spans without pointers are not cleared in the bitmap: nobody may look there, and a large object would
 // touch a thirty-second of its size.
 #include <cstring>
@@ -46,6 +47,13 @@ void heapBits::initSpan(mspan* s) const {
   }
 }
 
+// Four bits of a type's bitmap from word i on; those behind its last word are not looked at.
+static inline uint8 fourbits(const uint8* gcdata, uintptr i, uintptr words) {
+  uint32 bits = uint32(gcdata[i / 8]) >> i % 8;
+  if (i % 8 > 4 && (i | 7) + 1 < words) bits |= uint32(gcdata[i / 8 + 1]) << (8 - i % 8);
+  return uint8(bits & 0xf);
+}
+
 void heapBitsSetType(uintptr x, uintptr size, uintptr dataSize, const _type* typ) {
   uintptr words = size / ptrSize, stride = typ->size / ptrSize, ptrwords = typ->ptrdata / ptrSize;
   // The end of the last element's pointers.
@@ -56,7 +64,19 @@ void heapBitsSetType(uintptr x, uintptr size, uintptr dataSize, const _type* typ
   uint8* bitp = &arenaOf(x)->bitmap[x / (ptrSize * 4) % heapArenaBitmapBytes];
   uint32 shift = uint32(x / ptrSize % 4);
   uintptr inelem = 0;
+  // Whole bytes: where they are read from is known without counting elements.
+  const bool one = dataSize == typ->size, all = stride == 1 && ptrwords == 1;
   for (uintptr i = 0; i < end;) {
+    if (shift == 0 && (one || all)) {
+      uintptr left = (heapArenaBytes - (x + i * ptrSize) % heapArenaBytes) / ptrSize, n = 0, from = i;
+      for (; n + 4 <= left && i + 4 <= scanwords; n += 4, i += 4)
+        *bitp++ = uint8(bitScan * 0xf | (all ? 0xf : fourbits(typ->gcdata, i, ptrwords)));
+      inelem = all ? 0 : i;
+      if (i != from) {
+        if ((x + i * ptrSize) % heapArenaBytes == 0 && i < end) bitp = arenaOf(x + i * ptrSize)->bitmap;
+        continue;
+      }
+    }
     // The words of one byte.
     uint8 keep = 0xff, bits = 0;
     for (; shift < 4 && i < end; shift++, i++) {

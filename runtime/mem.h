@@ -106,6 +106,7 @@ inline uint8 sizeToClass(uintptr size) {
 }
 void* mallocgc(uintptr size, const _type* typ,
                bool needzero);  // typ null: no pointers. Ends the program without memory
+void mallocshort();             // the collector is there: from now on gc::make may take the short way
 void* newobject(const _type* typ);
 void outofmemory(uintptr bytes);  // prints how much of what is there
 // This M's pin and the mcache to use with it: its P's or, locked, mcache0.

@@ -89,6 +89,7 @@ static void enable() {
     while (load_relaxed(scavenge.g_) == nullptr || load_relaxed(forcegc.g_) == nullptr) gosched();
     while (load_relaxed(sweep.g_) == nullptr) gosched();
     setgoal();
+    mallocshort();
   }
   mutexunlock1(&gcsema);
 }
@@ -279,7 +280,7 @@ VITRINE_NOINLINE static void collectforalloc(bool every) {
     gcStart({gcTrigger::heap, 0});
 }
 
-void* gcalloc(const _type* t, uintptr n, bool array) {
+void* gcalloc1(const _type* t, uintptr n, bool array) {
   entry();
   if (curgoroutine() == nullptr) needgoroutine("gc::make");
   gcenable();

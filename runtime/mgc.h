@@ -98,8 +98,9 @@ extern struct gcroots_ {
 } gcroots;
 #pragma GCC visibility pop
 
-void gcenable();            // the first managed object is about to be made: the collector comes to life
-void gcStart(gcTrigger t);  // asm_amd64.S: from a goroutine that is not pinned; parks
+void gcenable();  // the first managed object is about to be made: the collector comes to life
+void* gcalloc1(const _type* t, uintptr n, bool array);  // gcalloc's long way: may collect
+void gcStart(gcTrigger t);                              // asm_amd64.S: from a goroutine that is not pinned; parks
 void gcStart1(gcTrigger t, uintptr sp);
 void startsystemgoroutine(void (*fn)(void*), uintptr startpc, const char* name, uint64 stack);
 

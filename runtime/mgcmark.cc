@@ -119,7 +119,24 @@ NOSAN void scanobject(uintptr b, mspan* s, uintptr) {
   work.gcw.scanWork += n;
 }
 
+// From the lowest arena to the end of the highest: most words are none of these.
+static uintptr heaplo, heapbytes;
+
+static void setheaprange() {
+  uintptr lo = ~uintptr(0), hi = 0;
+  int64 n = __atomic_load_n(&mheap_.allArenas.len, __ATOMIC_ACQUIRE);
+  uintptr* bases = __atomic_load_n(&mheap_.allArenas.array, __ATOMIC_ACQUIRE);
+  for (int64 i = 0; i < n; i++) {
+    uintptr base = bases[i];
+    if (base < lo) lo = base;
+    if (base + heapArenaBytes > hi) hi = base + heapArenaBytes;
+  }
+  heaplo = lo;
+  heapbytes = hi > lo ? hi - lo : 0;
+}
+
 NOSAN static inline void markconservative(uintptr p) {
+  if (__builtin_expect(p - heaplo >= heapbytes, 1)) return;
   mspan* s;
   uintptr index = 0;
   if (uintptr obj = findObject(p, &s, &index, false); obj != 0) greyobject(obj, s, index);
@@ -238,6 +255,7 @@ NOSAN static void scanstack(g* gp, g* stopper) {
 // ---- all of it
 
 NOSAN void gcMarkRoots(g* stopper) {
+  setheaprange();
   lock(&gcroots.lock);
   for (gcroot* r = gcroots.head.next; r != nullptr && r != &gcroots.head; r = r->next) markconservative(uintptr(r->p));
   unlock(&gcroots.lock);

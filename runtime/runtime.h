@@ -123,6 +123,7 @@ m* acquirem();
 // The end of one pin of mp by its current goroutine. A request to yield that came meanwhile was put off (entry_slow);
 // the next entry() shall see it again.
 inline void unpin(m* mp, g* gp) {
+  __atomic_signal_fence(__ATOMIC_SEQ_CST);  // of this thread: its handler looks at locks
   if (--mp->locks == 0 && load_relaxed(gp->preempt) != 0) store_relaxed(gp->stackguard0, stackPreempt);
 }
 void releasem(m* mp);
