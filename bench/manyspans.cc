@@ -73,8 +73,8 @@ int main(int argc, char** argv) {
     many ? spans(n) : objects(n);
     vitrine::gc::collect();
     const auto st = vitrine::runtime::mem_stats();
-    std::printf("{\"heap\": \"%s\", \"n\": %ld, \"heap_sys\": %llu, \"heap_live\": %llu}\n", many ? "spans" : "objects", n,
-                static_cast<unsigned long long>(st.heap_sys),
+    std::printf("{\"heap\": \"%s\", \"n\": %ld, \"heap_sys\": %llu, \"heap_live\": %llu}\n", many ? "spans" : "objects",
+                n, static_cast<unsigned long long>(st.heap_sys),
                 static_cast<unsigned long long>(vitrine::gc::stats().heap_live));
     std::fflush(stdout);
     for (;;) vitrine::sleep_for(std::chrono::hours(1));

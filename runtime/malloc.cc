@@ -10,6 +10,8 @@
 // Then the object's pointer bits are written (mbitmap.cc), a fence publishes it, and one allocation in MemProfileRate
 // bytes is remembered (profilealloc). Memory is zero if the span's needzero is clear or the caller asked for it.
 //
+// gc::make (gcalloc) has a short way for what most of its calls are: see mallocfast.
+//
 // The whole is one pin: nobody can take the P, and nothing parks. A thread or goroutine without a P uses mcache0 under
 // its lock. There is no way to free an object here: that is the collector's. (What is freed by hand: malloc_raw.cc.)
 //
@@ -74,7 +76,6 @@ void mallocinit() {
     static_assert(class_to_size[tinySizeClass] == maxTinySize);
     static_assert(heapArenaBytes % (pageSize * 8) == 0 && sizeof(gcSweepBlock) <= persistentChunkSize / 2);
     physPageSize = getPageSize();
-    physHugePageSize = getHugePageSize();
     if (physPageSize < 4096 || (physPageSize & (physPageSize - 1)) != 0) throw_("mallocinit: bad system page size");
     emptymspan.nelems = 0;
     mheap_.init();
@@ -289,7 +290,7 @@ void* mallocgc(uintptr size, const _type* typ, bool needzero) {
 
 // ---- gc::make
 
-// GODEBUG wants to see, or to place, every allocation; or the collector is not there yet.
+// GODEBUG wants to see, or to place, every allocation; or the collector is not there yet. Then there is no short way.
 static bool longway = true;
 
 void mallocshort() {

@@ -13,7 +13,6 @@ constexpr uintptr alignDown(uintptr n, uintptr a) { return n & ~(a - 1); }
 
 // ---- os_linux.cc
 uintptr getPageSize();
-uintptr getHugePageSize();  // 0: not known
 
 // ---- mem_linux.cc: a stretch of address space is reserved (sysReserve), mapped (sysMap: may be used, costs nothing),
 // used (sysUsed) and given back (sysUnused: reads as zero, no memory, not in core dumps). stat may be null.

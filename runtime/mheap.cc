@@ -35,7 +35,6 @@ alignas(64) mheap mheap_;
 mspan emptymspan;
 uintptr zerobase;
 uintptr physPageSize;
-uintptr physHugePageSize;
 
 // ---- lists
 

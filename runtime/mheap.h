@@ -443,8 +443,7 @@ extern stackLargeT stackLarge;
 extern mspan emptymspan;  // nothing free in it
 extern uintptr zerobase;  // the address of all objects without size
 extern uintptr physPageSize;
-extern uintptr physHugePageSize;  // 0: not known
-extern int32 MemProfileRate;      // bytes per sampled allocation, on average; 0: none
+extern int32 MemProfileRate;  // bytes per sampled allocation, on average; 0: none
 #pragma GCC visibility pop
 
 }  // namespace vitrine::rt

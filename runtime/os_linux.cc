@@ -76,20 +76,6 @@ int32 getproccount() {
 
 uintptr getPageSize() { return uintptr(sysconf(_SC_PAGESIZE)); }
 
-// Of transparent huge pages; 0 where there are none.
-uintptr getHugePageSize() {
-  KeepErrno keep;
-  int fd = open("/sys/kernel/mm/transparent_hugepage/hpage_pmd_size", O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return 0;
-  char text[32];
-  ssize_t n = read(fd, text, sizeof text - 1);
-  close(fd);
-  if (n <= 0) return 0;
-  text[n] = 0;
-  uintptr v = strtoul(text, nullptr, 10);
-  return (v & (v - 1)) == 0 ? v : 0;
-}
-
 const char* gogetenv(const char* name) { return getenv(name); }
 
 int32 atoi32(const char* s, bool* ok) {

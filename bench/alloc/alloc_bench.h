@@ -85,7 +85,8 @@ void add_fill(table& t, Parallel parallel) {
   t.push_back({"fresh/" + rest, [=](double) {
                  Maker::collecting(false);
                  const std::int64_t each = volume / std::int64_t(Size) / procs();
-                 return measured(each * procs(), [&](std::int64_t) { parallel([&](auto) { fill<Maker, Size, Pointers>(each); }); });
+                 return measured(each * procs(),
+                                 [&](std::int64_t) { parallel([&](auto) { fill<Maker, Size, Pointers>(each); }); });
                }});
   t.push_back({"again/" + rest, [=](double) {
                  Maker::collecting(false);
@@ -93,9 +94,8 @@ void add_fill(table& t, Parallel parallel) {
                  const double before = rss();
                  parallel([&](auto) { fill_and_drop<Maker, Size, Pointers>(each); });
                  Maker::settle();
-                 result r = sched_bench::once(each * procs(), [&](std::int64_t) {
-                   parallel([&](auto) { fill<Maker, Size, Pointers>(each); });
-                 });
+                 result r = sched_bench::once(
+                     each * procs(), [&](std::int64_t) { parallel([&](auto) { fill<Maker, Size, Pointers>(each); }); });
                  r.more.push_back({"rss_mib", (rss() - before) / (1 << 20)});
                  return r;
                }});

@@ -32,5 +32,6 @@ const auto parallel = [](auto f) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  return sched_bench::main(argc, argv, alloc_bench::workloads<maker>(parallel), [](const std::function<void()>& f) { f(); });
+  return sched_bench::main(argc, argv, alloc_bench::workloads<maker>(parallel),
+                           [](const std::function<void()>& f) { f(); });
 }

@@ -1,9 +1,7 @@
-// vitrine_main.cc: the workloads of README.md on gc::make, and those of stacks, by the runtime's own functions.
+// vitrine_main.cc: the workloads of README.md on gc::make.
 #include <vitrine/vitrine.h>
 
-#include "alloc_bench.h"
-#include "mem.h"
-#include "proc.h"
+#include "vitrine_bench.h"
 
 namespace {
 
@@ -55,37 +53,6 @@ const auto parallel = [](auto f) {
   group.wait();
 };
 
-// n stacks of one size: taken for the first time, a page of each used, given back; then one taken and given back again
-// and again.
-sched_bench::result stacks(std::uint64_t size, std::int64_t n) {
-  std::vector<vitrine::rt::g*> gs;
-  for (std::int64_t i = 0; i < n; i++) gs.push_back(static_cast<vitrine::rt::g*>(std::calloc(1, sizeof(vitrine::rt::g))));
-  const auto take = [&](vitrine::rt::g* gp) {
-    if (!vitrine::rt::stackalloc(gp, size)) std::abort();
-  };
-  const double before = alloc_bench::rss();
-  sched_bench::result r = sched_bench::once(n, [&](std::int64_t) {
-    for (auto* gp : gs) take(gp);
-  });
-  sched_bench::stopwatch touching;
-  for (auto* gp : gs) *reinterpret_cast<volatile char*>(gp->stack.hi - 8) = 1;
-  r.more.push_back({"touch_ns", touching.wall(double(n))});
-  r.more.push_back({"rss_bytes", (alloc_bench::rss() - before) / double(n)});
-  sched_bench::stopwatch freeing;
-  for (auto* gp : gs) vitrine::rt::stackfree(gp);
-  r.more.push_back({"free_ns", freeing.wall(double(n))});
-  r.more.push_back({"rss_free_bytes", (alloc_bench::rss() - before) / double(n)});
-  constexpr int pairs = 100'000;
-  sched_bench::stopwatch again;
-  for (int i = 0; i < pairs; i++) {
-    take(gs[0]);
-    vitrine::rt::stackfree(gs[0]);
-  }
-  r.more.push_back({"pair_ns", again.wall(pairs)});
-  for (auto* gp : gs) std::free(gp);
-  return r;
-}
-
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -95,7 +62,7 @@ int main(int argc, char** argv) {
       const std::string name = "stack/" + std::to_string(kib) + "K/" + guard;
       // How stacks are guarded is decided when the runtime starts.
       if (argc > 1 && name == argv[1]) setenv("GODEBUG", ("stackguard=" + std::string(guard)).c_str(), 1);
-      all.push_back({name, [=](double) { return stacks(kib << 10, 4096); }});
+      all.push_back({name, [=](double) { return alloc_bench::stacks(kib << 10, 4096); }});
     }
   return sched_bench::main(argc, argv, all, [](const std::function<void()>& f) { vitrine::run([&] { f(); }); });
 }

@@ -108,9 +108,12 @@ constexpr CommandSpec kCommands[] = {
      "mheap classes " OPTIONS
      "One row a size class that has spans; the runtime's own objects (OF runtime) apart. BYTES is what is allocated,\n"
      "TAIL what is left over at the ends of spans, PARTLY the spans that are neither full nor without objects. INNER\n"
-     "is the part of objects that nobody asked for; that is known of large objects only.\n\n"
+     "is the part of objects that nobody asked for; that is known of large objects only. Of small ones it is known of\n"
+     "those whose allocation was sampled (one in 512 KiB by default): SAMPLED are how many, SAMPLED_INNER what is "
+     "lost\n"
+     "inside of them.\n\n"
      "Columns: class of elem_size spans partly nelems alloc_count free_percent alloc_bytes tail_bytes inner_bytes "
-     "pages.\n\n"
+     "pages sampled sampled_inner.\n\n"
      "Example: where most memory lies idle in started spans\n"
      "  mheap classes -sort -partly\n"
      "Next: mheap spans -class N.\n",

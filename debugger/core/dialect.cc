@@ -77,7 +77,7 @@ class Vitrine : public Dialect {
   }
   // What Go's runtime has and ours has not.
   bool lacks(std::string_view row) const override {
-    static constexpr std::array<std::string_view, 10> kLacks = {"moduledata.",
+    static constexpr std::array<std::string_view, 11> kLacks = {"moduledata.",
                                                                 "semaRoot.",
                                                                 "chantype.str",
                                                                 "chantype.tflag",
@@ -86,6 +86,7 @@ class Vitrine : public Dialect {
                                                                 "gcControllerState.heapInUse",
                                                                 "gcControllerState.heapFree",
                                                                 "gcControllerState.heapReleased",
+                                                                "gcControllerState.heapLive",
                                                                 "mstats.numgc"};
     return any_prefix(row, kLacks);
   }

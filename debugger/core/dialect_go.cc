@@ -44,7 +44,7 @@ constexpr std::string_view kLacks =
     "workType.startersp workType.tMark workType.heap0 workType.heap1 workType.heap2 workType.stacksScanned "
     "workType.globalsScanned workType.pauseTotal workType.tSweepTerm workType.tMarkTerm sweepdata. sweep scavengedata. "
     "scavenge forcegcstate. finalizers finalizers_. finalizer. gcroots gcroots_. gcroot. gcsegments gcsegments_. "
-    "gcsegment. specialfinalizer. specialdestructor. finblock. gcControllerState.heapGoal";
+    "gcsegment. specialfinalizer. specialdestructor. finblock.";
 
 class Go : public Dialect {
  public:

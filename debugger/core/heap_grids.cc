@@ -26,6 +26,9 @@ constexpr ColumnSpec kClasses[] = {
     {"inner_bytes", "INNER", T::size, true, false,
      "lost inside of objects, where the size that was asked for is known"},
     {"pages", "PAGES", T::number, true, false, "of its spans"},
+    {"sampled", "SAMPLED", T::number, true, false,
+     "allocated objects of which the size that was asked for is on record"},
+    {"sampled_inner", "SAMPLED_INNER", T::size, true, false, "lost inside of those"},
 };
 constexpr ColumnSpec kArenas[] = {
     {"base", "BASE", T::address, true, false, "its first address"},
@@ -125,11 +128,34 @@ const std::span<const ColumnSpec> stack_columns = kStacks;
 const std::span<const ColumnSpec> cache_columns = kCaches;
 const std::span<const ColumnSpec> central_columns = kCentral;
 
+// Of the objects in a span whose allocation was sampled: how many, and what is lost inside of them.
+static void add_samples(HeapState& heap, const Span& s, std::uint64_t& count, std::uint64_t& lost) {
+  constexpr std::uint64_t kProfile = 2, kKinds = 4;
+  std::uint64_t at = s.specials;
+  for (std::uint64_t n = 0; at; ++n) {
+    if (n > s.nelems * kKinds) {
+      heap.warn(fmt::format("the specials of the span at {:#x} do not end (at {:#x})", s.addr, at));
+      return;
+    }
+    auto kind = heap.get(at, F::special_kind);
+    auto size = kind == kProfile ? heap.get(at, F::specialprofile_size) : std::nullopt;
+    if (size && *size <= s.elemsize) {
+      ++count;
+      lost += s.elemsize - *size;
+    }
+    auto next = heap.get(at, F::special_next);
+    if (!next) return;
+    at = *next;
+  }
+}
+
 GridRows classes_grid(HeapState& heap) {
   struct Sum {
     std::uint64_t elem = 0, spans = 0, partly = 0, nelems = 0, alloc = 0, bytes = 0, tail = 0, pages = 0;
     std::optional<std::uint64_t> inner;
+    std::uint64_t sampled = 0, sampled_inner = 0;
   };
+  const bool samples = heap.layout().has(F::specialprofile_size) && heap.layout().has(F::special_next);
   std::map<std::pair<bool, std::uint32_t>, Sum> sums;
   for (const Span& s : heap.spans()) {
     if (!heap.has_objects(s) || !heap.flaw(s).empty()) continue;
@@ -146,13 +172,15 @@ GridRows classes_grid(HeapState& heap) {
     // The end of a large object is where it was asked to end.
     if (k == SpanKind::large && s.limit >= s.base && s.limit <= heap.end(s))
       sum.inner = sum.inner.value_or(0) + heap.end(s) - s.limit;
+    if (samples && s.specials) add_samples(heap, s, sum.sampled, sum.sampled_inner);
   }
   GridRows rows(kClasses, 11, "size", "classes");
   for (auto& [key, s] : sums) {
     auto elem = key.second ? std::optional(s.elem) : std::nullopt;
     rows.add({key.second, of_text(key.first), elem, s.spans, s.partly, s.nelems, s.alloc,
               s.nelems ? std::optional((s.nelems - s.alloc) * 100 / s.nelems) : std::nullopt, s.bytes, s.tail, s.inner,
-              s.pages});
+              s.pages, samples ? std::optional(s.sampled) : std::nullopt,
+              s.sampled ? std::optional(s.sampled_inner) : std::nullopt});
   }
   return rows;
 }

@@ -10,7 +10,6 @@
 #include <numeric>
 #include <vector>
 
-#include "gc_state.h"
 #include "render.h"
 
 namespace vitrine::inspect {
@@ -59,19 +58,60 @@ std::optional<std::uint64_t> resident(HeapState& heap) {
   return bytes;
 }
 
-std::string gc_text(HeapState& heap) {
-  GcState gc(heap);
-  auto cycles = gc.work(F::work_cycles);
-  if (!cycles) cycles = heap.stat(F::mstats_numgc);
-  if (!cycles || !gc.phase()) return "not described";
-  static constexpr std::string_view kPhases[] = {"not marking", "marking", "mark termination"};
-  return fmt::format("{} done, {}", plural(*cycles - (*cycles && gc.collecting()), "cycle"),
-                     *gc.phase() < std::size(kPhases) ? std::string(kPhases[*gc.phase()]) : "phase " + gc.phase_text());
+// Of one of the collector's structures; nullopt: this runtime has it not, or it is unreadable.
+std::optional<std::uint64_t> of(HeapState& heap, Root root, F f) {
+  const std::uint64_t at = heap.layout().root(root);
+  return at && heap.layout().has(f) ? heap.get(at, f) : std::nullopt;
 }
 
-std::string gc_phase(HeapState& heap) {
-  GcState gc(heap);
-  return gc.phase() ? gc.phase_text() : std::string();
+std::optional<std::uint64_t> cycles_of(HeapState& heap) {
+  auto cycles = of(heap, Root::gcwork, F::work_cycles);
+  return cycles ? cycles : heap.stat(F::mstats_numgc);
+}
+
+std::optional<std::string> phase_of(HeapState& heap) {
+  const std::uint64_t at = heap.layout().root(Root::gcphase);
+  if (!at) return std::nullopt;
+  auto phase = heap.session().memory().get<std::uint32_t>(at);
+  if (!phase) {
+    heap.warn(fmt::format("the collector's phase at {:#x} is unreadable", at));
+    return std::nullopt;
+  }
+  static constexpr std::string_view kPhases[] = {"not marking", "marking", "mark termination"};
+  return *phase < std::size(kPhases) ? std::string(kPhases[*phase]) : fmt::format("phase {}", *phase);
+}
+
+std::string gc_text(HeapState& heap) {
+  if (!heap.layout().root(Root::gcphase)) return "off: this runtime has no collector";
+  auto cycles = cycles_of(heap);
+  std::string text = cycles ? plural(*cycles, "cycle") + " done" : "cycles unreadable";
+  if (auto forced = of(heap, Root::gcwork, F::work_nforced); forced && *forced)
+    text += fmt::format(" ({} of them asked for)", *forced);
+  text += ", " + phase_of(heap).value_or("phase unreadable");
+  if (auto pause = of(heap, Root::gcwork, F::work_pauseTotal); pause && *pause)
+    text += fmt::format("; {:.3f} ms stopped in all", static_cast<double>(*pause) / 1e6);
+  return text;
+}
+
+std::optional<std::uint64_t> live_of(HeapState& heap) {
+  auto live = heap.stat(F::mstats_heap_live);
+  return live ? live : of(heap, Root::gcController, F::gcController_heapLive);
+}
+
+std::string goal_text(HeapState& heap) {
+  auto goal = of(heap, Root::gcController, F::gcController_heapGoal);
+  auto marked = of(heap, Root::gcController, F::gcController_heapMarked);
+  auto percent = of(heap, Root::gcController, F::gcController_gcPercent);
+  auto live = live_of(heap);
+  auto size = [](std::optional<std::uint64_t> v) { return v ? format_size(*v) : std::string("?"); };
+  const auto gogc = percent ? std::optional(static_cast<std::int32_t>(*percent)) : std::nullopt;
+  std::string text = !goal                        ? "? (not described)"
+                     : *goal == ~std::uint64_t{0} ? std::string("none")
+                                                  : format_size(*goal);
+  return fmt::format("{}; {} live now, {} kept by the last cycle, GOGC={}", text, size(live), size(marked),
+                     !gogc       ? std::string("?")
+                     : *gogc < 0 ? std::string("off")
+                                 : fmt::format("{}", *gogc));
 }
 
 std::string size_or_unknown(std::optional<std::uint64_t> v) { return v ? format_size(*v) : std::string("?"); }
@@ -180,11 +220,19 @@ void print_heap_page(HeapState& heap, const HeapPage& page, Buffered& out) {
   for (auto& [word, n] : page.sweep) sweep += fmt::format("{}{} {}", sweep.empty() ? "" : ", ", n, word);
   auto done = heap.word(F::mheap_sweepdone);
   line("gc", gc_text(heap));
-  line("sweep", fmt::format("generation {}, {}, {} sweeping{}{}", heap.sweepgen(),
-                            !done   ? "?"
-                            : *done ? "done"
-                                    : "not done",
-                            heap.word(F::mheap_sweepers).value_or(0), sweep.empty() ? "" : "; spans: ", sweep));
+  if (heap.layout().root(Root::gcController)) line("gc goal", goal_text(heap));
+  std::string progress;
+  if (auto swept = heap.word(F::mheap_pagesSwept)) {
+    progress = fmt::format("; {} swept since", plural(*swept, "page"));
+    if (auto mine = of(heap, Root::gcsweep, F::sweepdata_nbgsweep))
+      progress += fmt::format(", bgsweep {} in all", plural(*mine, "span"));
+  }
+  line("sweep",
+       fmt::format("generation {}, {}, {} sweeping{}{}{}", heap.sweepgen(),
+                   !done   ? "?"
+                   : *done ? "done"
+                           : "not done",
+                   heap.word(F::mheap_sweepers).value_or(0), progress, sweep.empty() ? "" : "; spans: ", sweep));
   line("stacks", fmt::format("{} of {} used by goroutines, {} by dead ones, {} cached by Ps, {} free in pools",
                              page.stack_live, page.stack_slots, page.stack_dead, page.stack_cached, page.stack_free));
   auto stat = [&](F f) { return size_or_unknown(heap.stat(f)); };
@@ -233,7 +281,27 @@ void json_heap_page(HeapState& heap, const HeapPage& page, Json& json) {
     json.key("spans").value(c.spans).key("pages").value(c.pages).key("nelems").value(c.objects);
     json.key("alloc_count").value(c.allocated).close_object();
   }
-  json.close_array().key("gc_phase").text_or_null(gc_phase(heap));
+  json.close_array().key("gc_phase");
+  if (!heap.layout().root(Root::gcphase)) {
+    json.value("off");
+  } else if (auto phase = phase_of(heap)) {
+    json.value(*phase == "not marking" ? "off" : *phase);
+  } else {
+    json.null();
+  }
+  number("gc_cycles", cycles_of(heap));
+  auto goal = of(heap, Root::gcController, F::gcController_heapGoal);
+  number("gc_goal_bytes", goal == ~std::uint64_t{0} ? std::nullopt : goal);
+  number("gc_marked_bytes", of(heap, Root::gcController, F::gcController_heapMarked));
+  number("gc_live_bytes", live_of(heap));
+  auto gogc = of(heap, Root::gcController, F::gcController_gcPercent);
+  json.key("gc_percent");
+  if (gogc) {
+    json.value(std::int64_t{static_cast<std::int32_t>(*gogc)});
+  } else {
+    json.null();
+  }
+  number("pages_swept", heap.word(F::mheap_pagesSwept));
   number("sweepgen", heap.word(F::mheap_sweepgen));
   json.key("sweepdone");
   if (auto done = heap.word(F::mheap_sweepdone)) {

@@ -113,7 +113,8 @@
   X(mstats_numgc, "mstats", "numgc", word, optional)                                       \
   X(gcController_heapInUse, "gcControllerState", "heapInUse", word, optional)              \
   X(gcController_heapFree, "gcControllerState", "heapFree", word, optional)                \
-  X(gcController_heapReleased, "gcControllerState", "heapReleased", word, optional)
+  X(gcController_heapReleased, "gcControllerState", "heapReleased", word, optional)        \
+  X(gcController_heapLive, "gcControllerState", "heapLive", word, optional)
 
 // X(name, variable, need)
 #define VITRINE_HEAP_ROOTS(X)           \

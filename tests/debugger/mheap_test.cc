@@ -26,7 +26,7 @@ arenas       1 of 512K: 0x40000000-0x40080000; 256K not handed out yet
 pages        32 of 8K: 18 in use (3 small objects, 2 large objects, 12 stacks, 1 runtime objects); 14 free, 8 of them scavenged
 spans        10: 3 small objects, 1 large objects, 2 stacks, 1 runtime objects, 3 free; 1 without pages
 classes      3 in use; by pages: large: 1 of 1 in 1 span, 48 B: 14 of 340 in 2 spans, 16 B: 512 of 512 in 1 span
-gc           not described
+gc           off: this runtime has no collector
 sweep        generation 2, done, 0 sweeping; spans: 1 cached, 3 swept
 stacks       2 of 5 used by goroutines, 0 by dead ones, 1 cached by Ps, 2 free in pools
 metadata     mspans ?, mcaches ?, arenas and bitmaps ?, other ?
@@ -133,6 +133,29 @@ kept       1 by P 0
 10 of 73 shown (-limit 0 for all)
 )");
   EXPECT_EQ(run(*session, "mheap span 0x50000000").err, "0x50000000 is in no span: obj 0x50000000 says what it is\n");
+}
+
+TEST(Mheap, WhatSampledObjectsLoseInsideIsCounted) {
+  H heap, endless;
+  for (H* h : {&heap, &endless}) {
+    h->poke(H::span(H::partly) + H::sSpecials, H::kSpecial);
+    h->poke(H::kSpecial, H::kSpecial + 0x30);
+    h->poke(H::kSpecial + 12, std::uint8_t{2});
+    h->poke(H::kSpecial + 16, std::uint64_t{40});
+    h->poke(H::kSpecial + 0x30 + 12, std::uint8_t{1});  // a finalizer
+  }
+  EXPECT_EQ("\n" + run(heap, "mheap classes -cols class,sampled,sampled_inner").out, R"(
+CLASS  SAMPLED  SAMPLED_INNER
+    0        0              -
+    2        0              -
+    5        1              8
+    9        0              -
+4 sizes
+)");
+  endless.poke(H::kSpecial + 0x30, H::kSpecial);
+  Answer r = run(endless, "mheap classes");
+  EXPECT_TRUE(r.incomplete);
+  EXPECT_TRUE(contains(r.out, "the specials of the span at")) << r.out;
 }
 
 TEST(Mheap, Lists) {

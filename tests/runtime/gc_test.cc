@@ -8,6 +8,11 @@
 
 namespace {
 
+struct asfound {
+  asfound() noexcept {}
+  unsigned char bytes[80];
+};
+
 struct node {
   gc::ptr<node> left, right;
   std::uint64_t value;
@@ -56,6 +61,8 @@ struct foreigntype {
 
 }  // namespace
 
+template <>
+struct vitrine::gc::type_traits<asfound> : vitrine::gc::noscan {};
 template <>
 struct vitrine::gc::type_traits<foreigntype> {
   static void fields(auto& visit, foreigntype& f) { visit(f.hidden); }
@@ -256,6 +263,11 @@ TEST_F(Gc, FreedMemoryIsUsedAgainAndZero) {
         for (int k = 0; k < 1000; k++)
           if (a[k] != 0) return ADD_FAILURE() << "not zero", 0;
         std::memset(a.get(), 0xee, 1000);
+        // No constructor hides what the allocator leaves.
+        auto b = gc::make<asfound>();
+        for (unsigned char c : b->bytes)
+          if (c != 0) return ADD_FAILURE() << "not zero", 0;
+        std::memset(b->bytes, 0xee, sizeof b->bytes);
       }
       return 0;
     });

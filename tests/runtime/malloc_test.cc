@@ -29,6 +29,8 @@ rt::mcache* mycache() {
 const std::uint8_t everyword[64] = {255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255};
 const std::uint8_t odd[] = {0b101};
 const rt::_type pair{32, 24, 8, 0, odd, {"pair", 4}};  // words 0 and 2 of 4
+const std::uint8_t thirds[] = {0b10010010, 0b01};
+const rt::_type ten{80, 72, 8, 0, thirds, {"ten", 3}};  // words 1, 4, 7 and 8 of 10
 const rt::_type pointer{8, 8, 8, 0, everyword, {"pointer", 7}};
 
 TEST_F(Malloc, EverySizeHasTheSmallestClassThatHoldsIt) {
@@ -132,13 +134,16 @@ TEST_F(Malloc, PointerBitsAreTheTypesRepeated) {
 }
 
 TEST_F(Malloc, NeighboursKeepTheirBits) {
-  std::vector<void*> pointers, pairs;
+  std::vector<void*> pointers, pairs, tens;
   for (int i = 0; i < 3000; i++) {
     pointers.push_back(rt::newobject(&pointer));
     pairs.push_back(rt::newobject(&pair));
+    tens.push_back(rt::newobject(&ten));
   }
   for (void* p : pointers) ASSERT_EQ(bitsof(p, 1), "p");
   for (void* p : pairs) ASSERT_EQ(bitsof(p, 4), "psp.");
+  // They begin at the first or the third word of a byte of the bitmap.
+  for (void* p : tens) ASSERT_EQ(bitsof(p, 10), "spsspsspp.");
 }
 
 TEST_F(Malloc, EverybodyAllocatesAtOnce) {
