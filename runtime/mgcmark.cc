@@ -119,8 +119,9 @@ NOSAN void scanobject(uintptr b, mspan* s, uintptr) {
   work.gcw.scanWork += n;
 }
 
-// From the lowest arena to the end of the highest: most words are none of these.
-static uintptr heaplo, heapbytes;
+// From the lowest arena to the end of the highest: most words are none of these. Kept as the address before, since this
+// is scanned as well, and the first object may begin at that one.
+static uintptr belowheap, heapbytes;
 
 static void setheaprange() {
   uintptr lo = ~uintptr(0), hi = 0;
@@ -131,12 +132,12 @@ static void setheaprange() {
     if (base < lo) lo = base;
     if (base + heapArenaBytes > hi) hi = base + heapArenaBytes;
   }
-  heaplo = lo;
+  belowheap = lo - 1;
   heapbytes = hi > lo ? hi - lo : 0;
 }
 
 NOSAN static inline void markconservative(uintptr p) {
-  if (__builtin_expect(p - heaplo >= heapbytes, 1)) return;
+  if (__builtin_expect(p - 1 - belowheap >= heapbytes, 1)) return;
   mspan* s;
   uintptr index = 0;
   if (uintptr obj = findObject(p, &s, &index, false); obj != 0) greyobject(obj, s, index);
