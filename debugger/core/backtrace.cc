@@ -58,17 +58,10 @@ std::string title(Model& model, std::uint32_t goroutine) {
   return out + ")";
 }
 
-void print_backtrace(Session& session, Model& model, std::uint32_t goroutine, long limit, Sink& sink) {
-  const Goroutine& g = model.goroutines()[goroutine];
-  Context c = context_of(model, g);
-  StackBounds bounds;
-  bool in_bounds = !c.tid || model.standing(g) == Standing::on_goroutine;
-  if (g.stack_size && !g.is(Goroutine::bad_stack) && in_bounds) bounds = {g.stack_lo, g.stack_hi()};
-  StackWalk walk = session.unwinder().walk(c.regs, c.exact, bounds);
-  if (c.tid && model.standing(g) == Standing::on_signal) add_saved_context(session.unwinder(), model.layout(), g, walk);
+std::vector<std::string> frame_lines(Program& program, const StackWalk& walk) {
   std::vector<std::string> lines;
   for (const Frame& f : walk.frames) {
-    const auto& locations = session.program().locate(f.lookup_pc());
+    const auto& locations = program.locate(f.lookup_pc());
     for (std::size_t i = 0; i < locations.size(); ++i) {
       const Location& l = locations[i];
       std::string line = fmt::format("#{:<3}", lines.size());
@@ -81,6 +74,18 @@ void print_backtrace(Session& session, Model& model, std::uint32_t goroutine, lo
       lines.push_back(line + "\n");
     }
   }
+  return lines;
+}
+
+void print_backtrace(Session& session, Model& model, std::uint32_t goroutine, long limit, Sink& sink) {
+  const Goroutine& g = model.goroutines()[goroutine];
+  Context c = context_of(model, g);
+  StackBounds bounds;
+  bool in_bounds = !c.tid || model.standing(g) == Standing::on_goroutine;
+  if (g.stack_size && !g.is(Goroutine::bad_stack) && in_bounds) bounds = {g.stack_lo, g.stack_hi()};
+  StackWalk walk = session.unwinder().walk(c.regs, c.exact, bounds);
+  if (c.tid && model.standing(g) == Standing::on_signal) add_saved_context(session.unwinder(), model.layout(), g, walk);
+  std::vector<std::string> lines = frame_lines(session.program(), walk);
   std::size_t begin = 0, end = lines.size();
   if (limit > 0) end = std::min(end, static_cast<std::size_t>(limit));
   if (limit < 0) begin = end - std::min(end, static_cast<std::size_t>(-limit));

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "session.h"
 
@@ -24,6 +25,9 @@ Context context_of(const Model& model, const Goroutine& g);
 // A thread that got its signal while it stood on its scheduling stack: its walk never comes to the goroutine's, whose
 // frames are those of the saved context.
 void add_saved_context(Unwinder& unwinder, Layout& layout, const Goroutine& g, StackWalk& walk);
+
+// The frames of a walk as a debugger prints them, a line each, inlined ones included.
+std::vector<std::string> frame_lines(Program& program, const StackWalk& walk);
 
 // Prints frames, at most `limit` (0: all); negative limit: the outermost ones, as gdb's `bt -3`.
 void print_backtrace(Session& session, Model& model, std::uint32_t goroutine, long limit, Sink& sink);

@@ -1,11 +1,15 @@
-// commands_vitrine.cc: the commands about the tool itself and about what it sees: help, version, doctor, core.
+// commands_vitrine.cc: the commands about the tool itself and about what it sees: help, version, doctor, core,
+// threads.
 #include <fmt/format.h>
 #include <sys/stat.h>
 
+#include "backtrace.h"
 #include "commands.h"
 #include "corewriter.h"
 #include "doctor.h"
+#include "goroutine_rows.h"
 #include "json.h"
+#include "listing.h"
 #include "render.h"
 #include "version.h"
 
@@ -107,6 +111,60 @@ Outcome run_core(Session& session, const Line& line, std::size_t first, Sink& si
   return Outcome::ok;
 }
 
+constexpr OptionSpec kThreadsOptions[] = {
+    {"limit", Takes::value, "N: at most N frames of each thread, 0 for all (default 100)"},
+    {"json", Takes::nothing, "a JSON array with one row a thread"},
+};
+
+void json_thread(Session& session, const Thread& thread, const StackWalk& walk, Json& json) {
+  json.line_break().open_object().key("thread").value(std::int64_t{thread.tid}).key("frames").open_array();
+  for (const Frame& f : walk.frames) {
+    for (const Location& l : session.program().locate(f.lookup_pc()))
+      json_frame(json, {f.pc, l.function, l.line ? std::string_view(l.file) : "", l.line, l.inlined});
+  }
+  json.close_array().key("errors").open_array();
+  if (walk.end != StackEnd::bottom) json.value(walk.explain());
+  json.close_array().close_object();
+}
+
+Outcome run_threads(Session& session, const Line& line, std::size_t first, Sink& sink) {
+  auto options = parse_options(line, first, kThreadsOptions, Mixing::anywhere);
+  if (!options) return fail(sink, options.error());
+  if (!options->positional.empty()) return fail(sink, "vitrine threads takes options only");
+  if (!session.has_target()) return fail(sink, "there is no program: nothing to inspect");
+  auto limit = limit_of(*options, kDefaultLimit);
+  if (!limit) return fail(sink, limit.error());
+  (void)session.layout();  // with or without one, it is known then where stacks end
+  Buffered out(sink);
+  Json json(out);
+  const bool as_json = options->has("json");
+  if (as_json) json.open_array();
+  for (const Thread& t : session.target().threads()) {
+    if (session.cancelled()) {
+      out.flush();
+      fail(sink, "stopped by Ctrl-C");
+      return Outcome::cancelled;
+    }
+    StackWalk walk = session.unwinder().walk(t.regs, true, {});
+    if (as_json) {
+      json_thread(session, t, walk, json);
+      continue;
+    }
+    out.add(fmt::format("thread {}\n", t.tid));
+    auto lines = frame_lines(session.program(), walk);
+    for (std::size_t i = 0; i < lines.size() && i < *limit; ++i) out.add("    " + lines[i]);
+    if (*limit < lines.size())
+      out.add(fmt::format("    {} of {} frames shown (-limit 0 for all)\n", *limit, lines.size()));
+    if (walk.end != StackEnd::bottom) out.add(fmt::format("    the stack ends here: {}\n", walk.explain()));
+  }
+  if (as_json) {
+    out.add("\n");
+    json.close_array();
+    out.add("\n");
+  }
+  return Outcome::ok;
+}
+
 constexpr CommandSpec kCommands[] = {
     {"vitrine core", "Write a core of the live process that keeps every stack.",
      "vitrine core FILE\n\n"
@@ -131,6 +189,14 @@ constexpr CommandSpec kCommands[] = {
      "Example:\n"
      "  vitrine help goroutine stacks\n",
      run_help, complete_help},
+    {"vitrine threads", "Where each thread is, with or without goroutines.",
+     "vitrine threads [-limit N] [-json]\n\n"
+     "The frames of every thread, by what the files say: DWARF, symbols, and the table of functions that every Go\n"
+     "program has, so that a stripped one shows its functions and lines too. There, inlined functions are shown as\n"
+     "part of the one that they are in.\n\n"
+     "Example:\n"
+     "  vitrine threads\n",
+     run_threads, nullptr},
     {"vitrine version", "The version of the inspector.",
      "vitrine version\n\n"
      "Prints the version and a hash of the host scripts that this library was built with.\n\n"

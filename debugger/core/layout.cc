@@ -90,15 +90,24 @@ bool alternatives(std::string_view names, Fn f) {
 std::span<const FieldSpec> field_table() { return kFields; }
 std::span<const RootSpec> root_table() { return kRoots; }
 
+// The dialect whose mark the program bears, whether or not anything else is known of it.
+static const Dialect* marked(Program& program) {
+  for (const Dialect* dialect : dialects()) {
+    auto [owner, type] = dialect->mark();
+    if (!owner.empty() && !program.notes(owner, type).empty()) return dialect;
+  }
+  return nullptr;
+}
+
 Result<std::unique_ptr<Layout>> Layout::find(Program& program) {
   auto found = find_any(program);
-  if (found) {
-    (*found)->program_ = &program;
-    const Dialect& dialect = (*found)->dialect();
+  const Dialect* dialect = found ? &(*found)->dialect() : marked(program);
+  if (found) (*found)->program_ = &program;
+  if (dialect) {
     auto strings = [](std::span<const std::string_view> names) {
       return std::vector<std::string>(names.begin(), names.end());
     };
-    program.set_special(strings(dialect.outermost()), strings(dialect.injected()));
+    program.set_special(strings(dialect->outermost()), strings(dialect->injected()));
   }
   return found;
 }
@@ -133,13 +142,12 @@ Result<std::unique_ptr<Layout>> Layout::find_any(Program& program) {
     }
   }
   if (first_error) return *first_error;
-  for (const Dialect* dialect : dialects()) {
-    auto [owner, type] = dialect->mark();
-    if (owner.empty() || program.notes(owner, type).empty()) continue;
+  if (const Dialect* dialect = marked(program)) {
     return Error{
         fmt::format("this is a {} program without its runtime's DWARF (stripped, or linked without): where its "
-                    "goroutines are is not known. Build it without that, or keep the unstripped file and the "
-                    "core of one and the same build together",
+                    "goroutines are is not known, nor any structure. Its threads' functions and lines are (vitrine "
+                    "threads). For the rest build it without that, or keep the unstripped file and the core of one and "
+                    "the same build together",
                     dialect->name()),
         {}};
   }

@@ -15,6 +15,7 @@ add_library(vitrine_inspect_low STATIC
   ${CMAKE_CURRENT_LIST_DIR}/program_files.cc
   ${CMAKE_CURRENT_LIST_DIR}/program_locals.cc
   ${CMAKE_CURRENT_LIST_DIR}/program_names.cc
+  ${CMAKE_CURRENT_LIST_DIR}/program_pclntab.cc
   ${CMAKE_CURRENT_LIST_DIR}/program_symbols.cc
   ${CMAKE_CURRENT_LIST_DIR}/program_types.cc
   ${CMAKE_CURRENT_LIST_DIR}/program_units.cc

@@ -2,7 +2,8 @@
 // answers. Opening reads nothing but the list of modules; each file is opened when something is asked of it.
 //
 // Parts (each of one module): program_files (which files), program_symbols (ELF symbols, notes), program_units (pc →
-// functions and lines), program_cfi (pc → CFI row); and program_types (names → types and variables, over all modules).
+// functions and lines), program_cfi (pc → CFI row), program_pclntab (all of that for a Go program without DWARF); and
+// program_types (names → types and variables, over all modules).
 //
 // One lock around everything: libdw is not safe for use by several threads, and the unwinder's workers ask for rows.
 #include "program.h"
@@ -18,6 +19,7 @@
 #include "program_files.h"
 #include "program_locals.h"
 #include "program_names.h"
+#include "program_pclntab.h"
 #include "program_symbols.h"
 #include "program_types.h"
 #include "program_units.h"
@@ -28,8 +30,14 @@ namespace {
 // Of one module; the members are in the order of their dependence.
 struct ModuleParts {
   ModuleParts(Target& target, const Module& module)
-      : files(target, module), symbols(files), units(files), cfi(files), names(files, units) {}
+      : files(target, module),
+        pclntab(target, files),
+        symbols(files, pclntab),
+        units(files),
+        cfi(files),
+        names(files, units) {}
   ModuleFiles files;
+  ModulePclntab pclntab;
   ModuleSymbols symbols;
   ModuleUnits units;
   ModuleCfi cfi;
@@ -205,6 +213,7 @@ const std::vector<Location>& ElfProgram::locate(std::uint64_t pc) {
   std::vector<Location> out;
   if (ModuleParts* m = at(pc)) {
     m->units.locate(pc, out);
+    if (Location l; out.empty() && m->pclntab.locate(pc, l)) out.push_back(std::move(l));
     if (out.empty()) out.emplace_back();
     if (out.back().function.empty()) out.back().function = readable_symbol(m->symbols.at(pc).name);
   }
@@ -241,7 +250,7 @@ const CfiRow* ElfProgram::cfi(std::uint64_t pc) {
   if (fresh) {
     if (ModuleParts* m = at(pc)) {
       CfiRow row;
-      const bool found = m->cfi.row(pc, row);
+      const bool found = m->cfi.row(pc, row) || m->pclntab.row(pc, row);
       if (const bool end = in_one_of(outermost_, pc); found || end) {
         row.end = row.end || end;
         row.signal = row.signal || in_one_of(injected_, pc);

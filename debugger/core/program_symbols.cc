@@ -51,6 +51,12 @@ void ModuleSymbols::load() {
   load_table(files_.debug_elf(), SHT_SYMTAB);
   if (files_.debug_elf() != files_.elf()) load_table(files_.elf(), SHT_SYMTAB);
   load_table(files_.elf(), SHT_DYNSYM);
+  if (!find_section(files_.debug_elf(), ".symtab", true)) {
+    pclntab_.each_function([&](const char* name, std::uint64_t start, std::uint64_t size) {
+      by_name_.try_emplace(name, start);
+      code_.push_back({start, size, name, 2});
+    });
+  }
   for (auto* symbols : {&code_, &data_}) {
     std::sort(symbols->begin(), symbols->end(),
               [](const Code& a, const Code& b) { return a.start != b.start ? a.start < b.start : a.rank < b.rank; });

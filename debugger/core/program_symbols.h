@@ -1,4 +1,5 @@
-// program_symbols.h: the ELF symbols of one module, by name and by address, and its notes.
+// program_symbols.h: the ELF symbols of one module, by name and by address, and its notes. The functions of
+// a stripped Go program come from its table of them.
 #pragma once
 #include <functional>
 #include <optional>
@@ -9,12 +10,13 @@
 
 #include "program.h"
 #include "program_files.h"
+#include "program_pclntab.h"
 
 namespace vitrine::inspect {
 
 class ModuleSymbols {
  public:
-  explicit ModuleSymbols(ModuleFiles& files) : files_(files) {}
+  ModuleSymbols(ModuleFiles& files, ModulePclntab& pclntab) : files_(files), pclntab_(pclntab) {}
   // The address in the target; 0: no such symbol.
   std::uint64_t address(std::string_view name);
   struct Found {
@@ -46,6 +48,7 @@ class ModuleSymbols {
   void load_table(Elf* elf, std::uint32_t section_type);
 
   ModuleFiles& files_;
+  ModulePclntab& pclntab_;
   bool loaded_ = false;
   std::unordered_map<std::string_view, std::uint64_t> thread_locals_;  // offset in the block
   std::unordered_map<std::string_view, std::uint64_t> by_name_;        // into the files' string tables

@@ -133,7 +133,7 @@ TEST(CApi, TheTableEndsAndNamesTheCommandsOfTheDesign) {
     EXPECT_GT(std::string(c.help).size(), 0u);
   }
   for (const char* wanted : {"info goroutines", "goroutine", "goroutine off", "goroutine apply", "goroutine stacks",
-                             "vitrine core", "vitrine doctor", "vitrine help", "vitrine version"}) {
+                             "vitrine core", "vitrine doctor", "vitrine help", "vitrine threads", "vitrine version"}) {
     EXPECT_NE(std::find(words.begin(), words.end(), wanted), words.end()) << wanted;
   }
   EXPECT_EQ(vi_abi_version(), VI_ABI_VERSION);

@@ -461,6 +461,8 @@ TEST(Faults, EveryCommandAnswersWhicheverReadFails) {
       "goroutine stacks -json",
       "goroutine apply all bt",
       "vitrine doctor",
+      "vitrine threads",
+      "vitrine threads -json",
       "info goroutines -all -cols goid,name,waiting_on,parent,created,start,errors",
   };
   for (const char* command : commands) {

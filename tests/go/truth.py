@@ -424,21 +424,59 @@ def check_cgo(toolchain, build, tally):
 
 
 def check_stripped(toolchain, build, tally):
-    path = toolchain.build(build, "faults", "faults-w", "-ldflags=-w")
-    program = Program(path, "spin")
+    """Neither DWARF nor symbols: goroutines are refused with a word on why, threads' frames come from Go's own table."""
+    path = toolchain.build(build, "faults", "faults-s", "-ldflags=-s -w")
+    tool = os.path.join(build, "bin", "vitrine-inspect")
+    program = Program(path, "panic")
     try:
-        def check():
-            try:
-                Inspected(os.path.join(build, "bin", "vitrine-inspect"), "--pid", str(program.process.pid))
-            except Wrong as e:
-                if "go program without its runtime's DWARF" in str(e):
-                    return 0
-                raise
-            raise Wrong("a program without DWARF was inspected")
+        program.process.wait(60)
+        program.log.seek(0)
+        text = program.log.read()
+        found = [f for f in os.listdir(program.directory) if f.startswith("core")]
+        if not found:
+            tally("core", None, "the kernel left no core (core_pattern)")
+            return
+        core = os.path.join(program.directory, found[0])
 
-        tally("said", check)
+        def said():
+            r = subprocess.run([tool, "--core", core, path, "info", "goroutines"], capture_output=True, text=True, timeout=60)
+            if "go program without its runtime's DWARF" not in r.stderr:
+                raise Wrong("a program without DWARF: %s%s" % (r.stdout, r.stderr))
+            return 0
+
+        def threads():
+            def users(function):  # and what calls it: before that the runtime went on after the dump
+                return function.startswith(("main.", "runtime.main", "runtime.goexit"))
+
+            wanted, last = [], None  # Go's frames with those that were inlined taken together
+            for f in next(go for go in dump(text).values() if go.state.startswith("running")).frames:
+                if not users(f.function):
+                    continue
+                if f.pc and f.pc == last:
+                    wanted[-1] = (f.function, *wanted[-1][1:])
+                else:
+                    wanted.append((f.function, f.file, f.line, f.pc))
+                last = f.pc
+            r = subprocess.run([tool, "--core", core, path, "vitrine", "threads", "-json"], capture_output=True, text=True, timeout=60)
+            rows = json.loads(r.stdout)
+            ours = [[(f["function"], f["file"], f["line"], int(f["pc"], 16)) for f in row["frames"] if users(f["function"])]
+                    for row in rows]
+            if len(wanted) < 3 or wanted not in ours or not any(wanted == o and not row["errors"] for o, row in zip(ours, rows)):
+                raise Wrong("threads of a stripped program: Go has\n  %s\nthe inspector\n  %s" % (wanted, ours))
+            return len(wanted)
+
+        tally("said", said)
+        tally("threads", threads)
+        tally("trace gogo", lambda: routine(tool, core, path))
     finally:
         program.close()
+
+
+def routine(tool, core, path):
+    r = subprocess.run([tool, "--core", core, path, "trace", "gogo"], capture_output=True, text=True, timeout=60)
+    if not re.match(r"gogo +0x[0-9a-f]+, \d+ bytes, asm_amd64.s:\d+\n", r.stdout):
+        raise Wrong("trace gogo: %s%s" % (r.stdout[:200], r.stderr))
+    return 1
 
 
 def compare_stack(inspected, stack):
