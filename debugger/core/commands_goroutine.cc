@@ -107,6 +107,8 @@ void print_choice(Session& session, const Scheduler& view, std::uint32_t index, 
     if (!by.file.empty() && by.line) place += fmt::format(" ({}:{})", basename_of(by.file), by.line);
     sink.out(fmt::format("created {}at {}\n", parent ? fmt::format("by goroutine {} ", *parent) : "", place));
   }
+  if (std::string labels = describe(view.stacks->labels(g)); !labels.empty())
+    sink.out(fmt::format("labels {}\n", printable(labels)));
   Objects objects(session, model);
   if (Waits waits = objects.waits_of(g); waits.select) {
     sink.out(fmt::format("waits in a select for any of {}:\n", plural(waits.on.size(), "case")));
@@ -257,7 +259,8 @@ constexpr CommandSpec kCommands[] = {
      "-where system; -json lists them too. A thread that is none of the runtime's and waits for a channel or a lock\n"
      "is a row as well, named \"thread TID\".\n\n"
      "-where takes one word, so quote it. Columns: goid status wait age m p stack where name current addr thread\n"
-     "system function file line used total guard depth waiting_on parent created start scan foreign noproc locked\n"
+     "system function file line used total guard depth waiting_on parent created start scan foreign noproc locked "
+     "labels\n"
      "errors.\n"
      "Operators: = != < <= > >= ~ !~ (regular expressions), and or not ( ). Durations 10s 5ms 2m, sizes 64KiB.\n"
      "`stack ~ RE` looks at the functions of all frames. A row for which the expression is unknown (the age of a\n"

@@ -18,7 +18,7 @@
 namespace vitrine::inspect {
 namespace {
 
-constexpr std::size_t kGoidsShown = 4;
+constexpr std::size_t kGoidsShown = 4, kCreatorsShown = 3;
 
 constexpr OptionSpec kOptions[] = {
     {"where", Takes::value, "EXPR: only goroutines for which this holds"},
@@ -111,6 +111,16 @@ class Printer {
     if (!problem.empty()) {
       out.add(fmt::format("    the stack ends here: {}{}\n", problem, g.count > 1 ? " (in the first of these)" : ""));
     }
+    auto creators = creators_of(g);
+    for (std::size_t i = 0; i < creators.size() && i < kCreatorsShown; ++i) {
+      auto [by, count] = creators[i];
+      std::string times = creators.size() > 1 ? fmt::format(" ({} of them)", count) : "";
+      out.add(fmt::format("    created by {}{}\n", printable(frame_text(by)), times));
+    }
+    if (creators.size() > kCreatorsShown)
+      out.add(fmt::format("    created in {} more places\n", creators.size() - kCreatorsShown));
+    if (auto [labels, same] = labels_of(g); !labels.empty())
+      out.add(fmt::format("    labels {}{}\n", printable(describe(labels)), same ? "" : " (not all of them)"));
     out.add("\n");
   }
 
@@ -134,6 +144,16 @@ class Printer {
       for (const SourceFrame& f : stacks_.frames(g.shape)) json_frame(json, f);
     }
     json.close_array();
+    json.key("created_by").open_array();
+    for (auto& [by, count] : creators_of(g)) {
+      json.open_object().key("count").value(std::uint64_t{count});
+      json_frame_keys(json, by);
+      json.close_object();
+    }
+    json.close_array();
+    json.key("labels");
+    auto [labels, same] = labels_of(g);
+    json_labels(json, same ? labels : Labels{});
     json.key("errors").open_array();
     if (!readable) json.value("unreadable: " + addresses(g));
     std::string problem = stacks_.problem(groups_.members[g.first]);
@@ -142,6 +162,35 @@ class Printer {
   }
 
  private:
+  // Where the group's goroutines were created, the most frequent place first.
+  std::vector<std::pair<SourceFrame, std::uint32_t>> creators_of(const Group& g) {
+    std::unordered_map<std::uint64_t, std::uint32_t> known;       // by pc
+    std::vector<std::pair<std::uint32_t, std::uint32_t>> places;  // a goroutine that was created there, how many were
+    for (std::uint32_t i = 0; i < g.count; ++i) {
+      const Goroutine& one = model_.goroutines()[groups_.members[g.first + i]];
+      if (one.is(Goroutine::unreadable) || !one.gopc) continue;
+      auto [it, fresh] = known.try_emplace(one.gopc, static_cast<std::uint32_t>(places.size()));
+      if (fresh) places.emplace_back(groups_.members[g.first + i], 0);
+      ++places[it->second].second;
+    }
+    std::stable_sort(places.begin(), places.end(), [](auto& a, auto& b) { return a.second > b.second; });
+    std::vector<std::pair<SourceFrame, std::uint32_t>> out;
+    for (auto [row, count] : places) out.emplace_back(stacks_.creator(model_.goroutines()[row]), count);
+    return out;
+  }
+  // The labels of the group's first goroutine that has any, and whether all have the same.
+  std::pair<Labels, bool> labels_of(const Group& g) {
+    if (!model_.layout().has(F::g_labels)) return {{}, true};
+    Labels labels;
+    bool same = true;
+    for (std::uint32_t i = 0; i < g.count; ++i) {
+      const Labels& own = stacks_.labels(model_.goroutines()[groups_.members[g.first + i]]);
+      if (own == labels) continue;
+      same = i == 0 && same;
+      if (labels.empty()) labels = own;
+    }
+    return {std::move(labels), same};
+  }
   std::string goids(const Group& g) {
     std::string out;
     std::uint32_t shown = std::min<std::uint32_t>(g.count, kGoidsShown);
@@ -250,7 +299,7 @@ constexpr CommandSpec kCommands[] = {
      "of their ids (+N more: there are others). The runtime's own frames are shown too: frame #0 is where the\n"
      "goroutine was switched out. The first 100 stacks are shown unless -limit says otherwise; -json has all,\n"
      "with all ids. -short gives one line a stack: the number and the first frame of your own code. Frames that\n"
-     "the compiler inlined say so.\n\n"
+     "the compiler inlined say so. Below the frames: where they were created, and the labels that they have.\n\n"
      "Example: where those stand that have been waiting for more than a minute\n"
      "  goroutine stacks -where \"age > 1m\"\n"
      "Next: goroutine N for one of them, info goroutines -where \"stack ~ FUNCTION\" for all in a function.\n",

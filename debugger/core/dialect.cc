@@ -77,7 +77,7 @@ class Vitrine : public Dialect {
   }
   // What Go's runtime has and ours has not.
   bool lacks(std::string_view row) const override {
-    static constexpr std::array<std::string_view, 11> kLacks = {"moduledata.",
+    static constexpr std::array<std::string_view, 12> kLacks = {"moduledata.",
                                                                 "semaRoot.",
                                                                 "chantype.str",
                                                                 "chantype.tflag",
@@ -87,6 +87,7 @@ class Vitrine : public Dialect {
                                                                 "gcControllerState.heapFree",
                                                                 "gcControllerState.heapReleased",
                                                                 "gcControllerState.heapLive",
+                                                                "g.labels",
                                                                 "mstats.numgc"};
     return any_prefix(row, kLacks);
   }

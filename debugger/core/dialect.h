@@ -45,6 +45,8 @@ class Dialect {
   // Whether a goroutine is the runtime's own follows from its entry function, not from a field.
   virtual bool systems_by_entry() const { return false; }
   virtual bool system_entry(std::string_view) const { return false; }
+  // The type that g.labels points to; "": goroutines have no labels.
+  virtual std::string_view labels_type() const { return {}; }
   // m.tls is the thread's block itself, not a pointer to it.
   virtual bool tls_is_block() const { return false; }
   // g.waitsince is set some time after the wait began, or never.

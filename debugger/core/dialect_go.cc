@@ -118,6 +118,7 @@ class Go : public Dialect {
     return function.starts_with("runtime.") &&
            std::find(std::begin(kUsers), std::end(kUsers), function) == std::end(kUsers);
   }
+  std::string_view labels_type() const override { return "runtime/pprof.labelMap"; }
   bool tls_is_block() const override { return true; }
   bool waits_at_least() const override { return true; }
   bool functions_are_closures() const override { return true; }

@@ -39,6 +39,7 @@ enum Column : int {
   kForeign,
   kNoproc,
   kLocked,
+  kLabels,
   kErrors,
 };
 
@@ -72,6 +73,7 @@ constexpr ColumnSpec kColumns[] = {
     {"foreign", "FOREIGN", ColumnType::flag, false, false, "it stands for a thread that is none of the runtime's"},
     {"noproc", "NOPROC", ColumnType::flag, false, false, "it runs on although its P was taken: it did not yield"},
     {"locked", "LOCKED", ColumnType::number, true, false, "the M that it is locked to"},
+    {"labels", "LABELS", ColumnType::text, false, false, "what runtime/pprof was told of it, key=value"},
     {"errors", "ERRORS", ColumnType::number, true, false, "how many things are wrong with it"},
 };
 
@@ -194,6 +196,8 @@ Value GoroutineRows::value(std::uint32_t row, int column) {
       return {};
     case kCreated:
       return g.gopc ? text(describe(stacks_.creator(g))) : Value{};
+    case kLabels:
+      return text(describe(stacks_.labels(g)));
     case kStart:
       return g.startpc ? text(describe(stacks_.at(g.startpc, true))) : Value{};
     default:
@@ -276,6 +280,18 @@ void json_frame_keys(Json& json, const SourceFrame& frame) {
   }
 }
 
+void json_labels(Json& json, const Labels& labels) {
+  json.open_array();
+  for (const auto& [key, value] : labels)
+    json.open_object()
+        .key("key")
+        .value(std::string_view(key))
+        .key("value")
+        .value(std::string_view(value))
+        .close_object();
+  json.close_array();
+}
+
 void json_frame(Json& json, const SourceFrame& frame) {
   if (!frame.valid()) {
     json.null();
@@ -354,6 +370,8 @@ void GoroutineRows::json(std::uint32_t row, Json& json) {
   } else {
     json.null();
   }
+  json.key("labels");
+  json_labels(json, readable ? stacks_.labels(g) : Labels{});
   json.key("errors").open_array();
   for (const std::string& e : errors(row)) json.value(std::string_view(e));
   json.close_array();

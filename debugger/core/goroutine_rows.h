@@ -50,6 +50,7 @@ std::span<const ColumnSpec> goroutine_columns();
 // {pc, function, file, line} or null.
 void json_frame(Json& json, const SourceFrame& frame);
 void json_frame_keys(Json& json, const SourceFrame& frame);
+void json_labels(Json& json, const Labels& labels);
 // What the session's target, files and scheduler warn of. Any of it makes the session's answers incomplete.
 std::vector<std::string> all_warnings(Session& session, const Model& model);
 

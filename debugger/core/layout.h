@@ -42,6 +42,7 @@ namespace vitrine::inspect {
   X(g_gopc, "g", "gopc", word, optional)                                                        \
   X(g_startpc, "g", "startpc", word, optional)                                                  \
   X(g_parentGoid, "g", "parentGoid", word, optional)                                            \
+  X(g_labels, "g", "labels", pointer, optional)                                                 \
   X(g_waitobject, "g", "waitobject", pointer, optional)                                         \
   X(g_name, "g", "name", bytes, optional)                                                       \
   X(g_syscallsp, "g", "syscallsp", word, optional)                                              \

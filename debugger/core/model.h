@@ -104,6 +104,7 @@ class Model {
   std::string name(const Goroutine& g) const;
   std::optional<std::uint64_t> waiting_on(const Goroutine& g) const;  // nullopt: unknown or nothing
   std::optional<std::uint64_t> parent(const Goroutine& g) const;
+  std::uint64_t labels(const Goroutine& g) const;                     // where they lie; 0: it has none
   std::optional<std::uint64_t> locked_to(const Goroutine& g) const;   // the address of its M
   std::optional<std::int64_t> foreign_tid(const Goroutine& g) const;  // of a foreign one: its thread
   std::string guard(const Goroutine& g) const;                        // "" unknown

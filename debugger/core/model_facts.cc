@@ -63,6 +63,8 @@ std::optional<std::uint64_t> Model::parent(const Goroutine& g) const {
   return v && *v ? v : std::nullopt;
 }
 
+std::uint64_t Model::labels(const Goroutine& g) const { return word(g, F::g_labels).value_or(0); }
+
 std::optional<std::uint64_t> Model::locked_to(const Goroutine& g) const {
   return g.is(Goroutine::locked) ? word(g, F::g_lockedm) : std::nullopt;
 }

@@ -102,7 +102,11 @@ Result<Model*> Session::model() {
     now = t.tv_sec * std::int64_t{1000000000} + t.tv_nsec;
   }
   auto made = Model::load(**where, memory(), now, [this] { return cancelled(); });
-  if (!made) return made.error();
+  if (!made) {
+    Error why = made.error();
+    for (const std::string& w : target_->warnings()) why.message += "; " + w;  // a core that was cut, often enough
+    return why;
+  }
   model_ = std::move(*made);
   return model_.get();
 }

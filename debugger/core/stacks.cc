@@ -196,4 +196,26 @@ std::string describe(const SourceFrame& frame) {
   return fmt::format("{} at {}:{}", frame.function, basename_of(frame.file), frame.line);
 }
 
+const Labels& Stacks::labels(const Goroutine& g) {
+  const std::uint64_t at = model_.labels(g);
+  auto [it, fresh] = labels_.try_emplace(at);
+  if (!fresh || !at) return it->second;
+  const std::string_view name = model_.layout().dialect().labels_type();
+  const Type* type = name.empty() ? nullptr : program_.type(name);
+  if (!type) return it->second;
+  auto read = read_go_labels(session_.memory(), *type, at);
+  if (read) {
+    it->second = std::move(*read);
+  } else {
+    it->second = {{fmt::format("<unreadable {:#x}>", read.error().address.value_or(at)), ""}};
+  }
+  return it->second;
+}
+
+std::string describe(const Labels& labels) {
+  std::string out;
+  for (const auto& [key, value] : labels) out += fmt::format("{}{}={}", out.empty() ? "" : " ", key, value);
+  return out;
+}
+
 }  // namespace vitrine::inspect

@@ -14,6 +14,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "go_values.h"
 #include "model.h"
 #include "program.h"
 #include "unwind.h"
@@ -57,6 +58,8 @@ class Stacks {
   SourceFrame where(std::uint32_t goroutine);
   // A code address by itself: exact (a function's entry) or a return address. Innermost inlined function first.
   SourceFrame at(std::uint64_t pc, bool exact);
+  // What runtime/pprof was told of a goroutine; it inherits them from the one that created it.
+  const Labels& labels(const Goroutine& g);
   // The function and line that called go(): past plumbing inlined around it.
   SourceFrame creator(const Goroutine& g);
 
@@ -91,6 +94,7 @@ class Stacks {
     std::uint64_t address;
   };
   std::unordered_map<std::uint32_t, Bad> bad_;
+  std::unordered_map<std::uint64_t, Labels> labels_;  // by address
   std::vector<std::pair<std::uint64_t, std::uint64_t>> plumbing_ranges_;
   std::mutex mutex_;
 };
@@ -98,5 +102,7 @@ class Stacks {
 // "function at file:line", "function", "0x401234", whichever is known.
 std::string describe(const SourceFrame& frame);
 std::string_view basename_of(std::string_view path);
+// "key=value key=value"
+std::string describe(const Labels& labels);
 
 }  // namespace vitrine::inspect

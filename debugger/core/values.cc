@@ -9,6 +9,7 @@
 #include <cstring>
 #include <vector>
 
+#include "go_values.h"
 #include "render.h"
 
 namespace vitrine::inspect {
@@ -177,6 +178,7 @@ std::string Values::of_type(const Type& type, std::uint64_t addr, int depth, boo
       if (type.size == 4 || type.size == 8) return simple(Known::floating, addr, type.size, bad);
       break;
     case Type::Kind::pointer: {
+      if (type.element && is_go_map(*type.element)) return go_map(*type.element, addr, depth, bad);
       bool text = type.element && type.element->name == "char";
       return simple(text ? Known::c_string : Known::pointer, addr, 8, bad);
     }
@@ -226,6 +228,28 @@ std::string Values::of_type(const Type& type, std::uint64_t addr, int depth, boo
       break;
   }
   return bytes(addr, type.size, bad);
+}
+
+std::string Values::go_map(const Type& map, std::uint64_t addr, int depth, bool& bad) {
+  auto at = memory_.get<std::uint64_t>(addr);
+  if (!at) return unreadable(addr, bad);
+  if (!*at) return "null";
+  auto count = go_map_count(memory_, map, *at);
+  if (!count) return unreadable(count.error().address.value_or(*at), bad);
+  std::string out = fmt::format("{{len {}", *count);
+  if (*count == 0 || depth == 0) return out + "}";
+  std::size_t n = 0;
+  auto ok = walk_go_map(memory_, map, *at, [&](const MapEntry& e) {
+    if (n == kMaxFields) {
+      out += ", …";
+      return false;
+    }
+    out += n++ ? ", " : " [";
+    out += of_type(*e.key, e.key_at, depth - 1, bad) + ": " + of_type(*e.value, e.value_at, depth - 1, bad);
+    return true;
+  });
+  if (!ok) out += " " + (ok.error().address ? unreadable(*ok.error().address, bad) : "<" + ok.error().message + ">");
+  return out + (n ? "]}" : "}");
 }
 
 std::string Values::text(std::uint64_t addr, const Type& type, bool& bad) {

@@ -35,6 +35,7 @@ class Values {
   static Known known(std::string_view type, std::uint64_t& size);
   std::string simple(Known known, std::uint64_t addr, std::uint64_t size, bool& bad);
   std::string of_type(const Type& type, std::uint64_t addr, int depth, bool& bad);
+  std::string go_map(const Type& map, std::uint64_t addr, int depth, bool& bad);
   std::string quoted(std::uint64_t addr, std::uint64_t len, bool& bad);
   std::string bytes(std::uint64_t addr, std::uint64_t size, bool& bad);
 

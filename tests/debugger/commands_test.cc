@@ -121,11 +121,13 @@ TEST(Stacks, EqualOnesAreMergedMostFrequentFirst) {
             "    #3   reader at app.cc:32\n"
             "    #4   vitrine::rt::gostart at call.h:6\n"
             "    #5   vitrine::rt::goexit at asm.S:90\n"
+            "    created by main_loop at app.cc:52\n"
             "\n"
             "1 goroutine, running [1]\n"
             "    #0   main_loop at app.cc:51\n"
             "    #1   vitrine::rt::gostart at call.h:6\n"
             "    #2   vitrine::rt::goexit at asm.S:90\n"
+            "    created by main_loop at app.cc:52\n"
             "\n"
             "1 goroutine, runnable [4]\n"
             "    #0   vitrine::rt::mcall at asm.S:40\n"
@@ -134,6 +136,7 @@ TEST(Stacks, EqualOnesAreMergedMostFrequentFirst) {
             "    #3   reader at app.cc:32\n"
             "    #4   vitrine::rt::gostart at call.h:6\n"
             "    #5   vitrine::rt::goexit at asm.S:90\n"
+            "    created by main_loop at app.cc:52\n"
             "\n"
             "9 goroutines in 3 stacks; 1 system goroutine not shown (-all)\n");
   EXPECT_EQ(run(*session, "goroutine stacks -count").out, "9 goroutines in 3 stacks\n");

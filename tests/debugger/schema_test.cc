@@ -238,7 +238,7 @@ TEST(Schema, TheRowOfAParkedGoroutineIsComplete) {
     "name":"reader","stack":{"lo":"0x1020000","hi":"0x1028000","used":368},
     "where":{"pc":"0x6130","function":"reader","file":"/src/app.cc","line":32},
     "start":{"pc":"0x6300","function":"entry","file":"/src/app.cc","line":70},
-    "created_by":{"goid":1,"pc":"0x6221","function":"main_loop","file":"/src/app.cc","line":52},"errors":[]})"));
+    "created_by":{"goid":1,"pc":"0x6221","function":"main_loop","file":"/src/app.cc","line":52},"labels":[],"errors":[]})"));
 }
 
 TEST(Schema, ObjectRowsAreAsDescribedAlsoWhenTheyAreBroken) {
@@ -286,7 +286,7 @@ TEST(Schema, KeysKeepTheirOrder) {
   EXPECT_EQ(
       keys,
       "goid addr status wait_reason waiting_on age_ns m p thread current system foreign noproc locked_m name stack "
-      "where start created_by "
+      "where start created_by labels "
       "errors ");
 }
 

@@ -8,6 +8,7 @@ frame's pc and sp. What cannot be compared is counted. Ends with `N passed, N fa
 """
 
 import argparse
+import concurrent.futures
 import json
 import os
 import re
@@ -40,7 +41,7 @@ class Frame:
 
 class Goroutine:
     def __init__(self, goid, notes):
-        self.goid, self.frames, self.created = goid, [], None
+        self.goid, self.frames, self.created, self.created_at, self.parent = goid, [], None, None, None
         self.state = notes.split(", ")[0]
         self.locked = "locked to thread" in notes
 
@@ -69,10 +70,14 @@ def dump(text):
         elif not line:
             current = None
         elif current is not None and line.startswith("created by "):
-            current.created = re.sub(r" in goroutine \d+$", "", line[len("created by "):])
+            words = re.match(r"created by (.*?)(?: in goroutine (\d+))?$", line)
+            current.created, current.parent = words[1], words[2] and int(words[2])
             function = None
         elif current is not None and line[0] != "\t":
             function = line
+        elif current is not None and current.created and not current.created_at:
+            place = PLACE.match(line)
+            current.created_at = (place[1], int(place[2])) if place else None
         elif current is not None and function:
             place = PLACE.match(line)
             if place:
@@ -126,6 +131,10 @@ def compare(inspected, truth, moving=()):
             raise Wrong("goroutine %d: locked to a thread: Go says %s" % (goid, go.locked))
         if go.created and row["created_by"] and row["created_by"]["function"] != go.created:
             raise Wrong("goroutine %d: created by %s, not by %s" % (goid, go.created, row["created_by"]["function"]))
+        if go.created_at and row["created_by"]:
+            by = row["created_by"]
+            if (by["file"], by["line"]) != go.created_at or go.parent is not None and by["goid"] not in (go.parent, None):
+                raise Wrong("goroutine %d: created at %s by %s, not %s" % (goid, go.created_at, go.parent, by))
         if go.state in moving:
             continue
         if go.state == "syscall":  # Go begins where the call was entered; the thread stands further in
@@ -163,8 +172,7 @@ class Program:
         self.directory = tempfile.mkdtemp(dir=os.path.dirname(path))
         self.log = open(os.path.join(self.directory, "dump"), "w+", errors="replace")
         self.process = subprocess.Popen([path, *args], stdout=subprocess.PIPE, stderr=self.log, stdin=subprocess.DEVNULL, text=True,
-                                        cwd=self.directory, env={**os.environ, "GOTRACEBACK": "crash", **env},
-                                        preexec_fn=unlimited)
+                                        cwd=self.directory, env={**os.environ, "GOTRACEBACK": "crash", **env})
         said = []
         for line in self.process.stdout:
             if line == "ready\n":
@@ -233,10 +241,100 @@ def check_chan(inspected):
         raise Wrong("goroutine locals: " + locals_)
     goid = next(g for g, frames in inspected.frames.items() if any(f.function == "main.holds" for f in frames))
     locals_ = inspected.text("goroutine", "locals", str(goid))
-    for wanted in ('text = "kept"', "numbers = {len 3, cap 3 [4, 5, 6]}", 'both = {name = "inner", n = 7'):
+    for wanted in ('ages = {len 1 ["one": 1]}', "many = {len 1000 [", 'text = "kept"', "numbers = {len 3, cap 3 [4, 5, 6]}", 'both = {name = "inner", n = 7'):
         if wanted not in locals_:
             raise Wrong("goroutine locals: %s is not in %s" % (wanted, locals_))
+    goid = next(g for g, frames in inspected.frames.items() if any(f.function == "main.labelled" for f in frames))
+    pairs = [{"key": "job", "value": "seven"}, {"key": "who", "value": "me"}]
+    if inspected.rows[goid]["labels"] != pairs or any(r["labels"] for g, r in inspected.rows.items() if g != goid):
+        raise Wrong("labels: %s" % {g: r["labels"] for g, r in inspected.rows.items()})
+    stacks = inspected.text("goroutine", "stacks")
+    if not re.search(r"main.labelled at main.go:\d+\n(?: .*\n)*    created by main.main at main.go:\d+\n    labels job=seven who=me\n", stacks):
+        raise Wrong("goroutine stacks: " + stacks)
     return 1
+
+
+def beside_gos_script(build, toolchain, program, core):
+    """Whichever of the two scripts is loaded last, `info goroutines` is ours and `goroutine N CMD` works."""
+    ours = os.path.join(HERE, "..", "..", "debugger", "gdb", "vitrine_gdb.py")
+    theirs = os.path.join(os.path.dirname(os.path.dirname(toolchain.go)), "src", "runtime", "runtime-gdb.py")
+    for scripts in ((ours, theirs), (theirs, ours)):
+        run = subprocess.run(["gdb", "-nx", "-q", "-batch", "-iex", "set debuginfod enabled off", "-iex", "set auto-load python-scripts off",
+                              program, core, *(w for s in scripts for w in ("-x", s)), "-ex", "info goroutines -limit 3",
+                              "-ex", "goroutine 1 bt"], capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL,
+                             env={**os.environ, "VITRINE_HOME": build})
+        if not re.search(r"^ *\*? *GOID +STATUS ", run.stdout, re.M) or not re.search(r"^#\d+ .*main\.main ", run.stdout, re.M):
+            raise Wrong("gdb with %s last: %s%s" % (os.path.basename(scripts[1]), run.stdout[-2000:], run.stderr[-2000:]))
+    return 1
+
+
+def cut(tool, path, core):
+    """A core that ends too early: said, and nothing of it makes the inspector die. Spoils the core."""
+    for part in (0.9, 0.5, 0.1):
+        os.truncate(core, int(os.path.getsize(core) * part))
+        for words in (("info", "goroutines"), ("goroutine", "stacks")):
+            r = subprocess.run([tool, "--core", core, path, *words], capture_output=True, text=True, timeout=60)
+            if r.returncode not in (0, 1) or "truncated" not in r.stdout + r.stderr:
+                raise Wrong("a core cut to %s: %s ended with %s: %s" % (part, words, r.returncode, r.stdout[-500:] + r.stderr[-500:]))
+    return 0
+
+
+def check_pie(toolchain, build, tally):
+    """Position independent, and DWARF that is not compressed (elsewhere it is)."""
+    path = toolchain.build(build, "waits", "waits-pie", "-buildmode=pie", "-ldflags=-compressdwarf=false")
+    tool = os.path.join(build, "bin", "vitrine-inspect")
+    program = Program(path)
+    try:
+        live = at_rest(tool, program)
+        tally("chan, graph, locals", lambda: check_chan(live))
+        text, core = program.quit()
+        truth = dump(text)
+        tally("live", lambda: compare(live, truth))
+        if core is None:
+            tally("core", None, "the kernel left no core (core_pattern)")
+        else:
+            tally("core", lambda: compare(Inspected(tool, "--core", core, path), truth, moving=("running", "runnable")))
+            tally("cut core", lambda: cut(tool, path, core))
+    finally:
+        program.close()
+
+
+def check_many(toolchain, build, tally):
+    path = toolchain.build(build, "faults", "faults")
+    tool = os.path.join(build, "bin", "vitrine-inspect")
+    for what, check in (("poll", polled), ("collect", collects)):
+        program = Program(path, what)
+        try:
+            tally(what, lambda: check(tool, program))
+        finally:
+            program.close()
+
+
+def polled(tool, program):
+    inspected = Inspected(tool, "--pid", str(program.process.pid))
+    found = [r for r in inspected.rows.values() if r["wait_reason"] == "IO wait" and not r["errors"]]
+    if len(found) != 1000:
+        raise Wrong("%d goroutines wait for a descriptor, not 1000" % len(found))
+    for r in found:
+        if "os.(*File).Read" not in [f.function for f in inspected.frames[r["goid"]]]:
+            raise Wrong("goroutine %d: %s" % (r["goid"], inspected.frames[r["goid"]]))
+    return sum(len(inspected.frames[r["goid"]]) for r in found)
+
+
+def collects(tool, program):
+    """Stopped anywhere in a collection: the user's goroutines stay what they are."""
+    def look():
+        return Inspected(tool, "--pid", str(program.process.pid))
+
+    while look().rows[1]["status"] != "waiting":  # it says `ready` a moment before
+        pass
+    for _ in range(6):
+        inspected = look()
+        wrong = [r for r in inspected.rows.values() if r["errors"]]
+        users = sorted(r["goid"] for r in inspected.rows.values() if not r["system"])
+        if wrong or len(users) != 3 or inspected.rows[1]["wait_reason"] != "chan receive":
+            raise Wrong("in a collection: %s %s" % (users, wrong))
+    return 6
 
 
 def lldb_frames(build, program, core, goids):
@@ -311,6 +409,8 @@ def check_waits(toolchain, build, tally):
         tally("another program's core", lambda: refused(tool, core, toolchain.build(build, "faults", "faults")))
         on_core = Inspected(tool, "--core", core, path)
         tally("core", lambda: compare(on_core, truth, moving=("running", "runnable")))
+        if in_gdb is not None and toolchain.ends:
+            tally("beside runtime-gdb.py", lambda: beside_gos_script(build, toolchain, path, core))
         if in_gdb is not None:
             tally("gdb's frames, core", lambda: compare_gdb(gdb_frames(build, path, core, parked), truth))
         if shutil.which("lldb-19") or shutil.which("lldb"):
@@ -524,13 +624,20 @@ def main():
     if not found:
         print("skipped: no Go toolchain is installed (golang-go)")
         counts["skipped"] += 1
-    for toolchain in found:
-        for check in (check_waits, check_faults, check_fresh, check_cgo, check_stripped):
+    unlimited()
+
+    def all_of(toolchain):
+        toolchain.ends = toolchain in (found[0], found[-1])
+        checks = [check_waits, check_faults, check_fresh, check_cgo, check_stripped, check_many]
+        for check in checks + [check_pie] * (toolchain is found[-1]):
             tally = tally_for("go %s %s" % (toolchain.version, check.__name__[len("check_"):]))
             try:
                 check(toolchain, os.path.abspath(options.build), tally)
             except (Wrong, RuntimeError) as e:
                 tally("as a whole", lambda: (_ for _ in ()).throw(Wrong(str(e))))
+
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:  # much of the time is spent on waiting
+        list(pool.map(all_of, found))
     print("%d passed, %d failed, %d skipped" % (counts["passed"], counts["failed"], counts["skipped"]))
     sys.exit(1 if counts["failed"] else 0)
 

@@ -1,4 +1,4 @@
-// faults: ends by itself in the way that its argument names, with a core (GOTRACEBACK=crash).
+// faults: ends by itself in the way that its argument names, with a core (GOTRACEBACK=crash), or stays in some state.
 package main
 
 import (
@@ -37,6 +37,8 @@ func spins(stop *bool) {
 //go:noinline
 func fresh(c chan int) { <-c }
 
+var kept []*os.File
+
 func main() {
 	waits := make(chan int)
 	go func() { <-waits }()
@@ -57,6 +59,31 @@ func main() {
 		syscall.RawSyscall(syscall.SYS_WRITE, 1, uintptr(unsafe.Pointer(&ready[0])), uintptr(len(ready)))
 		for n := 0; n >= 0; n++ {
 		}
+	case "poll": // a thousand that wait for their descriptor
+		for n := 0; n < 1000; n++ {
+			r, w, err := os.Pipe()
+			if err != nil {
+				panic(err)
+			}
+			kept = append(kept, w)
+			go r.Read(make([]byte, 1))
+		}
+		time.Sleep(50 * time.Millisecond)
+		fmt.Println("ready")
+		<-waits
+	case "collect": // it is nearly always in some phase of a collection
+		var list *node
+		for n := 0; n < 1<<18; n++ {
+			list = &node{list, n}
+		}
+		go func() {
+			for {
+				runtime.GC()
+			}
+		}()
+		fmt.Println("ready")
+		<-waits
+		runtime.KeepAlive(list)
 	case "spin":
 		var stop bool
 		go spins(&stop)

@@ -4,9 +4,11 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"os"
 	"runtime"
+	"runtime/pprof"
 	"sync"
 	"syscall"
 	"time"
@@ -99,15 +101,22 @@ func grown(c chan int) {
 //
 //go:noinline
 func holds(c chan int, suffix string) string {
-	text, numbers, both := "kept", []int{4, 5, 6}, pair{"inner", 7, nil}
-	use(&text, &numbers, &both)
+	text, numbers, both, ages := "kept", []int{4, 5, 6}, pair{"inner", 7, nil}, map[string]int{"one": 1}
+	many := make(map[int]bool)
+	for n := 0; n < 1000; n++ {
+		many[n] = true
+	}
+	use(&text, &numbers, &both, &ages, &many)
 	<-c
-	use(&text, &numbers, &both)
+	use(&text, &numbers, &both, &ages, &many)
 	return text + suffix
 }
 
 //go:noinline
-func use(text *string, numbers *[]int, both *pair) {}
+func use(text *string, numbers *[]int, both *pair, ages *map[string]int, many *map[int]bool) {}
+
+//go:noinline
+func labelled(c chan int) { <-c }
 
 type method struct{ c chan int }
 
@@ -162,10 +171,11 @@ func main() {
 	go panicking(numbers)
 	go holds(numbers, "!")
 	go func() { <-numbers }()
+	go pprof.Do(context.Background(), pprof.Labels("job", "seven", "who", "me"), func(context.Context) { labelled(numbers) })
 	buffered := make(chan int, 4)
 	buffered <- 7
 	buffered <- 8
-	for settled(); runtime.NumGoroutine() != 22; settled() {
+	for settled(); runtime.NumGoroutine() != 23; settled() {
 	}
 	buf := make([]byte, 1<<20)
 	os.Stdout.Write(buf[:runtime.Stack(buf, true)])

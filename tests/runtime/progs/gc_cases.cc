@@ -105,7 +105,10 @@ int badpointer() {
 
 int clobbered() {
   return vitrine::run({.procs = 1}, [] {
-    std::uint64_t hidden = elsewhere([] { return hide(gc::make_array<std::uint64_t>(4)); });
+    std::uint64_t hidden = elsewhere([] {
+      for (int i = 0; i < 7; i++) gc::make_array<std::uint64_t>(4);  // the runtime knows where a span begins
+      return hide(gc::make_array<std::uint64_t>(4));
+    });
     gc::collect();
     std::printf("%lx\n", (unsigned long)reinterpret_cast<std::uint64_t*>(~hidden)[3]);
   });
