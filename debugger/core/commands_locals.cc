@@ -8,6 +8,7 @@
 #include "backtrace.h"
 #include "choose.h"
 #include "commands.h"
+#include "objects.h"
 #include "render.h"
 #include "values.h"
 
@@ -31,8 +32,9 @@ std::optional<std::uint64_t> address_of(const Local& local, std::uint64_t cfa) {
   return first;
 }
 
-std::string value_of(Session& session, const Local& local, std::uint64_t cfa, const Registers* regs) {
-  Values values(session.program(), session.memory());
+std::string value_of(Session& session, Model& model, const Local& local, std::uint64_t cfa, const Registers* regs) {
+  Values values(session.program(), session.memory(),
+                [&](std::uint64_t type) { return Objects(session, model).type_name(type); });
   if (!local.type) return "<of unknown type>";
   if (local.pieces.empty()) return "<optimised out>";
   bool bad = false;
@@ -49,7 +51,7 @@ std::string value_of(Session& session, const Local& local, std::uint64_t cfa, co
 }
 
 // Go's compiler calls a variable that it moved to the heap "&x" and describes the pointer.
-void print_local(Session& session, Local local, std::uint64_t cfa, const Registers* regs, Buffered& out) {
+void print_local(Session& session, Model& model, Local local, std::uint64_t cfa, const Registers* regs, Buffered& out) {
   if (local.name.starts_with('&') && local.type && local.type->kind == Type::Kind::pointer && local.type->element) {
     auto at = address_of(local, cfa);
     auto heap = at ? session.memory().get<std::uint64_t>(*at) : Result<std::uint64_t>(Error{"", {}});
@@ -60,7 +62,7 @@ void print_local(Session& session, Local local, std::uint64_t cfa, const Registe
     }
   }
   out.add(fmt::format("{}{} = {}\n", local.name, local.parameter ? " (parameter)" : "",
-                      value_of(session, local, cfa, regs)));
+                      value_of(session, model, local, cfa, regs)));
 }
 
 std::optional<std::uint32_t> which(Session& session, Model& model, const Line& line, std::size_t first, Sink& sink) {
@@ -115,7 +117,7 @@ Outcome run_locals(Session& session, const Line& line, std::size_t first, Sink& 
   }
   std::vector<Local> locals = session.program().locals(f.lookup_pc());
   const Registers* regs = frame == 0 && c.tid ? &c.regs : nullptr;
-  for (Local& local : locals) print_local(session, std::move(local), walk.frames[frame + 1].sp, regs, out);
+  for (Local& local : locals) print_local(session, model, std::move(local), walk.frames[frame + 1].sp, regs, out);
   if (locals.empty()) out.add("no variables are described here\n");
   return Outcome::ok;
 }
@@ -123,7 +125,8 @@ Outcome run_locals(Session& session, const Line& line, std::size_t first, Sink& 
 constexpr CommandSpec kCommands[] = {
     {"goroutine locals", "The variables of one frame of a goroutine, without the debugger's help.",
      "goroutine locals [N [FRAME]]\n\n"
-     "Parameters and variables of a frame with their values: numbers, strings, pointers, structures, slices. Without\n"
+     "Parameters and variables of a frame with their values: numbers, strings, pointers, structures, slices, maps. "
+     "Without\n"
      "FRAME it is the innermost frame of your own code; FRAME counts from 0, inlined frames not counted. Without N it\n"
      "is the selected goroutine. For LLDB, which knows no types of Go, and for vitrine-inspect; gdb's info locals "
      "shows\n"

@@ -12,6 +12,8 @@
 namespace vitrine::inspect {
 namespace {
 
+constexpr std::uint64_t kExtraStar = 2;  // in a type's flags: its name begins with a star that is not meant
+
 constexpr std::size_t kMaxQueue = 1 << 26;
 constexpr int kMaxStrangers = 16;  // sudogs of goroutines that do not exist, in one queue
 
@@ -226,7 +228,6 @@ Result<SyncObject> Objects::read(ObjectKind kind, std::uint64_t addr, bool queue
       if (auto t = Structure::read(session_, layout, "chantype", type)) {
         const std::uint64_t len = (*t)[F::chantype_name_len];
         if (layout.has(F::chantype_str)) {
-          constexpr std::uint64_t kExtraStar = 2;
           object.type = type_name(type, static_cast<std::uint32_t>((*t)[F::chantype_str]),
                                   (*t)[F::chantype_tflag] & kExtraStar, object.errors);
         } else if (len > 4096) {
@@ -328,6 +329,14 @@ std::string Objects::type_name(std::uint64_t type, std::uint32_t offset, bool st
     return {};
   }
   return star && name.starts_with('*') ? name.substr(1) : name;
+}
+
+std::string Objects::type_name(std::uint64_t type) {
+  auto t = Structure::read(session_, model_.layout(), "chantype", type);
+  if (!t || !model_.layout().has(F::chantype_str)) return {};
+  std::vector<std::string> errors;
+  return type_name(type, static_cast<std::uint32_t>((*t)[F::chantype_str]), (*t)[F::chantype_tflag] & kExtraStar,
+                   errors);
 }
 
 bool Objects::looks_like_chan(std::uint64_t addr) {

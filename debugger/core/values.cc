@@ -40,6 +40,21 @@ bool is_go_slice(const Type& type) {
   return type.size == 24 && type.fields.size() == 3 && type.fields[0].name == "array" && type.fields[1].name == "len" &&
          type.fields[2].name == "cap";
 }
+// One without methods has the type itself, one with methods a table that has it.
+bool is_go_interface(const Type& type) {
+  return (type.name == "runtime.eface" || type.name == "runtime.iface") && type.size == 16 && type.fields.size() == 2 &&
+         type.fields[0].type && type.fields[1].name == "data";
+}
+// Kept in an interface as it is; all else lies behind a pointer.
+bool pointer_shaped(const Type& type) {
+  if (type.kind == Type::Kind::array) return type.count == 1 && type.element && pointer_shaped(*type.element);
+  if (type.kind != Type::Kind::structure) return type.kind == Type::Kind::pointer || type.kind == Type::Kind::other;
+  return type.size == 8 && std::any_of(type.fields.begin(), type.fields.end(), [](const Field& f) {
+           return !f.type || (f.type->size == 8 && pointer_shaped(*f.type));
+         });
+}
+// The runtime has only the last part of a package's path, so that others may share the name.
+bool unambiguous(std::string_view name) { return name.find('.') == name.npos || name.starts_with("main."); }
 bool is_view(std::string_view type) {
   return type == "std::string_view" || type == "std::basic_string_view<char>" ||
          type.starts_with("std::basic_string_view<char, std::char_traits<char>");
@@ -200,6 +215,7 @@ std::string Values::of_type(const Type& type, std::uint64_t addr, int depth, boo
         if (!memory_.read(addr, std::as_writable_bytes(std::span(words)))) return unreadable(addr, bad);
         return words[1] < 1ull << 40 ? quoted(words[0], words[1], bad) : bytes(addr, type.size, bad);
       }
+      if (is_go_interface(type)) return go_interface(type, addr, depth, bad);
       if (is_go_slice(type)) {
         std::uint64_t words[3];
         if (!memory_.read(addr, std::as_writable_bytes(std::span(words)))) return unreadable(addr, bad);
@@ -228,6 +244,27 @@ std::string Values::of_type(const Type& type, std::uint64_t addr, int depth, boo
       break;
   }
   return bytes(addr, type.size, bad);
+}
+
+std::string Values::go_interface(const Type& type, std::uint64_t addr, int depth, bool& bad) {
+  std::uint64_t words[2];
+  if (!memory_.read(addr, std::as_writable_bytes(std::span(words)))) return unreadable(addr, bad);
+  if (!words[0]) return "nil";
+  std::uint64_t described = words[0];
+  if (type.fields[0].name == "tab") {
+    const Type* table = type.fields[0].type ? type.fields[0].type->element : nullptr;
+    const Field* in = table ? table->field("Type") : nullptr;
+    if (!in && table) in = table->field("_type");
+    auto at = in ? memory_.get<std::uint64_t>(words[0] + in->offset) : Result<std::uint64_t>(0);
+    if (!at) return unreadable(words[0] + in->offset, bad);
+    described = *at;
+  }
+  const std::string name = described && runtime_type_ ? runtime_type_(described) : "";
+  if (name.empty()) return fmt::format("{{of the type at {:#x}, data = {:#x}}}", described, words[1]);
+  if (name.starts_with('*')) return fmt::format("({}) {:#x}", name, words[1]);  // the pointer itself
+  const Type* dynamic = depth && unambiguous(name) ? program_.type(name) : nullptr;
+  if (!dynamic || pointer_shaped(*dynamic)) return fmt::format("({}) {:#x}", name, words[1]);
+  return fmt::format("({}) {}", name, of_type(*dynamic, words[1], depth - 1, bad));
 }
 
 std::string Values::go_map(const Type& map, std::uint64_t addr, int depth, bool& bad) {

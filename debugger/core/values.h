@@ -4,6 +4,7 @@
 // so.
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <string_view>
 
@@ -14,7 +15,10 @@ namespace vitrine::inspect {
 
 class Values {
  public:
-  Values(Program& program, Memory& memory) : program_(program), memory_(memory) {}
+  // The name of the type whose description by Go's runtime lies at an address; "": not known.
+  using RuntimeType = std::function<std::string(std::uint64_t)>;
+  Values(Program& program, Memory& memory, RuntimeType runtime_type = {})
+      : program_(program), memory_(memory), runtime_type_(std::move(runtime_type)) {}
   // Never empty. Unreadable memory: "<unreadable 0x…>", and `bad` is set.
   std::string text(std::uint64_t addr, std::string_view type, std::uint64_t size, bool& bad);
   std::string text(std::uint64_t addr, const Type& type, bool& bad);
@@ -35,12 +39,14 @@ class Values {
   static Known known(std::string_view type, std::uint64_t& size);
   std::string simple(Known known, std::uint64_t addr, std::uint64_t size, bool& bad);
   std::string of_type(const Type& type, std::uint64_t addr, int depth, bool& bad);
+  std::string go_interface(const Type& type, std::uint64_t addr, int depth, bool& bad);
   std::string go_map(const Type& map, std::uint64_t addr, int depth, bool& bad);
   std::string quoted(std::uint64_t addr, std::uint64_t len, bool& bad);
   std::string bytes(std::uint64_t addr, std::uint64_t size, bool& bad);
 
   Program& program_;
   Memory& memory_;
+  RuntimeType runtime_type_;
 };
 
 }  // namespace vitrine::inspect

@@ -241,7 +241,7 @@ def check_chan(inspected):
         raise Wrong("goroutine locals: " + locals_)
     goid = next(g for g, frames in inspected.frames.items() if any(f.function == "main.holds" for f in frames))
     locals_ = inspected.text("goroutine", "locals", str(goid))
-    for wanted in ('ages = {len 1 ["one": 1]}', "many = {len 1000 [", 'text = "kept"', "numbers = {len 3, cap 3 [4, 5, 6]}", 'both = {name = "inner", n = 7'):
+    for wanted in ('boxed = (main.pair) {name = "inner", n = 7, ', "number = (int) 17", "nothing = nil", "failed = (*errors.errorString) 0x", 'ages = {len 1 ["one": 1]}', "many = {len 1000 [", 'text = "kept"', "numbers = {len 3, cap 3 [4, 5, 6]}", 'both = {name = "inner", n = 7'):
         if wanted not in locals_:
             raise Wrong("goroutine locals: %s is not in %s" % (wanted, locals_))
     goid = next(g for g, frames in inspected.frames.items() if any(f.function == "main.labelled" for f in frames))

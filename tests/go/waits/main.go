@@ -106,9 +106,13 @@ func holds(c chan int, suffix string) string {
 	for n := 0; n < 1000; n++ {
 		many[n] = true
 	}
+	var boxed, number, nothing any = both, 17, nil
+	failed := os.ErrNotExist
 	use(&text, &numbers, &both, &ages, &many)
+	useBoxed(&boxed, &number, &nothing, &failed)
 	<-c
 	use(&text, &numbers, &both, &ages, &many)
+	useBoxed(&boxed, &number, &nothing, &failed)
 	return text + suffix
 }
 
@@ -117,6 +121,9 @@ func use(text *string, numbers *[]int, both *pair, ages *map[string]int, many *m
 
 //go:noinline
 func labelled(c chan int) { <-c }
+
+//go:noinline
+func useBoxed(boxed, number, nothing *any, failed *error) {}
 
 type method struct{ c chan int }
 
