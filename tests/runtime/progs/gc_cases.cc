@@ -105,8 +105,9 @@ int badpointer() {
 
 int clobbered() {
   return vitrine::run({.procs = 1}, [] {
-    std::uint64_t hidden = elsewhere([] {
-      for (int i = 0; i < 7; i++) gc::make_array<std::uint64_t>(4);  // the runtime knows where a span begins
+    gc::root<std::uint64_t> neighbour;  // or the span goes, and its pages with it
+    std::uint64_t hidden = elsewhere([&] {
+      neighbour = gc::make_array<std::uint64_t>(4);
       return hide(gc::make_array<std::uint64_t>(4));
     });
     gc::collect();
