@@ -412,16 +412,33 @@ std::string owner_of(TraceFacts& facts, std::uint64_t sp) {
   return about.empty() ? fmt::format("SP = {:#x}, on no stack that is known", sp) : fmt::format("SP {}", about);
 }
 
-}  // namespace
+constexpr int kMaxAttempts = 20;
 
-Outcome trace_step(Session& session, const Program::Function& routine, const LiveOptions& options, Sink& sink) {
-  Watch w = prepare(session, routine, options, "-step");
-  if (!w.problem.empty()) return fail(sink, w.problem);
+// Whether the instruction that follows is the next one in memory.
+bool falls_through(disasm::Op op) {
+  return op != disasm::Op::call && op != disasm::Op::jump && op != disasm::Op::branch && op != disasm::Op::ret;
+}
+
+// Stands at the routine's first instruction, on the way to `to`; nullopt, and said why: it does not.
+struct Caught {
   std::int64_t tid = 0;
   Party to;
-  {
+  Registers regs;
+};
+std::optional<Caught> catch_switch(Session& session, const Program::Function& routine, const LiveOptions& options,
+                                   Sink& sink) {
+  Caught c;
+  for (int attempt = 0; attempt < kMaxAttempts; ++attempt) {
+    Watch w = prepare(session, routine, options, "-step");  // anew: after a stop the model is another one
+    if (!w.problem.empty()) {
+      fail(sink, w.problem);
+      return std::nullopt;
+    }
     Planted planted(*w.control, routine.start);
-    if (!planted) return fail(sink, fmt::format("no breakpoint could be planted at {:#x}", routine.start));
+    if (!planted) {
+      fail(sink, fmt::format("no breakpoint could be planted at {:#x}", routine.start));
+      return std::nullopt;
+    }
     Reader reader(session, *w.layout, *w.model, *w.facts);
     std::map<std::int64_t, std::uint64_t> last;
     bool found = false;
@@ -430,19 +447,39 @@ Outcome trace_step(Session& session, const Program::Function& routine, const Liv
       s.tid = at;
       found = reader.read(regs, last, s) && wanted(w, options, s);
       if (found) {
-        tid = at;
-        to = s.to;
+        c.tid = at;
+        c.to = s.to;
       }
       return !found && !session.cancelled();
     });
-    if (stop.why != Stop::Why::done || !found)
-      return fail(sink, fmt::format("there was no such switch: {}",
-                                    session.cancelled() ? "interrupted; the process is stopped" : ending(stop)));
+    if (stop.why != Stop::Why::done || !found) {
+      fail(sink, fmt::format("there was no such switch: {}",
+                             session.cancelled() ? "interrupted; the process is stopped" : ending(stop)));
+      return std::nullopt;
+    }
+    session.set_stop(session.stop_id() + 1);  // it ran: who is where must be read anew
+    auto regs = w.control->registers(c.tid);
+    if (!regs) {
+      fail(sink, "the thread's registers cannot be read");
+      return std::nullopt;
+    }
+    c.regs = *regs;
+    if (c.regs.r[kRip] == routine.start) return c;  // else the debugger let it go on before it stopped
   }
-  session.set_stop(session.stop_id() + 1);  // it ran: who is where must be read anew
+  fail(sink, fmt::format("the debugger did not stop thread {} at {:#x}, where the switch begins, {} times", c.tid,
+                         routine.start, kMaxAttempts));
+  return std::nullopt;
+}
+
+// Nothing: a signal came in between.
+std::optional<Outcome> step_through(Session& session, const Program::Function& routine, const Caught& caught,
+                                    Sink& sink) {
+  RunControl& control = *session.run_control;
+  const std::int64_t tid = caught.tid;
+  const Party& to = caught.to;
+  std::optional<Registers> regs = caught.regs;
   auto model = session.model();
-  auto regs = w.control->registers(tid);
-  if (!model || !regs) return fail(sink, "the thread's registers cannot be read");
+  if (!model) return fail(sink, "the structures of the runtime cannot be read");
   TraceFacts facts(session.program(), session.memory());
   Listing listing = make_listing(facts, session.program(), routine);
   facts.look_at_thread(*model, *regs, 0);
@@ -467,11 +504,17 @@ Outcome trace_step(Session& session, const Program::Function& routine, const Liv
       auto v = at ? facts.word(*at, o.size) : std::nullopt;
       if (v) was[*at] = *v;
     }
-    Stop stop = w.control->step(tid);
+    Stop stop = control.step(tid);
     if (stop.why != Stop::Why::done) return fail(sink, "the step ended otherwise: " + ending(stop));
     session.memory().flush();
-    auto after = w.control->registers(tid);
+    auto after = control.registers(tid);
     if (!after) return fail(sink, "the thread's registers cannot be read after the step");
+    const std::uint64_t next = after->r[kRip];
+    if (next != note->insn.end() && next != note->insn.address && falls_through(note->insn.op)) {
+      sink.out(fmt::format("a signal came: thread {} is at {} now, and its handler runs first; on to another switch\n",
+                           tid, said(facts, next)));
+      return std::nullopt;
+    }
     std::string what = values(facts, note->insn, *regs, *after, was);
     sink.out(fmt::format("  +{:#04x}  {:<28}{}\n", note->insn.address - in->start, note->insn.text, note->says));
     if (!what.empty()) sink.out(fmt::format("{:38}{}\n", "", what));
@@ -489,6 +532,20 @@ Outcome trace_step(Session& session, const Program::Function& routine, const Liv
   for (std::size_t i = 0; i < to.frames.size() && i < kShownFrames; ++i)
     sink.out(fmt::format("  #{:<2} {}\n", i, to.frames[i]));
   return Outcome::ok;
+}
+
+}  // namespace
+
+Outcome trace_step(Session& session, const Program::Function& routine, const LiveOptions& options, Sink& sink) {
+  for (int attempt = 0; attempt < kMaxAttempts; ++attempt) {
+    auto caught = catch_switch(session, routine, options, sink);
+    if (!caught) return Outcome::error;
+    const auto outcome = step_through(session, routine, *caught, sink);
+    if (outcome) return *outcome;
+    if (session.cancelled()) break;
+  }
+  return fail(sink, session.cancelled() ? "interrupted; the process is stopped"
+                                        : "a signal came into each of these switches: no whole one was seen");
 }
 
 }  // namespace vitrine::inspect
