@@ -166,8 +166,9 @@ void san_deadg(g* gp);
 void san_m0(g* g0p);  // g0p is this thread's g0
 void san_exit();      // run() is over
 bool san_has_background_thread();
-bool san_sanitized();  // the program has ASan or TSan
-bool san_watched();    // Valgrind watches
+bool san_sanitized();     // the program has ASan or TSan
+bool san_keepssignals();  // a signal's handler runs when the stack on which it came runs again
+bool san_watched();       // Valgrind watches
 // mcall with the announcements around it.
 void switch_to_g0_slow(void (*fn)(g*));
 // Inline: each return address that a goroutine comes back through after a switch is one that the CPU predicts wrongly.

@@ -225,13 +225,20 @@ bool preemptone(p* pp) {
   return true;
 }
 
+// Whether a further signal may be sent. ThreadSanitizer keeps a signal that comes on one goroutine's stack, or g0's, until
+// that stack runs again, which it may never do; so there a signal that was sent does not count as on its way.
+static bool maysignal(uint32 v) {
+  return (v & signalStage) == signalHandled || ((v & signalStage) == signalSent && san_keepssignals());
+}
+
 // Sends the signal to the M that runs pp, if none is on its way.
 void preemptsignal(p* pp) {
   m* mp = __atomic_load_n(&pp->m, __ATOMIC_ACQUIRE);
   if (mp == nullptr || mp == getg()->m || debug.asyncpreemptoff != 0) return;
   uint32 v = mp->signalPending.load();
-  if ((v & signalStage) != signalHandled || !mp->signalPending.cas(v, v + signalOne + signalAnnounced)) return;
-  v += signalOne;
+  uint32 handled = (v & ~uint32(signalStage)) + signalOne;
+  if (!maysignal(v) || !mp->signalPending.cas(v, handled + signalAnnounced)) return;
+  v = handled;
   if (__atomic_load_n(&pp->status, __ATOMIC_SEQ_CST) != Prunning || load_relaxed(pp->m) != mp) {
     mp->signalPending.cas(v + signalAnnounced, v);
     return;
@@ -245,8 +252,9 @@ void preemptsignal(p* pp) {
 void signalannounced(m* mp, g* gp) {
   if (debug.asyncpreemptoff != 0) return;
   uint32 v = mp->signalPending.load();
-  if ((v & signalStage) != signalHandled || !mp->signalPending.cas(v, v + signalOne + signalAnnounced)) return;
-  v += signalOne;
+  uint32 handled = (v & ~uint32(signalStage)) + signalOne;
+  if (!maysignal(v) || !mp->signalPending.cas(v, handled + signalAnnounced)) return;
+  v = handled;
   if (gp->atomicstatus.load() != Grunning || load_relaxed(gp->m) != mp) {
     mp->signalPending.cas(v + signalAnnounced, v);
     return;

@@ -61,6 +61,7 @@ static bool asan() { return __sanitizer_start_switch_fiber != nullptr; }
 static bool tsan() { return __tsan_switch_to_fiber != nullptr; }
 
 bool san_sanitized() { return asan() || tsan(); }
+bool san_keepssignals() { return tsan(); }
 
 __attribute__((no_sanitize("thread", "address"))) static void leave_for(g* self, g* to) {
   if (asan())
