@@ -10,6 +10,7 @@
 #include <numeric>
 #include <vector>
 
+#include "gc_state.h"
 #include "render.h"
 
 namespace vitrine::inspect {
@@ -58,51 +59,38 @@ std::optional<std::uint64_t> resident(HeapState& heap) {
   return bytes;
 }
 
-// Of one of the collector's structures; nullopt: this runtime has it not, or it is unreadable.
-std::optional<std::uint64_t> of(HeapState& heap, Root root, F f) {
-  const std::uint64_t at = heap.layout().root(root);
-  return at && heap.layout().has(f) ? heap.get(at, f) : std::nullopt;
+// Those that ended.
+std::optional<std::uint64_t> cycles_of(HeapState& heap, const GcState& gc) {
+  auto begun = gc.work(F::work_cycles);
+  if (!begun) return heap.stat(F::mstats_numgc);
+  return *begun - (*begun && gc.collecting());
 }
 
-std::optional<std::uint64_t> cycles_of(HeapState& heap) {
-  auto cycles = of(heap, Root::gcwork, F::work_cycles);
-  return cycles ? cycles : heap.stat(F::mstats_numgc);
-}
-
-std::optional<std::string> phase_of(HeapState& heap) {
-  const std::uint64_t at = heap.layout().root(Root::gcphase);
-  if (!at) return std::nullopt;
-  auto phase = heap.session().memory().get<std::uint32_t>(at);
-  if (!phase) {
-    heap.warn(fmt::format("the collector's phase at {:#x} is unreadable", at));
-    return std::nullopt;
-  }
-  static constexpr std::string_view kPhases[] = {"not marking", "marking", "mark termination"};
-  return *phase < std::size(kPhases) ? std::string(kPhases[*phase]) : fmt::format("phase {}", *phase);
-}
-
-std::string gc_text(HeapState& heap) {
+std::string gc_text(HeapState& heap, const GcState& gc) {
   if (!heap.layout().root(Root::gcphase)) return "off: this runtime has no collector";
-  auto cycles = cycles_of(heap);
+  static constexpr std::string_view kPhases[] = {"not marking", "marking", "mark termination"};
+  auto cycles = cycles_of(heap, gc);
   std::string text = cycles ? plural(*cycles, "cycle") + " done" : "cycles unreadable";
-  if (auto forced = of(heap, Root::gcwork, F::work_nforced); forced && *forced)
+  if (auto forced = gc.work(F::work_nforced); forced && *forced)
     text += fmt::format(" ({} of them asked for)", *forced);
-  text += ", " + phase_of(heap).value_or("phase unreadable");
-  if (auto pause = of(heap, Root::gcwork, F::work_pauseTotal); pause && *pause)
+  text += !gc.phase()                        ? ", phase unreadable"
+          : *gc.phase() < std::size(kPhases) ? fmt::format(", {}", kPhases[*gc.phase()])
+                                             : fmt::format(", phase {}", *gc.phase());
+  if (auto pause = gc.work(F::work_pauseTotal); pause && *pause)
     text += fmt::format("; {:.3f} ms stopped in all", static_cast<double>(*pause) / 1e6);
   return text;
 }
 
-std::optional<std::uint64_t> live_of(HeapState& heap) {
+std::optional<std::uint64_t> live_of(HeapState& heap, const GcState& gc) {
   auto live = heap.stat(F::mstats_heap_live);
-  return live ? live : of(heap, Root::gcController, F::gcController_heapLive);
+  return live ? live : gc.controller(F::gcController_heapLive);
 }
 
-std::string goal_text(HeapState& heap) {
-  auto goal = of(heap, Root::gcController, F::gcController_heapGoal);
-  auto marked = of(heap, Root::gcController, F::gcController_heapMarked);
-  auto percent = of(heap, Root::gcController, F::gcController_gcPercent);
-  auto live = live_of(heap);
+std::string goal_text(HeapState& heap, const GcState& gc) {
+  auto goal = gc.controller(F::gcController_heapGoal);
+  auto marked = gc.controller(F::gcController_heapMarked);
+  auto percent = gc.controller(F::gcController_gcPercent);
+  auto live = live_of(heap, gc);
   auto size = [](std::optional<std::uint64_t> v) { return v ? format_size(*v) : std::string("?"); };
   const auto gogc = percent ? std::optional(static_cast<std::int32_t>(*percent)) : std::nullopt;
   std::string text = !goal                        ? "? (not described)"
@@ -185,10 +173,10 @@ void print_heap_page(HeapState& heap, const HeapPage& page, Buffered& out) {
     if (page.pages[u]) uses += fmt::format("{}{} {}", uses.empty() ? "" : ", ", page.pages[u], kUseText[u]);
   }
   std::uint64_t free_pages = page.pages[HeapPage::free], scavenged = page.scavenged;
-  if (std::uint64_t gc = heap.layout().root(Root::gcController);
-      gc && heap.layout().has(F::gcController_heapFree) && heap.page_size()) {
+  if (std::uint64_t at = heap.layout().root(Root::gcController);
+      at && heap.layout().has(F::gcController_heapFree) && heap.page_size()) {
     // Free pages are bits of Go's page allocator, not spans; the sums are kept.
-    auto kept = heap.get(gc, F::gcController_heapFree), released = heap.get(gc, F::gcController_heapReleased);
+    auto kept = heap.get(at, F::gcController_heapFree), released = heap.get(at, F::gcController_heapReleased);
     scavenged = released.value_or(0) / heap.page_size();
     free_pages = kept.value_or(0) / heap.page_size() + scavenged;
   }
@@ -219,12 +207,13 @@ void print_heap_page(HeapState& heap, const HeapPage& page, Buffered& out) {
   std::string sweep;
   for (auto& [word, n] : page.sweep) sweep += fmt::format("{}{} {}", sweep.empty() ? "" : ", ", n, word);
   auto done = heap.word(F::mheap_sweepdone);
-  line("gc", gc_text(heap));
-  if (heap.layout().root(Root::gcController)) line("gc goal", goal_text(heap));
+  const GcState gc(heap);
+  line("gc", gc_text(heap, gc));
+  if (heap.layout().root(Root::gcController)) line("gc goal", goal_text(heap, gc));
   std::string progress;
   if (auto swept = heap.word(F::mheap_pagesSwept)) {
     progress = fmt::format("; {} swept since", plural(*swept, "page"));
-    if (auto mine = of(heap, Root::gcsweep, F::sweepdata_nbgsweep))
+    if (auto mine = gc.sweeper(F::sweepdata_nbgsweep))
       progress += fmt::format(", bgsweep {} in all", plural(*mine, "span"));
   }
   line("sweep",
@@ -281,20 +270,21 @@ void json_heap_page(HeapState& heap, const HeapPage& page, Json& json) {
     json.key("spans").value(c.spans).key("pages").value(c.pages).key("nelems").value(c.objects);
     json.key("alloc_count").value(c.allocated).close_object();
   }
+  const GcState gc(heap);
   json.close_array().key("gc_phase");
   if (!heap.layout().root(Root::gcphase)) {
     json.value("off");
-  } else if (auto phase = phase_of(heap)) {
-    json.value(*phase == "not marking" ? "off" : *phase);
+  } else if (gc.phase()) {
+    json.value(gc.phase_text());
   } else {
     json.null();
   }
-  number("gc_cycles", cycles_of(heap));
-  auto goal = of(heap, Root::gcController, F::gcController_heapGoal);
+  number("gc_cycles", cycles_of(heap, gc));
+  auto goal = gc.controller(F::gcController_heapGoal);
   number("gc_goal_bytes", goal == ~std::uint64_t{0} ? std::nullopt : goal);
-  number("gc_marked_bytes", of(heap, Root::gcController, F::gcController_heapMarked));
-  number("gc_live_bytes", live_of(heap));
-  auto gogc = of(heap, Root::gcController, F::gcController_gcPercent);
+  number("gc_marked_bytes", gc.controller(F::gcController_heapMarked));
+  number("gc_live_bytes", live_of(heap, gc));
+  auto gogc = gc.controller(F::gcController_gcPercent);
   json.key("gc_percent");
   if (gogc) {
     json.value(std::int64_t{static_cast<std::int32_t>(*gogc)});
