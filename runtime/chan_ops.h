@@ -18,6 +18,8 @@ inline void destroyelem(const chantype* t, void* p) {
 inline void moveelem(const chantype* t, void* dst, void* src) {
   if (t->move != nullptr)
     t->move(dst, src);
+  else if (__builtin_expect(load_relaxed(writeBarrier) != 0, 0))
+    chanmemmove(t, dst, src);
   else if (t->size == 8)
     __builtin_memcpy(dst, src, 8);
   else
@@ -89,6 +91,8 @@ inline chanresult sendlocked(hchan* c, void* elem, g** wake) {
 
 inline chanresult recvlocked(hchan* c, void* elem, g** wake) {
   if (sudog* sg = chandequeue(&c->sendq)) {
+    // It is on the stack of a goroutine that is parked, and is not there any more when that stack is scanned.
+    gcshadememory(sg->elem, c->elemsize);
     if (c->dataqsiz == 0) {
       moveelem(c->elemtype, elem, sg->elem);
     } else {

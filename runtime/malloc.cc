@@ -162,6 +162,7 @@ VITRINE_NOINLINE static mspan* largeAlloc(uintptr size, bool needzero, bool nosc
   }
   s->limit = s->base() + size;
   s->freeindex = 1;
+  if (gcphase.load(__ATOMIC_RELAXED) == GCoff) store_relaxed(s->freeIndexForScan, uint16(1));
   s->allocCount = 1;
   if (!noscan) heapBitsForSpan(s->base()).initSpan(s);
   return s;
@@ -234,6 +235,17 @@ static inline uintptr tinyroom(mcache* c, uintptr size) {
   return c->tiny + off;
 }
 
+// A cycle marks: x, which is as its allocator wants it, is marked, and only then seen as allocated. Where it is a block
+// of tiny objects, at its first.
+VITRINE_NOINLINE static void bornmarked(const pinnedcache& pinned, uintptr x, uintptr size) {
+  mspan* s = spanOfUnchecked(x);
+  gcWork mine{};
+  p* pp = pinned.shared ? nullptr : pinned.mp->p;
+  if (!markBitsForIndex(s, s->objIndex(x)).isMarked()) gcmarknewobject(s, x, size, pp != nullptr ? &pp->gcw : &mine);
+  __atomic_store_n(&s->freeIndexForScan, uint16(s->freeindex), __ATOMIC_RELEASE);
+  mine.dispose();
+}
+
 VITRINE_NOINLINE static void* mallocgc_debug(uintptr size) {
   return persistentalloc(size, size >= 16 ? 16 : 8, &memstats.other_sys);
 }
@@ -278,6 +290,7 @@ void* mallocgc(uintptr size, const _type* typ, bool needzero) {
     c->local_scan += dataSize;
   }
   publicationBarrier();
+  if (__builtin_expect(gcphase.load(__ATOMIC_RELAXED) != GCoff, 0)) bornmarked(pinned, x, size);
   if (__builtin_expect(c->next_sample <= int64(size), 0))
     profilealloc(c, reinterpret_cast<void*>(x), dataSize, uintptr(__builtin_return_address(0)));
   else
@@ -290,12 +303,13 @@ void* mallocgc(uintptr size, const _type* typ, bool needzero) {
 
 // ---- gc::make
 
-// GODEBUG wants to see, or to place, every allocation; or the collector is not there yet. Then there is no short way.
+// GODEBUG wants to see, or to place, every allocation; or the collector is not there yet, or marks. Then there is no short
+// way. It changes for the last reason with the world stopped, so who is pinned finds it as it will stay.
 static bool longway = true;
 
-void mallocshort() {
+void mallocshort(bool on) {
   bool all = debug.sbrk != 0 || debug.efence != 0 || debug.allocfreetrace != 0 || debug.gcevery > 0;
-  store_relaxed(longway, all);
+  store_relaxed(longway, all || !on);
 }
 
 // The common case, and nothing that it does not need: one small object, by a goroutine with a P, out of a span that the
@@ -304,8 +318,7 @@ void mallocshort() {
 static inline __attribute__((always_inline)) void* mallocfast(const _type* typ) {
   g* gp = getg();
   uintptr size = typ->size;
-  if (__builtin_expect(gp == nullptr || load_relaxed(longway) || size - 1 >= maxSmallSize || typ->align > 16, 0))
-    return nullptr;
+  if (__builtin_expect(gp == nullptr || size - 1 >= maxSmallSize || typ->align > 16, 0)) return nullptr;
   if (__builtin_expect(load_relaxed(gp->stackguard0) == stackPreempt || sched.exiting.load(__ATOMIC_RELAXED) != 0, 0))
     return nullptr;
   m* mp = gp->m;
@@ -314,7 +327,7 @@ static inline __attribute__((always_inline)) void* mallocfast(const _type* typ) 
   __atomic_signal_fence(__ATOMIC_SEQ_CST);
   uintptr x = 0;
   bool noscan = typ->ptrdata == 0;
-  if (p* pp = mp->p; __builtin_expect(pp != nullptr && mp->mallocing == 0, 1)) {
+  if (p* pp = mp->p; __builtin_expect(pp != nullptr && mp->mallocing == 0 && !load_relaxed(longway), 1)) {
     mcache* c = pp->mcache;
     uintptr got = 0;
     if (noscan && size < maxTinySize) {

@@ -292,10 +292,10 @@ void heldfree(void* p, uintptr align) {
 }
 
 // Every object of the runtime is looked at: which are held is not noted, and the others are few.
-void eachheld(void (*f)(uintptr p, uintptr size)) {
+void eachheld(void (*f)(uintptr p, uintptr size, void* arg), void* arg) {
   if (rawfromlibc()) {
     lock(&heldlock);
-    for (heldblock* h = linked(heldfirst); h != nullptr; h = linked(h->next)) f(~h->at, h->size);
+    for (heldblock* h = linked(heldfirst); h != nullptr; h = linked(h->next)) f(~h->at, h->size, arg);
     unlock(&heldlock);
     return;
   }
@@ -304,10 +304,10 @@ void eachheld(void (*f)(uintptr p, uintptr size)) {
   for (int64 k = 0; k < n; k++) {
     mspan* s = all[k];
     if (s->state.load(__ATOMIC_ACQUIRE) != mSpanManual) continue;
-    if (s->owner == spanRuntimeLarge && s->allocCount != 0) f(s->base(), s->bytes());  // 0: faults (efence)
+    if (s->owner == spanRuntimeLarge && s->allocCount != 0) f(s->base(), s->bytes(), arg);  // 0: faults (efence)
     if (s->owner != spanRuntime) continue;
     for (uintptr i = 0; i < s->nelems; i++)
-      if ((s->allocBits[i / 8] >> i % 8 & 1) != 0) f(s->base() + i * s->elemsize, s->elemsize);
+      if ((s->allocBits[i / 8] >> i % 8 & 1) != 0) f(s->base() + i * s->elemsize, s->elemsize, arg);
   }
 }
 

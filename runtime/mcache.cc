@@ -9,7 +9,7 @@
 //
 // Unlike Go: mcache0 serves everybody who has no P, under mcache0lock: threads that are no Ms, goroutines that lost
 // their P, and code before and after run().
-#include "mem.h"
+#include "mgc.h"
 
 namespace vitrine::rt {
 
@@ -42,6 +42,7 @@ void mcache::refill(spanClass sc) {
     uint32 sg = load_relaxed(mheap_.sweepgen);
     if (s->sweepgen.load(__ATOMIC_RELAXED) != sg + 3) throw_("mcache: the cached span has a wrong sweepgen");
     s->incache = 0;  // it is full, and stays on mcentral's empty
+    __atomic_store_n(&s->freeIndexForScan, uint16(s->freeindex), __ATOMIC_RELEASE);
     s->sweepgen.store(sg, __ATOMIC_RELEASE);
   }
   s = mheap_.central[sc].mcentral.cacheSpan();
@@ -50,7 +51,13 @@ void mcache::refill(spanClass sc) {
     fatal("out of memory");
   }
   s->sweepgen.store(load_relaxed(mheap_.sweepgen) + 3, __ATOMIC_RELAXED);
+  __atomic_store_n(&s->freeIndexForScan, uint16(s->freeindex), __ATOMIC_RELEASE);
   store_relaxed(alloc[sc], s);
+  if (__builtin_expect(gcBlackenEnabled.load(__ATOMIC_RELAXED) != 0, 0)) {
+    mSysStatInc(&memstats.heap_scan, local_scan);
+    local_scan = 0;
+    gcController.revise();  // heap_live has grown
+  }
 }
 
 void mcache::releaseAll() {

@@ -87,6 +87,7 @@ void mcentral::uncacheSpan(mspan* s) {
   bool stale = s->sweepgen.load(__ATOMIC_RELAXED) == sg + 1;
   s->sweepgen.store(stale ? sg - 2 : sg, __ATOMIC_RELEASE);
   s->incache = 0;
+  __atomic_store_n(&s->freeIndexForScan, uint16(s->freeindex), __ATOMIC_RELEASE);
   uintptr n = s->nelems - s->allocCount;
   if (n > 0) {
     empty.remove(s);

@@ -105,7 +105,7 @@ inline uint8 sizeToClass(uintptr size) {
 }
 void* mallocgc(uintptr size, const _type* typ,
                bool needzero);  // typ null: no pointers. Ends the program without memory
-void mallocshort();             // the collector is there: from now on gc::make may take the short way
+void mallocshort(bool on);      // from now on gc::make may take the short way, or may not
 void* newobject(const _type* typ);
 void outofmemory(uintptr bytes);  // prints how much of what is there
 // This M's pin and the mcache to use with it: its P's or, locked, mcache0.
@@ -121,9 +121,9 @@ void ungomcache(const pinnedcache& pin);
 void* allocobject(uintptr size);  // 16-byte aligned, zeroed; ends the program when memory is out
 void freeobject(void* p);
 void rawcacheflush(mcache* c);
-// Calls f(p, size) for each block of memory of the runtime that may hold pointers to collected objects. With the world
+// Calls f(p, size, arg) for each block of memory of the runtime that may hold pointers to collected objects. With the world
 // stopped and all rawcaches flushed.
-void eachheld(void (*f)(uintptr p, uintptr size));
+void eachheld(void (*f)(uintptr p, uintptr size, void* arg), void* arg);
 
 // ---- stack.cc
 void stackcacherefill(mcache* c, uint32 order);

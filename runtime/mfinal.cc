@@ -5,7 +5,7 @@
 // looks at those of objects that are not marked:
 //   weak        the handle's ptr becomes 0, and the special goes, whatever else the object has
 //   finalizer   fn(object) is queued, the special goes, and the object is marked after all: it lives until fn has run,
-//               and on, if fn made it reachable again. As everything that it refers to: markfinalizers scanned it. So of
+//               and on, if fn made it reachable again. As everything that it refers to: markspecials scanned it. So of
 //               objects with finalizers that refer to one another the outermost's runs first, the next one's a cycle
 //               later, and those of a ring never do
 //   destructor  only once there is no finalizer (any more). The object's pointers to collected objects are set to null,
@@ -105,6 +105,7 @@ static bool nextfinalizer(finalizer* f) {
   finblock* b = finalizers.finq;
   if (b == nullptr) return false;
   *f = b->fin[--b->cnt];
+  gcshadememory(&f->object, 2 * ptrSize);
   b->fin[b->cnt] = {};
   if (b->cnt == 0) {
     finalizers.finq = b->next;
@@ -159,26 +160,25 @@ void wakefing() {
 
 // ---- marking
 
-void markfinalizers() {
+// While a cycle marks: calls that are taken off the queue meanwhile are shaded by who takes them, others are not added.
+void markqueuedfinalizers(gcWork* w) {
+  lock(&finalizers.lock);
   for (finblock* b = finalizers.finq; b != nullptr; b = b->next)
-    for (uint64 i = 0; i < b->cnt; i++) scanblock(uintptr(&b->fin[i].object), 2 * ptrSize);
-  scanblock(uintptr(&finalizers.running.object), 2 * ptrSize);
-  gcDrain();
-  int64 n = __atomic_load_n(&mheap_.allspans.len, __ATOMIC_ACQUIRE);
-  mspan** all = __atomic_load_n(&mheap_.allspans.array, __ATOMIC_ACQUIRE);
-  for (int64 i = 0; i < n; i++) {
-    mspan* s = all[i];
-    if (s->state.load(__ATOMIC_ACQUIRE) != mSpanInUse || load_relaxed(s->specials) == nullptr) continue;
-    lock(&s->speciallock);
-    for (special* sp = s->specials; sp != nullptr; sp = sp->next) {
-      if (sp->kind != kindSpecialFinalizer) continue;
-      uintptr index = s->objIndex(s->base() + sp->offset);
-      if (!spannoscan(s->spanclass)) scanobject(s->base() + index * s->elemsize, s, index);
-      scanblock(uintptr(&reinterpret_cast<specialfinalizer*>(sp)->arg), ptrSize);
-    }
-    unlock(&s->speciallock);
-    gcDrain();
+    for (uint64 i = 0; i < b->cnt; i++) scanblock(uintptr(&b->fin[i].object), 2 * ptrSize, w);
+  scanblock(uintptr(&finalizers.running.object), 2 * ptrSize, w);
+  unlock(&finalizers.lock);
+}
+
+// Who sets a finalizer meanwhile has the object, which is marked then, as all that it refers to.
+void markspecials(mspan* s, gcWork* w) {
+  lock(&s->speciallock);
+  for (special* sp = s->specials; sp != nullptr; sp = sp->next) {
+    if (sp->kind != kindSpecialFinalizer) continue;
+    uintptr index = s->objIndex(s->base() + sp->offset);
+    scanreferents(s, s->base() + index * s->elemsize, w);
+    scanblock(uintptr(&reinterpret_cast<specialfinalizer*>(sp)->arg), ptrSize, w);
   }
+  unlock(&s->speciallock);
 }
 
 // ---- sweeping
@@ -367,8 +367,8 @@ void gcweakrelease(weakHandle* h) {
   unlock(&mheap_.speciallock);
 }
 
-// Pinned from the load of ptr to its return: no collection can begin, so a dead object cannot be swept, and a live one
-// is on the caller's stack before the next mark.
+// Pinned from the load of ptr to its return: no collection can begin or end, so a dead object cannot be swept, and a live
+// one is on the caller's stack before the next cycle. In the middle of one nobody else may know it: it is shaded.
 void* gcweakget(weakHandle* h) {
   if (h == nullptr) return nullptr;
   entry();
@@ -378,6 +378,7 @@ void* gcweakget(weakHandle* h) {
   if (p != 0 && !immortal()) {
     spanOfUnchecked(p)->ensureSwept();
     p = h->ptr.load(__ATOMIC_ACQUIRE);
+    gcshadeone(reinterpret_cast<void*>(p));
   }
   releasem(mp);
   return reinterpret_cast<void*>(p);

@@ -1,72 +1,82 @@
-// mgcmark.cc: from the roots to all that can be reached. Follows Go's mgcmark.go. With the world stopped and every
-// goroutine that has no P frozen (proc_freeze.cc), on the g0 of the M that collects.
+// mgcmark.cc: from what is marked to all that it refers to. Follows Go's mgcmark.go. Where it begins: mgcroot.cc.
 //
-// Roots, and how each is read:
-//   gc::root objects             precisely; they are in memory of the program that nobody else could find
-//   finalizers, queued or set    precisely: what they will see
-//   data and bss                 conservatively: of the program and its shared objects, as dl_iterate_phdr lists them
-//   held memory (malloc_raw.cc)  conservatively: closures of goroutines, channels' buffers, results of tasks, gls values
-//   stacks                       conservatively, from the saved stack pointer up, with the saved registers
-//     waiting or runnable   mcall pushed the callee-saved registers; others hold nothing over a call
-//     the collecting one    gcStart pushed them; what is below is the collector's and only knows where spans begin
-//     without a P, frozen   the signal's context has all registers; 128 bytes below the stack pointer are in use too
-//     in a blocking_scope   what it had when the scope began: registers are in g.syscallregs, frames from syscallsp up
-//     the caller of run()   the first thread's stack above mstart: locals that goroutine 1 was given by reference
-// Not roots: stacks of threads that are no goroutines, and of the collector's; thread-locals; memory from malloc.
+// An object is white (not marked), grey (marked, in somebody's gcWork) or black (marked and scanned). A marker takes a
+// grey one, looks at its pointers, and makes each white object that they point to grey. Several do so at once, each with
+// the gcWork of its P: the mark bit, set by an atomic or, decides who has an object. Who marks: background workers and
+// assists (mgcworker.cc), while the program runs; with the world stopped the collector.
 //
-// Conservatively: any word that is an address inside an object that is allocated keeps it, wherever in it it points.
-// Words are aligned; a pointer in a packed struct is not found. Precisely: by the heap bitmap. There a pointer to
-// nothing that is allocated cannot come from a program that keeps the rules of gc.h, and ends it ("found bad pointer").
+// Precisely or conservatively. In an object: by the heap bitmap. There a pointer to nothing that is allocated cannot come
+// from a program that keeps the rules of gc.h, and ends it ("found bad pointer"). On stacks and in other memory any word
+// that is an address inside an object that is allocated keeps it, wherever in it it points. Words are aligned; a pointer
+// in a packed struct is not found.
 //
-// No function here is instrumented by a sanitizer: frames are read as they are, red zones and all, and what runs
-// meanwhile (threads that are no goroutines) may write what is read.
-#include <link.h>
-#include <ucontext.h>
-
+// What is allocated meanwhile. The state of a span is stored with release when the rest of it is there. An object is seen
+// as allocated once freeIndexForScan is past it, which its allocator stores with release when its memory is zero, its
+// pointer bits are written and it is marked: so a word on a stack that happens to be its address leads to nothing, or to
+// a black object. Spans of objects are not freed while a cycle marks. Other spans are: who comes to one by an old word
+// finds it in another state, or another range of pages, and looks again with the heap's lock before it says that a
+// pointer is bad.
+//
+// Large objects are scanned in pieces of maxOblet bytes, so that several can do it, and so that who wants to stop does
+// not wait for long.
+//
+// No function here is instrumented by a sanitizer: what is read may be written meanwhile, red zones and all.
 #include "mgc.h"
 #include "proc.h"
 
 #define NOSAN __attribute__((no_sanitize("thread", "address")))
 
-extern "C" __attribute__((weak)) void* __asan_addr_is_in_fake_stack(void* fake_stack, void* addr, void** beg,
-                                                                    void** end);
-
 namespace vitrine::rt {
 
-gcsegments_ gcsegments;
+constexpr uintptr maxOblet = 128 << 10;
+constexpr int64 creditSlack = 2000;      // scan work that is told to others at once
+constexpr int64 idleCheck = 100'000;     // scan work between two looks for something better to do
+constexpr int64 boundedWork = 100'000;   // that is done while the world waits
 
 // ---- one pointer
 
-NOSAN static inline bool marked(const mspan* s, uintptr i) { return (s->gcmarkBits[i / 8] >> i % 8 & 1) != 0; }
-
-NOSAN static inline void greyobject(uintptr obj, mspan* s, uintptr index) {
-  if (marked(s, index)) return;
-  s->gcmarkBits[index / 8] |= gcBits(1 << index % 8);
-  work.gcw.bytesMarked += s->elemsize;
-  if (!spannoscan(s->spanclass)) work.gcw.put(obj);
+NOSAN static inline __attribute__((always_inline)) void greyobject(uintptr obj, mspan* s, uintptr index, gcWork* w) {
+  gcBits* bits = &s->gcmarkBits[index / 8];
+  auto mask = gcBits(1 << index % 8);
+  if ((__atomic_load_n(bits, __ATOMIC_RELAXED) & mask) != 0) return;
+  if ((__atomic_fetch_or(bits, mask, __ATOMIC_RELAXED) & mask) != 0) return;
+  w->bytesMarked += s->elemsize;
+  if (!spannoscan(s->spanclass)) w->put(obj);
 }
 
 NOSAN static inline bool isobject(const mspan* s, uintptr p) {
   return s->state.load(__ATOMIC_ACQUIRE) == mSpanInUse && p >= s->base() && p < s->limit;
 }
 
-NOSAN uintptr findObject(uintptr p, mspan** sp, uintptr* index, bool precise) {
-  mspan* s = spanOf(p);
-  if (s == nullptr) return 0;
-  *sp = s;
-  if (!isobject(s, p)) {
-    // A pointer to a stack, or to what the runtime keeps, is none of ours.
-    if (precise && s->state.load(__ATOMIC_ACQUIRE) != mSpanManual) *index = ~uintptr(0);
-    return 0;
-  }
+NOSAN static inline bool isfree(const mspan* s, uintptr i) {
+  return i >= __atomic_load_n(&s->freeIndexForScan, __ATOMIC_ACQUIRE) && (s->allocBits[i / 8] >> i % 8 & 1) == 0;
+}
+
+// p's object, or 0. *sp: p's span, null if it is in no arena.
+NOSAN static inline __attribute__((always_inline)) uintptr find(uintptr p, mspan** sp, uintptr* index) {
+  mspan* s = *sp = spanOf(p);
+  if (s == nullptr || !isobject(s, p)) return 0;
   uintptr i = s->objIndex(p);
-  if (s->isFree(i)) {
-    if (precise) *index = ~uintptr(0);
-    return 0;
-  }
+  if (isfree(s, i)) return 0;
   *index = i;
   return s->base() + i * s->elemsize;
 }
+
+NOSAN uintptr findObject(uintptr p, mspan** s, uintptr* index) { return find(p, s, index); }
+
+NOSAN void gcshade(uintptr p, gcWork* w) {
+  mspan* s;
+  uintptr index;
+  if (uintptr obj = find(p, &s, &index); obj != 0) greyobject(obj, s, index, w);
+}
+
+NOSAN void gcmarknewobject(mspan* s, uintptr obj, uintptr size, gcWork* w) {
+  uintptr i = s->objIndex(obj);
+  __atomic_fetch_or(&s->gcmarkBits[i / 8], gcBits(1 << i % 8), __ATOMIC_RELAXED);
+  w->bytesMarked += size;
+}
+
+// ---- a pointer to nothing
 
 static const char* statename(const mspan* s) {
   switch (s->state.load(__ATOMIC_RELAXED)) {
@@ -81,7 +91,20 @@ static const char* statename(const mspan* s) {
   }
 }
 
-NOSAN static void badPointer(uintptr p, const mspan* s, uintptr obj, uintptr off, const mspan* from) {
+// p was found in the object at obj and leads to no object. A pointer to a stack, or to what the runtime keeps, is none of
+// ours; one to what was such a moment ago neither, but that may be over: with the heap's lock nothing changes any more.
+VITRINE_NOINLINE NOSAN static void maybebad(uintptr p, uintptr obj, uintptr off, const mspan* from) {
+  if (debug.invalidptr == 0) return;
+  lock(&mheap_.lock);
+  mspan* s = spanOf(p);
+  uintptr index;
+  bool bad = s != nullptr && s->state.load(__ATOMIC_RELAXED) != mSpanManual && find(p, &s, &index) == 0 &&
+             *reinterpret_cast<uintptr*>(obj + off) == p;
+  unlock(&mheap_.lock);
+  if (!bad) return;
+  uintptr whole = from->base() + from->objIndex(obj) * from->elemsize;
+  off += obj - whole;
+  obj = whole;
   print("runtime: pointer ", hex{p}, " to ", isobject(s, p) ? "a free object" : "an unallocated span",
         ": span.base=", hex{s->base()}, " span.limit=", hex{s->limit}, " span.elemsize=", uint64(s->elemsize),
         " span.state=", statename(s), "\nruntime: found in object at *(", hex{obj}, "+", hex{off}, ") of ",
@@ -91,10 +114,13 @@ NOSAN static void badPointer(uintptr p, const mspan* s, uintptr obj, uintptr off
   throw_("found bad pointer in the heap (was the object only known to memory that the collector does not see?)");
 }
 
-NOSAN void scanobject(uintptr b, mspan* s, uintptr) {
-  uintptr n = s->elemsize;
+// ---- one object
+
+// n bytes at b, an object of s or a part of one.
+NOSAN static inline __attribute__((always_inline)) void scanwords(uintptr b, uintptr n, mspan* s, gcWork* w) {
   const uint8* bitp = nullptr;
-  for (uintptr i = 0; i < n;) {
+  uintptr i = 0;
+  while (i < n) {
     uintptr addr = b + i;
     if (bitp == nullptr || addr % heapArenaBytes == 0)
       bitp = &arenaOf(addr)->bitmap[addr / (ptrSize * 4) % heapArenaBitmapBytes];
@@ -102,28 +128,48 @@ NOSAN void scanobject(uintptr b, mspan* s, uintptr) {
     uint32 bits = uint32(*bitp++) >> shift;
     for (; shift < 4 && i < n; shift++, i += ptrSize, bits >>= 1) {
       if ((bits & bitScan) == 0) {
-        work.gcw.scanWork += i;
+        w->scanWork += int64(i);
         return;
       }
       if ((bits & bitPointer) == 0) continue;
-      uintptr p = *reinterpret_cast<uintptr*>(b + i);
+      uintptr p = __atomic_load_n(reinterpret_cast<uintptr*>(b + i), __ATOMIC_RELAXED);
       if (p - b < n || p == 0) continue;
       mspan* to;
-      uintptr index = 0;
-      if (uintptr obj = findObject(p, &to, &index, true); obj != 0)
-        greyobject(obj, to, index);
-      else if (index != 0 && debug.invalidptr != 0)
-        badPointer(p, to, b, i, s);
+      uintptr index;
+      if (uintptr obj = find(p, &to, &index); obj != 0)
+        greyobject(obj, to, index, w);
+      else if (__builtin_expect(to != nullptr && to->state.load(__ATOMIC_RELAXED) != mSpanManual, 0))
+        maybebad(p, b, i, s);
     }
   }
-  work.gcw.scanWork += n;
+  w->scanWork += int64(n);
 }
 
-// From the lowest arena to the end of the highest: most words are none of these. Kept as the address before, since this
-// is scanned as well, and the first object may begin at that one.
+// b is an object, or, in one that is larger than maxOblet, the beginning of a part.
+NOSAN static inline __attribute__((always_inline)) void scanobject(uintptr b, gcWork* w) {
+  mspan* s = spanOfUnchecked(b);
+  uintptr n = s->elemsize;
+  if (__builtin_expect(n > maxOblet, 0)) {
+    if (b == s->base())
+      for (uintptr part = b + maxOblet; part < s->base() + s->elemsize; part += maxOblet) w->put(part);
+    n = s->base() + s->elemsize - b;
+    if (n > maxOblet) n = maxOblet;
+  }
+  scanwords(b, n, s, w);
+}
+
+NOSAN void scanreferents(mspan* s, uintptr obj, gcWork* w) {
+  if (!spannoscan(s->spanclass)) scanwords(obj, s->elemsize, s, w);
+}
+
+// ---- memory without pointer bits
+
+// From the lowest arena to the end of the highest, as of the beginning of the cycle: most words are none of these, and
+// what is in later ones is marked. Kept as the address before, since this is scanned as well, and the first object may
+// begin at that one.
 static uintptr belowheap, heapbytes;
 
-static void setheaprange() {
+void gcsetheaprange() {
   uintptr lo = ~uintptr(0), hi = 0;
   int64 n = __atomic_load_n(&mheap_.allArenas.len, __ATOMIC_ACQUIRE);
   uintptr* bases = __atomic_load_n(&mheap_.allArenas.array, __ATOMIC_ACQUIRE);
@@ -136,146 +182,136 @@ static void setheaprange() {
   heapbytes = hi > lo ? hi - lo : 0;
 }
 
-NOSAN static inline void markconservative(uintptr p) {
-  if (__builtin_expect(p - 1 - belowheap >= heapbytes, 1)) return;
-  mspan* s;
-  uintptr index = 0;
-  if (uintptr obj = findObject(p, &s, &index, false); obj != 0) greyobject(obj, s, index);
-}
-
-NOSAN void scanblock(uintptr b, uintptr n) {
+NOSAN void scanblock(uintptr b, uintptr n, gcWork* w) {
   uintptr end = alignDown(b + n, ptrSize);
-  for (b = alignUp(b, ptrSize); b < end; b += ptrSize) markconservative(*reinterpret_cast<uintptr*>(b));
-}
-
-NOSAN void gcDrain() {
-  while (uintptr obj = work.gcw.tryGet()) {
-    mspan* s = spanOfUnchecked(obj);
-    scanobject(obj, s, 0);
-  }
-}
-
-// ---- data and bss
-
-// With the world running: dl_iterate_phdr takes a lock that a goroutine which is about to be frozen may hold.
-void gcenumsegments() {
-  gcsegments.n = 0;
-  dl_iterate_phdr(
-      [](dl_phdr_info* info, size_t, void*) -> int {
-        for (int i = 0; i < info->dlpi_phnum; i++) {
-          const auto& ph = info->dlpi_phdr[i];
-          if (ph.p_type != PT_LOAD || (ph.p_flags & PF_W) == 0 || ph.p_memsz == 0) continue;
-          if (gcsegments.n == maxsegments) fatal("gc: too many shared objects");
-          uintptr lo = info->dlpi_addr + ph.p_vaddr;
-          gcsegments.at[gcsegments.n++] = {lo, lo + ph.p_memsz};
-        }
-        return 0;
-      },
-      nullptr);
-}
-
-// Without the heap's own structure: it knows where arenas begin, which may be where an object does.
-NOSAN static void scansegment(const gcsegment& seg) {
-  uintptr heap = uintptr(&mheap_), end = heap + sizeof mheap_;
-  work.globalsScanned += seg.hi - seg.lo;
-  if (heap < seg.lo || seg.hi <= heap) return scanblock(seg.lo, seg.hi - seg.lo);
-  scanblock(seg.lo, heap - seg.lo);
-  scanblock(end, seg.hi - end);
-}
-
-// ---- stacks
-
-// With AddressSanitizer's fake stacks a frame's locals are elsewhere, and the frame has the address.
-NOSAN static void scanstackblock(g* gp, uintptr b, uintptr end) {
-  work.stacksScanned += end - b;
-  for (b = alignUp(b, ptrSize); b + ptrSize <= end; b += ptrSize) {
+  for (b = alignUp(b, ptrSize); b < end; b += ptrSize) {
     uintptr p = *reinterpret_cast<uintptr*>(b);
-    markconservative(p);
-    if (__builtin_expect(__asan_addr_is_in_fake_stack != nullptr && gp->fakestack != nullptr, 0)) {
-      void *lo, *hi;
-      if (__asan_addr_is_in_fake_stack(gp->fakestack, reinterpret_cast<void*>(p), &lo, &hi) != nullptr)
-        scanblock(uintptr(lo), uintptr(hi) - uintptr(lo));
+    if (__builtin_expect(p - 1 - belowheap < heapbytes, 0)) gcshade(p, w);
+  }
+}
+
+// ---- draining
+
+bool gcMarkWorkAvailable(p* pp) {
+  if (pp != nullptr && !pp->gcw.empty()) return true;
+  return load_relaxed(work.full) != nullptr || work.markrootNext.load(__ATOMIC_RELAXED) < work.markrootJobs;
+}
+
+static bool haswork(p* pp) { return !runqempty(pp) || sched.runqsize.load(__ATOMIC_RELAXED) != 0; }
+
+static bool shareused(p* pp, int64 since) {
+  int64 now = nanotime(), all = now - gcController.markStartTime;
+  if (all <= 0) return true;
+  int64 mine = load_relaxed(pp->gcFractionalMarkTime) + now - since;
+  return double(mine) / double(all) > 1.2 * gcController.fractionalUtilizationGoal;
+}
+
+namespace {
+// Whether a marker should leave, asked often.
+struct drainer {
+  p* pp;
+  g* gp;  // whom a request to yield is made to
+  uint32 flags;
+  int64 since, until;  // until: scan work that may be done before more than the cheap questions are asked
+
+  bool stop() const {
+    if ((flags & drainUntilPreempt) != 0 && load_relaxed(gp->preempt) != 0) return true;
+    return sched.gcwaiting.load(__ATOMIC_RELAXED) != 0 || sched.exiting.load(__ATOMIC_RELAXED) != 0;
+  }
+  bool leave() const {
+    if ((flags & drainIdle) != 0) return haswork(pp);
+    return (flags & drainFractional) != 0 && shareused(pp, since);
+  }
+};
+}  // namespace
+
+// What this marker did is told to the others; another P is woken for what it gave away.
+static void tell(gcWork* w, bool background) {
+  int64 n = w->scanWork;
+  w->scanWork = 0;
+  gcController.scanWork.add(n, __ATOMIC_RELAXED);
+  if (background) gcFlushBgCredit(n);
+  if (w->shared != 0) {
+    w->shared = 0;
+    wakep();
+  }
+}
+
+// Objects that were taken and not scanned yet, oldest first out: their memory is on its way to the cache meanwhile.
+constexpr uint32 ahead = 8;
+
+NOSAN static uintptr take(gcWork* w, p* pp) {
+  uintptr b = w->tryGet();
+  if (b == 0) {
+    wbBufFlush(pp, w);
+    b = w->tryGet();
+  }
+  return b;
+}
+
+NOSAN void gcDrain(gcWork* w, uint32 flags) {
+  m* mp = getg()->m;
+  bool world = sched.gcwaiting.load(__ATOMIC_RELAXED) != 0 && load_relaxed(mp->p->status) == Pgcstop;  // it is stopped
+  drainer d{mp->p, mp->curg, flags, nanotime(), idleCheck};
+  auto stop = [&] { return !world && d.stop(); };
+  while (!stop()) {
+    if (work.markrootNext.load(__ATOMIC_RELAXED) >= work.markrootJobs) break;
+    uint32 job = work.markrootNext.add(1) - 1;
+    if (job >= work.markrootJobs) break;
+    markroot(w, job);
+    if (!world) tell(w, true);
+    if (d.leave()) return;
+  }
+  uintptr ring[ahead] = {};
+  uint32 next = 0, held = 0;
+  int64 done = 0;
+  while (!stop()) {
+    if (load_relaxed(work.full) == nullptr && !world) w->balance();
+    while (held < ahead) {
+      uintptr b = take(w, d.pp);
+      if (b == 0) break;
+      __builtin_prefetch(reinterpret_cast<void*>(b));
+      ring[(next + held++) % ahead] = b;
     }
+    if (held == 0) break;
+    uintptr b = ring[next];
+    next = (next + 1) % ahead;
+    held--;
+    scanobject(b, w);
+    if (world && (flags & drainBounded) != 0 && w->scanWork >= boundedWork) break;
+    if (w->scanWork < creditSlack || world) continue;
+    done += w->scanWork;
+    tell(w, true);
+    if (done < d.until) continue;
+    d.until = done + idleCheck;
+    if (d.leave()) break;
   }
+  for (; held > 0; held--, next = (next + 1) % ahead) w->put(ring[next]);
+  if (!world && w->scanWork > 0) tell(w, true);
 }
 
-// The registers that the kernel saved for a signal handler, the vector registers included.
-NOSAN static void scancontext(const ucontext_t* ctx) {
-  scanblock(uintptr(&ctx->uc_mcontext.gregs), sizeof ctx->uc_mcontext.gregs);
-  auto fp = uintptr(ctx->uc_mcontext.fpregs);
-  if (fp == 0) return;
-  // The kernel notes the size of the whole in the bytes that are left to software, behind a magic number.
-  constexpr uintptr legacybytes = 512, swreserved = 464;
-  constexpr uint32 magic = 0x46505853;
-  uint32 found = *reinterpret_cast<uint32*>(fp + swreserved);
-  uint32 size = *reinterpret_cast<uint32*>(fp + swreserved + 4);
-  scanblock(fp, found == magic && size < 64 << 10 ? size : legacybytes);
-}
-
-NOSAN static void scanframes(g* gp, uintptr sp) {
-  if (sp < gp->stack.lo || sp > gp->stack.hi) {
-    print("runtime: goroutine ", gp->goid, " has status ", readgstatus(gp), " and sp ", hex{sp}, ", stack [",
-          hex{gp->stack.lo}, ", ", hex{gp->stack.hi}, ")\n");
-    throw_("gc: a goroutine's stack pointer is not in its stack");
+NOSAN int64 gcDrainN(gcWork* w, int64 want) {
+  m* mp = getg()->m;
+  p* pp = mp->p;
+  g* gp = mp->curg;
+  int64 before = w->scanWork;
+  while (w->scanWork - before < want && load_relaxed(gp->preempt) == 0 &&
+         sched.gcwaiting.load(__ATOMIC_RELAXED) == 0 && sched.exiting.load(__ATOMIC_RELAXED) == 0) {
+    if (load_relaxed(work.full) == nullptr) w->balance();
+    uintptr b = take(w, pp);
+    if (b == 0) {
+      if (work.markrootNext.load(__ATOMIC_RELAXED) >= work.markrootJobs) break;
+      uint32 job = work.markrootNext.add(1) - 1;
+      if (job >= work.markrootJobs) break;
+      markroot(w, job);
+      w->scanWork += 1;
+      continue;
+    }
+    scanobject(b, w);
   }
-  scanstackblock(gp, sp, gp->stack.hi);
-}
-
-// The collector's own goroutines know no objects, only spans: what their calls leave on the stack are addresses of spans,
-// which would keep the first object of each. Nor does the one that runs finalizers, between two of them: what they left
-// on its stack would keep what they have just let go.
-static bool knowsnoobjects(const g* gp) {
-  if (gp == finalizers.fing) return finalizers.running.object == nullptr;
-  return gp == sweep.g_ || gp == scavenge.g_ || gp == forcegc.g_;
-}
-
-NOSAN static void scanstack(g* gp, g* stopper) {
-  if (gp->isforeign || knowsnoobjects(gp)) return;
-  switch (readgstatus(gp) & ~uint32(Gscan)) {
-    case Gidle:
-    case Gdead:
-      return;
-    case Gsyscall:
-      scanblock(uintptr(gp->syscallregs), sizeof gp->syscallregs);
-      markconservative(gp->syscallbp);
-      return scanframes(gp, gp->syscallsp);
-    case Grunning:
-      if (gp == stopper) return scanframes(gp, work.startersp);
-      if (gp->m->gcstop.load(__ATOMIC_ACQUIRE) != freezeDone) throw_("gc: a goroutine runs in a stopped world");
-      if (gp->m->gcucontext != nullptr) scancontext(static_cast<ucontext_t*>(gp->m->gcucontext));
-      return scanframes(gp, gp->m->gcsp);
-    case Grunnable:
-    case Gwaiting:
-      return scanframes(gp, gp->sched.sp);
-    default:
-      print("runtime: goroutine ", gp->goid, " has status ", readgstatus(gp), "\n");
-      throw_("gc: a goroutine's status is none that it can have in a stopped world");
-  }
-}
-
-// ---- all of it
-
-NOSAN void gcMarkRoots(g* stopper) {
-  setheaprange();
-  lock(&gcroots.lock);
-  for (gcroot* r = gcroots.head.next; r != nullptr && r != &gcroots.head; r = r->next) markconservative(uintptr(r->p));
-  unlock(&gcroots.lock);
-  gcDrain();
-  markfinalizers();
-  for (uint32 i = 0; i < gcsegments.n; i++) {
-    scansegment(gcsegments.at[i]);
-    gcDrain();
-  }
-  eachheld([](uintptr p, uintptr size) { scanblock(p, size); });
-  gcDrain();
-  int64 n = __atomic_load_n(&allgs.len, __ATOMIC_ACQUIRE);
-  g** gs = __atomic_load_n(&allgs.array, __ATOMIC_ACQUIRE);
-  for (int64 i = 0; i < n; i++) {
-    scanstack(gs[i], stopper);
-    gcDrain();
-  }
-  if (g0.sched.sp >= g0.stack.lo && g0.sched.sp < g0.stack.hi) scanblock(g0.sched.sp, g0.stack.hi - g0.sched.sp);
-  gcDrain();
+  int64 done = w->scanWork - before;
+  tell(w, false);
+  return done;
 }
 
 }  // namespace vitrine::rt

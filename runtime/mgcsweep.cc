@@ -14,7 +14,7 @@
 // the allocation bits. The bitmaps are exchanged; the new mark bits are cleared for the next cycle. Unlike Go: a span
 // has its two bitmaps for life, so there are no arenas of bits to be freed together.
 //
-// Proportional sweep. All must be swept before heap_live reaches the goal of the next collection. sweepPagesPerByte is
+// Proportional sweep. All must be swept before heap_live reaches the trigger of the next collection. sweepPagesPerByte is
 // that line's slope: who is about to take spanBytes from the heap first sweeps until pagesSwept is as far as it says.
 //
 // Who may see a span in between: with the lock of its mcentral, list and sweepgen agree: freeSpan moves it to nonempty
@@ -71,6 +71,7 @@ bool mspan::sweep(bool preserve) {
   uintptr nfreed = allocCount - nalloc;
   store_relaxed(allocCount, uint16(nalloc));
   store_relaxed(freeindex, 0);
+  store_relaxed(freeIndexForScan, uint16(0));
   gcBits* old = allocBits;
   allocBits = gcmarkBits;
   gcmarkBits = old;
@@ -156,10 +157,10 @@ void gcSweep() {
   mheap_.reclaimCredit.store(0);
   mheap_.pagesSweptBasis = 0;
   mheap_.sweepHeapLiveBasis = load_relaxed(memstats.heap_live);
-  // Done a little before the goal is reached: an allocation may go past it by a span.
+  // Done a little before it is reached: an allocation may go past it by a span.
   constexpr int64 slack = 1 << 20;
-  int64 distance = int64(gcController.heapGoal - mheap_.sweepHeapLiveBasis) - slack;
-  if (gcController.heapGoal == ~uint64(0))
+  int64 distance = int64(gcController.trigger - mheap_.sweepHeapLiveBasis) - slack;
+  if (gcController.trigger == ~uint64(0))
     mheap_.sweepPagesPerByte = 0;
   else
     mheap_.sweepPagesPerByte =

@@ -256,6 +256,7 @@ static void setclass(mheap* h, mspan* s, uint8 sizeclass) {
   s->limit = s->base() + s->nelems * s->elemsize;
   s->allocCount = 0;
   s->freeindex = 0;
+  s->freeIndexForScan = 0;
   s->allocCache = ~uint64(0);
   s->bitsclass = bitsclass(s->nelems);
   s->allocBits = static_cast<gcBits*>(h->bitsalloc[s->bitsclass].alloc());

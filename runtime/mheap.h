@@ -134,7 +134,8 @@ struct mspan {
   rt::special* specials;  // sorted by offset
   uint8* slotguard;  // spans of stacks: slotguard[i] is the gguard of slot i, slotUnused before its first use; owner
   uint8 bitsclass;   // mheap_.bitsalloc that allocBits and gcmarkBits are from; heap
-  uint8 pad[7];
+  uint8 pad[5];
+  uint16 freeIndexForScan;  // freeindex as a marker may believe it: objects before it are initialised. Owner: release
 
   uintptr base() const { return startAddr; }
   uintptr bytes() const { return npages << pageShift; }

@@ -22,7 +22,7 @@
 #include <cerrno>
 #include <cstring>
 
-#include "runtime.h"
+#include "mgc.h"
 
 namespace __cxxabiv1 {
 struct __cxa_eh_globals;
@@ -266,6 +266,7 @@ void gopreempt() { switch_to_g0(gopreempt_m); }
 // Runs gp on this M, for ever as far as the caller is concerned. inheritTime: within the current time slice.
 void execute(g* gp, bool inheritTime) {
   m* mp = getg()->m;
+  if (__builtin_expect(gcphase.load(__ATOMIC_RELAXED) == GCmark, 0)) gcscangoroutine(gp, &mp->p->gcw);
   store_relaxed(gp->m, mp);
   if (tracing()) traceGoStart(gp);
   casgstatus(gp, Grunnable, Grunning);

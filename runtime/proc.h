@@ -227,6 +227,8 @@ struct debugvars {
   int32 allocfreetrace;    // != 0: prints each allocation
   int32 gctrace;           // != 0: a line for each collection
   int32 clobberfree;       // != 0: what is found dead is overwritten
+  int32 gcstoptheworld;    // != 0: a collection marks with the world stopped
+  int32 gccheckmark;       // != 0: each collection looks whether it missed something
   int32 invalidptr;        // 0: a pointer to nothing that the collector meets in an object does not end the program
   int32 gcevery;           // n > 0: collects at every nth allocation
   int32 flightrecorder;    // 0: off; bytes of each ring, 1: the default; < 0: nobody said

@@ -22,6 +22,7 @@
 // exchanges sched.lastpoll to 0 — is the poller: it sleeps until then (pollUntil) in netpoll, or, as long as there is
 // no network poller, on sched.pollnote; the others sleep on m.park. Who adds an earlier timer wakes the poller
 // (wakePoller), or, if nobody polls, starts an M that will.
+#include "mgc.h"
 #include "proc.h"
 
 namespace vitrine::rt {
@@ -210,6 +211,8 @@ top:
   int64 now = 0, pollUntil = 0;
   bool ran = false;
   if (pp->timers.len.load() != 0) now = checkTimers(pp, now, &pollUntil, &ran);
+  if (__builtin_expect(gcBlackenEnabled.load(__ATOMIC_RELAXED) != 0, 0))
+    if (g* gp = gcFindRunnableWorker(pp)) return gp;
   if (pp->schedtick % fairTick == 0 && sched.runqsize.load(__ATOMIC_RELAXED) > 0) {
     traceflush(mp);
     lock(&sched.lock);
@@ -237,6 +240,8 @@ top:
     if (g* gp = stealWork(pp, &now, &ranTimer)) return gp;
     if (ranTimer) goto top;
   }
+  if (gcBlackenEnabled.load(__ATOMIC_RELAXED) != 0)
+    if (g* gp = gcFindIdleWorker(pp)) return gp;
 
   lock(&sched.lock);
   if (sched.gcwaiting.load() != 0) {
@@ -267,6 +272,7 @@ top:
   if (sched.runqsize.load() != 0) again = true;
   for (int64 i = 0; !again && i < nallp(); i++)
     if (!mask_get(idlepMask, int32(i)) && !runqempty(allp.array[i])) again = true;
+  if (gcBlackenEnabled.load() != 0 && gcMarkWorkAvailable(nullptr)) again = true;
   if (again && acquireidlep()) {
     if (wasSpinning) becomeSpinning(mp);
     goto top;

@@ -70,9 +70,10 @@ static void freeze(g* gp, g* stopper) {
 }
 
 void freezegoroutines() {
+  // Whoever runs is on a thread; no other can begin to, since that takes a P.
   g* stopper = getg()->m->curg;
-  for (int64 i = 0; i < __atomic_load_n(&allgs.len, __ATOMIC_ACQUIRE); i++)
-    freeze(__atomic_load_n(&allgs.array, __ATOMIC_ACQUIRE)[i], stopper);
+  for (m* mp = __atomic_load_n(&allm, __ATOMIC_ACQUIRE); mp != nullptr; mp = mp->alllink)
+    if (g* gp = load_relaxed(mp->curg); gp != nullptr) freeze(gp, stopper);
 }
 
 void thawgoroutines() {

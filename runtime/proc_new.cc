@@ -13,6 +13,7 @@
 // the default size and waits on its P's gFree list (64 there spill 32 to sched.gFree).
 #include <cstring>
 
+#include "mgc.h"
 #include "proc.h"
 
 namespace vitrine::rt {
@@ -170,6 +171,7 @@ static g* newproc1(const newprocargs& a, p* pp) {
   g* newg = gfget(pp);
   bool fresh = newg == nullptr;
   if (fresh) newg = galloc();
+  if (__builtin_expect(gcphase.load(__ATOMIC_RELAXED) == GCmark, 0)) gcbornscanned(newg);
   if (newg->stack.lo != 0 && newg->stackclass != stackclass) stackfree(newg);
   if (newg->stack.lo == 0 && !stackalloc(newg, a.stacksize)) {
     print("runtime: cannot allocate a stack of ", a.stacksize, " bytes for goroutine number ", uint64(allgs.len + 1),

@@ -11,7 +11,7 @@
 // signal takes its P, and the goroutine computes on without. So "the world is stopped" means that no P is used, not
 // that no user code runs; whoever has to stop that as well (a collector) must stop the threads themselves.
 #include "include/vitrine/detail/rt.h"
-#include "mem.h"
+#include "mgc.h"
 #include "proc.h"
 #include "syncwait.h"
 
@@ -176,6 +176,8 @@ static void destroy(p* pp) {
   mask_clear(timerpMask, pp->id);
   mask_set(idlepMask, pp->id);
   gfpurge(pp);
+  wbBufFlush(pp, &pp->gcw);
+  pp->gcw.dispose();
   while (sudog* s = pp->sudogcache.head) {
     pp->sudogcache.head = s->next;
     rawfree(s);

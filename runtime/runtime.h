@@ -104,6 +104,10 @@ bool notetsleep(note* n, int64 ns);  // false: timed out
 void* rawalloc(uintptr size);  // 16-byte aligned, zeroed; ends the program when memory is out
 void rawfree(void* p);
 
+// ---- mbarrier.cc: what moves pointers to managed objects behind the collector's back tells it
+void gcshadememory(const void* p, uintptr n);
+void chanmemmove(const chantype* t, void* dst, const void* src);  // the write barrier is on
+
 // ---- proc*.cc ------------------------------------------------------------------------------------------------------
 // To call first thing in every function that user code calls, with nothing locked: it may park. Stops this thread for
 // good once run() is returning; yields if sysmon asked for it; takes a P again if this goroutine lost its own.

@@ -39,6 +39,8 @@ debugvars debug = {
     .allocfreetrace = 0,
     .gctrace = 0,
     .clobberfree = 0,
+    .gcstoptheworld = 0,
+    .gccheckmark = 0,
     .invalidptr = 1,
     .gcevery = 0,
     .flightrecorder = -1,
@@ -80,6 +82,8 @@ constexpr struct {
     {"allocfreetrace", &debugvars::allocfreetrace},
     {"gctrace", &debugvars::gctrace},
     {"clobberfree", &debugvars::clobberfree},
+    {"gcstoptheworld", &debugvars::gcstoptheworld},
+    {"gccheckmark", &debugvars::gccheckmark},
     {"invalidptr", &debugvars::invalidptr},
     {"gcevery", &debugvars::gcevery},
 };

@@ -33,6 +33,8 @@ struct timer;
 struct gls;
 struct mcache;
 struct traceBuf;
+struct workbuf;
+struct wbBuf;
 
 // Status of a g. A status acts as a lock on the goroutine's stack; Gscan is or-ed in by whoever inspects the stack.
 enum gstatus : uint32 {
@@ -171,7 +173,9 @@ struct g {
   atomic<uint32> selectDone;  // bit 0: the select that it is parked in has been won; the rest: that one's number
   int64 foreigntid;           // the kernel thread id of a proxy
   uintptr syscallregs[5];     // the callee-saved registers where it entered its blocking_scope; its collector's
-  uint8 reserved[112];        // room for later fields: sizeof(g) is part of the layout note
+  int64 gcAssistBytes;        // credit for allocating while a collection marks; negative: debt. Owner
+  atomic<uint32> gcscan;      // cycle × 2: its stack is being scanned; + 1: need not be any more (mgcroot.cc)
+  uint8 reserved[100];        // room for later fields: sizeof(g) is part of the layout note
 };
 static_assert(sizeof(g) == 512, "sizeof(g) is fixed: take new fields from `reserved`");
 static_assert(offsetof(g, gopc) == 128 && offsetof(g, stktopsp) == 256, "g's fields are where its comments say");
@@ -293,6 +297,22 @@ struct sysmontick {
   int64 signalwhen;  // when its M was last sent a preemption signal, or is first due for one
 };
 
+// What one marker has in hand: two buffers, so that one that goes up and down by a few objects need not exchange a buffer
+// each time. mgcwork.cc.
+struct gcWork {
+  workbuf* wbuf1;  // null: none yet
+  workbuf* wbuf2;
+  uint64 bytesMarked;
+  int64 scanWork;  // bytes of objects looked at
+  uint8 shared;    // gave a buffer to others since somebody asked
+
+  void put(uintptr obj);
+  uintptr tryGet();  // 0: nothing is left
+  void balance();    // others have nothing: some of it goes to them
+  void dispose();    // all of it does
+  bool empty() const;
+};
+
 struct p {
   int32 id;
   uint32 status;     // pstatus
@@ -315,7 +335,11 @@ struct p {
   alignas(64) rt::timers timers;
   uint64 nsteal;       // goroutines stolen from this P by others
   rt::mcache* mcache;  // mheap.h; null while the P is Pdead
-  uint8 reserved[112];
+  rt::gcWork gcw;      // of markers on this P. Owner; with the world stopped the collector
+  rt::wbBuf* wbbuf;    // mbarrier.cc: pointers that the write barrier met. Owner
+  int64 gcFractionalMarkTime;  // ns of its fractional workers in this cycle
+  int64 gcAssistTime;          // ns of assists that were not told to gcController yet
+  uint8 reserved[48];
 };
 
 struct sudog {

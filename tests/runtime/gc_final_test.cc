@@ -233,7 +233,8 @@ TEST_F(GcFinal, AWeakPointerNeverShowsADeadObjectThatIsNotSweptYet) {
     return 0;
   });
   wipe();
-  rt::gcStart({rt::gcTrigger::cycle, rt::work.cycles + 1});  // does not wait for the sweep
+  rt::gcStart({rt::gcTrigger::cycle, rt::work.cycles + 1});  // waits for nothing
+  EXPECT_TRUE(eventually([] { return rt::gcphase.load() == rt::GCoff; }));
   int living = 0;
   for (auto& w : all) living += w.lock() != nullptr;
   EXPECT_LE(living, 2);

@@ -84,8 +84,16 @@ class ptr {
   std::add_lvalue_reference_t<T> operator*() const noexcept { return *p_; }
 
  private:
-  // The one place where a pointer of a managed object changes.
-  void store(T* p) noexcept { p_ = p; }
+  // The one place where a pointer of a managed object changes, and the write barrier. The order matters, and the fence
+  // keeps it: rt's mbarrier.cc says why.
+  void store(T* p) noexcept {
+    T* old = __atomic_load_n(&p_, __ATOMIC_RELAXED);
+    __atomic_store_n(&p_, p, __ATOMIC_RELEASE);
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    if (__builtin_expect(__atomic_load_n(&rt::writeBarrier, __ATOMIC_RELAXED) != 0, 0))
+      rt::gcwritebarrier(address(old), address(p));
+  }
+  static void* address(T* p) noexcept { return const_cast<std::remove_cv_t<T>*>(p); }
 
   // With -DVITRINE_GC_CHECK: this gc::ptr is where the collector will find it, or the program ends.
   constexpr void check() const noexcept {

@@ -132,12 +132,18 @@ void gcweakretain(weakHandle* h);
 void gcweakrelease(weakHandle* h);
 void* gcweakget(weakHandle* h);  // null: the object is gone
 void gccheckslot(const void* slot);
+// mbarrier.cc. writeBarrier != 0: a gc::ptr that was stored to has to tell what it was and is.
+extern uint32 writeBarrier;
+void gcwritebarrier(void* old, void* now);
+void typedmemmove(const _type* t, void* dst, const void* src, uintptr n);  // n values; may overlap
+void typedmemclr(const _type* t, void* p, uintptr n);
 
 struct gcStats {
   uint64 num_gc;                             // collections
   uint64 num_forced;                         // of these, by collect()
   uint64 pause_total_ns;                     // for how long the world was stopped, in all
-  uint64 last_pause_ns;                      //
+  uint64 last_pause_ns;                      // … in the last one
+  uint64 pause_ns[256];                      // … in the last 256: that of collection n is at (n + 255) % 256
   uint64 heap_live;                          // bytes: what the last one kept, and what was allocated since
   uint64 heap_marked;                        // bytes that the last one kept
   uint64 heap_goal;                          // heap_live at which the next one begins; ~0: none does by itself

@@ -1,0 +1,69 @@
+// mgctrace.cc: what GODEBUG=gctrace=1 prints, in the format of Go's mgc.go:
+//     gc 3 @0.512s 4%: 0.011+2.1+0.020 ms clock, 0.022+0.3/2.1/0+0.040 ms cpu, 4->4->1 MB, 4 MB goal, 0 MB stacks, 0 MB globals, 2 P
+// Number and time of the cycle; the share of the CPU that the collector took since the program began; for how long the
+// world was stopped, marking went on, the world was stopped again; the same as CPU time, marking as assists / workers with
+// a share of their own / workers on idle Ps; the heap when it began, when it ended, and what of it was kept; its goal.
+#include "mgc.h"
+#include "proc.h"
+
+namespace vitrine::rt {
+
+// As Go prints times: of ms, at least two digits that matter, at most three decimals.
+static void printms(int64 ns) {
+  if (ns >= 10'000'000) return print(ns / 1'000'000);
+  int64 us = ns / 1000, ms = us / 1000, rest = us % 1000;
+  int32 digits = us >= 1000 ? 1 : us >= 100 ? 2 : 3;
+  for (int32 i = digits; i < 3; i++) rest /= 10;
+  print(ms);
+  if (rest == 0) return;
+  while (rest % 10 == 0) {
+    rest /= 10;
+    digits--;
+  }
+  print(".");
+  for (; digits > 1; digits--) {
+    int64 width = 1;
+    for (int32 k = 1; k < digits; k++) width *= 10;
+    if (rest < width) print("0");
+  }
+  print(rest);
+}
+
+static void printsec(int64 ns) {
+  int64 ms = ns / 1'000'000;
+  print(ms / 1000, ".", ms % 1000 < 100 ? "0" : "", ms % 1000 < 10 ? "0" : "", ms % 1000, "s");
+}
+
+void gctrace() {
+  int64 clock[] = {work.tMark - work.tSweepTerm, work.tMarkTerm - work.tMark, work.tEnd - work.tMarkTerm};
+  int64 run = work.tEnd - sched.starttime, procs = gomaxprocs;
+  auto mb = [](uint64 bytes) { return bytes >> 20; };
+  print("gc ", work.cycles, " @");
+  printsec(work.tEnd - sched.starttime);
+  int64 cpu = load_relaxed(work.markCPU) + work.pauseTotal * procs;
+  print(" ", cpu * 100 / (run > 0 ? run * procs : 1), "%: ");
+  printms(clock[0]);
+  print("+");
+  printms(clock[1]);
+  print("+");
+  printms(clock[2]);
+  print(" ms clock, ");
+  printms(clock[0] * procs);
+  print("+");
+  printms(gcController.assistTime.load(__ATOMIC_RELAXED));
+  print("/");
+  // With the world stopped one thread works.
+  printms(work.stopped != 0 ? clock[1]
+                            : gcController.dedicatedMarkTime.load(__ATOMIC_RELAXED) +
+                                  gcController.fractionalMarkTime.load(__ATOMIC_RELAXED));
+  print("/");
+  printms(gcController.idleMarkTime.load(__ATOMIC_RELAXED));
+  print("+");
+  printms(clock[2] * procs);
+  print(" ms cpu, ", mb(work.heap0), "->", mb(work.heap1), "->", mb(work.heap2), " MB, ",
+        mb(work.goal == ~uint64(0) ? 0 : work.goal), " MB goal, ", mb(work.stacksScanned.load(__ATOMIC_RELAXED)),
+        " MB stacks, ", mb(work.globalsScanned), " MB globals, ", gomaxprocs, " P",
+        work.userForced != 0 ? " (forced)" : "", "\n");
+}
+
+}  // namespace vitrine::rt
