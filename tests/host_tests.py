@@ -288,7 +288,7 @@ def machine_interface_clients_can_select_and_run(kind):
 # ---- watching switches ---------------------------------------------------------------------------------------------
 
 
-@test("gdb", "lldb")
+@test("gdb", "lldb", "lldb14")
 def live_tracing_leaves_no_breakpoint_however_it_ends(kind):
     with start(kind, "turning-O2", "tick") as debugger:
         listing = debugger.must("gotrace gogo")["core"]

@@ -46,7 +46,7 @@ class Hands(vi.Ui):
         self.levels = {}  # goid → Place, while this command shows other goroutines
 
     def out(self, message):
-        if not self.host.control.running or not on_terminal():
+        if not self.host.control.points or not on_terminal():  # no breakpoint of a watch is planted
             self.result.Print(message)
             return
         # LLDB shows what a command prints when it has ended: too late for what is watched as it happens.
