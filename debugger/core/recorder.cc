@@ -89,6 +89,10 @@ Result<std::unique_ptr<Recorder>> Recorder::load(Session& session, Model& model)
   if (auto ok = r->read_clock(trace); !ok) return ok.error();
   if (auto ok = r->read_rings(trace); !ok) return ok.error();
   if (session.cancelled()) return Error{"stopped by Ctrl-C", {}};
+  if (r->events_.empty()) {
+    if (std::string lost = r->lost_text(); !lost.empty())
+      return Error{fmt::format("of the flight recorder nothing is left: {}", lost), {}};
+  }
   r->merge();
   return r;
 }
@@ -223,6 +227,7 @@ void Recorder::read_ring(const std::vector<std::byte>& head, Ring& ring) {
                   layout_.take(b, F::traceRecord_other), layout_.take(b, F::traceRecord_what)};
     const auto what = static_cast<std::uint32_t>(raw.what);
     if (lost || check_of(n, raw.time, raw.g, raw.other, what) != raw.what >> 32) {
+      if (lost && ring.unreadable == 0) ring.first_unreadable = records + at;
       ++(lost ? ring.unreadable : ring.torn);
       context.current.reset();
       continue;
@@ -459,9 +464,10 @@ std::string Recorder::stw_reason(const Event& e) {
 }
 
 std::string Recorder::lost_text() const {
-  std::uint64_t torn = 0, unreadable = 0;
+  std::uint64_t torn = 0, unreadable = 0, first = 0;
   for (const Ring& r : rings_) {
     torn += r.torn;
+    if (unreadable == 0) first = r.first_unreadable;
     unreadable += r.unreadable;
   }
   std::string out;
@@ -469,7 +475,7 @@ std::string Recorder::lost_text() const {
     if (n != 0) out += fmt::format("{}{} {}", out.empty() ? "" : ", ", plural(n, "record"), what);
   };
   say(torn, "torn and not shown");
-  say(unreadable, "on pages that cannot be read");
+  say(unreadable, fmt::format("on pages that cannot be read, the first at {:#x}", first));
   if (dropped_ != 0)
     out += fmt::format("{}no memory for a ring, {}", out.empty() ? "" : ", ", plural(dropped_, "time"));
   return out;

@@ -70,6 +70,7 @@ struct Ring {
   std::int64_t m = 0, tid = 0;
   bool live = false;
   std::uint64_t written = 0, overwritten = 0, torn = 0, unreadable = 0, shown = 0;
+  std::uint64_t first_unreadable = 0;  // address; unreadable != 0
 };
 
 // A stretch of a goroutine's life in one state.

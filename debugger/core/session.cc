@@ -82,7 +82,11 @@ Unwinder& Session::unwinder() {
 }
 
 Result<Layout*> Session::layout() {
-  if (!target_) return Error{"there is no program: nothing to inspect", {}};
+  if (!target_) {
+    return Error{program_file.empty() ? "there is no program: nothing to inspect"
+                                      : "the program does not run, and there is no core: nothing to inspect",
+                 {}};
+  }
   if (!layout_) {
     auto found = Layout::find(program());
     if (!found) return found.error();

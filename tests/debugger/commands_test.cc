@@ -357,6 +357,8 @@ TEST(BadInput, NoTargetNoRuntimeNotStarted) {
   Session none;
   EXPECT_EQ(run(none, "info goroutines").err, "there is no program: nothing to inspect\n");
   EXPECT_EQ(run(none, "vitrine help goroutine").outcome, Outcome::ok);
+  none.program_file = "/bin/true";  // a debugger has loaded it
+  EXPECT_EQ(run(none, "info goroutines").err, "the program does not run, and there is no core: nothing to inspect\n");
 
   FakeRuntime bare;
   bare.program.types.clear();

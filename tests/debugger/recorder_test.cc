@@ -102,7 +102,9 @@ TEST(History, PagesThatCannotBeReadAreCounted) {
   fake.little();
   fake.target.bad(FakeRings::kRecords, FakeRings::kRecords + 0x1000);
   Answer a = run(fake, "trace history -cols event");
-  EXPECT_TRUE(contains(a.out, "\n3 events\nwarning: 5 records on pages that cannot be read\n")) << lines(a);
+  EXPECT_TRUE(contains(a.out, "\n3 events\nwarning: 5 records on pages that cannot be read, the first at 0x"))
+      << lines(a);
+  EXPECT_TRUE(contains(run(fake, "goroutine 77 history").err, "its own may be among those that are lost"));
 }
 
 TEST(History, DamagedRingsAreNamedAndTheOthersShown) {
@@ -115,7 +117,7 @@ TEST(History, DamagedRingsAreNamedAndTheOthersShown) {
       {FakeRings::buf(0) + 8, (std::uint64_t{1} << 40) - 1,
        "warning: the ring at 0x71000 claims to have 1099511627776 records\n"},
       {FakeRings::buf(0) + 24, 77, "warning: the ring at 0x71000 begins with record 77, after its end 5\n"},
-      {FakeRings::buf(0) + 16, 0xdead000, "warning: 5 records on pages that cannot be read\n"},
+      {FakeRings::buf(0) + 16, 0xdead000, "warning: 5 records on pages that cannot be read, the first at 0xdead000\n"},
       {FakeRings::buf(1) + 104, FakeRings::buf(0), "warning: the list of rings comes back to 0x71000\n"},
       {FakeRings::buf(1) + 104, 0xbad000, "warning: the list of rings is cut: "},
       {FakeRings::buf(0), ~std::uint64_t{0},
