@@ -10,6 +10,7 @@
 
 #include <cinttypes>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 
 namespace vitrine::disasm {
@@ -124,6 +125,14 @@ std::string written(const cs_insn& in, const std::vector<Operand>& operands) {
   replace(" + ", "+");
   replace(" - ", "-");
   replace("*1]", "]");
+  // An offset from a segment's base is signed.
+  if (std::size_t at = ops.find("s:[0x"); at != ops.npos) {
+    char* end = nullptr;
+    const auto v = static_cast<std::int64_t>(std::strtoull(ops.c_str() + at + 3, &end, 16));
+    char offset[24];
+    std::snprintf(offset, sizeof offset, v > -10 ? "-%llx" : "-0x%llx", 0 - static_cast<unsigned long long>(v));
+    if (v < 0 && *end == ']') ops.replace(at + 3, static_cast<std::size_t>(end - ops.c_str()) - at - 3, offset);
+  }
   return text + " " + ops;
 }
 

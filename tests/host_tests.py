@@ -7,7 +7,9 @@ process which is only looked at. Ends with `N passed, N failed, N skipped`.
 
 import argparse
 import os
+import pty
 import re
+import select
 import shutil
 import signal
 import subprocess
@@ -314,6 +316,82 @@ def live_tracing_leaves_no_breakpoint_however_it_ends(kind):
         out = debugger.must("gotrace gogo -live")["core"]
         check("the process has ended" in out, out)
         ended_well(debugger)
+
+
+class Terminal:
+    """A debugger in a terminal of its own, where keys reach it as a user's do."""
+
+    def __init__(self, kind, prog, stop, args):
+        script = os.path.join(ROOT, "debugger", "gdb" if kind == "gdb" else "lldb",
+                              "vitrine_%s.py" % ("gdb" if kind == "gdb" else "lldb"))
+        if kind == "gdb":
+            words = ["gdb", "-nx", "-q"]
+            for setting in ("debuginfod enabled off", "auto-load python-scripts off", "pagination off", "confirm off"):
+                words += ["-iex", "set " + setting]
+            words += ["-x", script, "-ex", "tbreak " + stop, "-ex", "run " + args, prog]
+        else:
+            lldb = ["bash", os.path.join(HERE, "lldb14.sh"), "run"] if kind == "lldb14" else [debuggers.lldb_program()]
+            words = [*lldb, "--no-lldbinit", "-o", "command script import " + script, "-o", "breakpoint set -o true -n " + stop,
+                     "-o", "process launch -- " + args, prog]
+        self.said, self.pid = "", None
+        self.pid, self.fd = pty.fork()
+        if self.pid == 0:
+            os.environ.update(VITRINE_HOME=BUILD, TERM="dumb", LC_ALL="C.UTF-8", HOME=tempfile.gettempdir(),
+                              GODEBUG="asyncpreemptoff=1")
+            os.execvp(words[0], words)
+
+    def type(self, text):
+        os.write(self.fd, text.encode())
+
+    def until(self, pattern, patience=40):
+        """What was said up to there; it is taken away."""
+        end = time.time() + patience
+        while True:
+            found = re.search(pattern, self.said)
+            if found:
+                before, self.said = self.said[:found.end()], self.said[found.end():]
+                return before
+            check(time.time() < end, "no /%s/ in:\n%s" % (pattern, self.said[-3000:]))
+            if select.select([self.fd], [], [], 0.2)[0]:
+                try:
+                    self.said += os.read(self.fd, 65536).decode(errors="replace")
+                except OSError:
+                    check(False, "the debugger ended:\n" + self.said[-3000:])
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        children = subprocess.run(["ps", "-o", "pid=", "--ppid", str(self.pid)], capture_output=True, text=True).stdout
+        for pid in [self.pid, *map(int, children.split())]:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except OSError:
+                pass
+        os.waitpid(self.pid, 0)
+        os.close(self.fd)
+
+
+@test("gdb", "lldb", "lldb14")
+def ctrl_c_ends_watching_and_nothing_stays_planted(kind):
+    with Terminal(kind, program("turning-O2"), "tick", "endless") as terminal:
+        terminal.until(r"stop reason = .*breakpoint|reakpoint 1, ")
+        terminal.type("gotrace gogo\n")
+        address = int(re.search(r"gogo +0x([0-9a-f]+),", terminal.until(r"all agree"))[1], 16)
+        terminal.type("info goroutines -short -limit 1\ngotrace gogo -live -where 'to = 999'\n")
+        terminal.until(r"every switch stops the process for \d+ to \d+ .*Ctrl-C ends it\s+TIME")
+        time.sleep(0.3)
+        terminal.type("\x03")
+        terminal.until(r"[1-9]\d* switch.* in .*interrupted; the process is stopped\s+0 shown")
+        terminal.type("maint info breakpoints\n" if kind == "gdb" else "breakpoint list --internal\n")
+        terminal.type("gotrace gogo -step -where 'to = 999'\n")
+        listed = terminal.until(r"-step")
+        check("%x" % address not in listed, "a breakpoint stays:\n" + listed)
+        time.sleep(0.5)
+        terminal.type("\x03")
+        terminal.until(r"there was no such switch: interrupted; the process is stopped")
+        terminal.type("gotrace gogo -live -n 2\n")
+        terminal.until(r"2 switches in .*the process is stopped at the last one")
 
 
 # ---- gdb: its own trace ----------------------------------------------------------------------------------------------

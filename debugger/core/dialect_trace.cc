@@ -23,6 +23,8 @@ constexpr TraceNames::Untyped kGoUntyped[] = {
     {"m", "nextp", "p"}, {"m", "oldp", "p"},      {"m", "lockedg", "g"}, {"p", "m", "m"},
 };
 
+constexpr TraceNames::Other kGoOthers[] = {{"gosave", "gosave_systemstack_switch"}, {"gostartcall", ""}};
+
 constexpr std::array<TraceNames, 2> kAll = {{
     {"vitrine",
      "vitrine::rt::",
@@ -36,8 +38,10 @@ constexpr std::array<TraceNames, 2> kAll = {{
      std::nullopt,
      false,
      kOurArguments,
+     {},
      {}},
-    {"go", "runtime.", "gobuf", "g", "sp", "pc", "bp", "g", "runtime.tlsg", -8, true, kGoArguments, kGoUntyped},
+    {"go", "runtime.", "gobuf", "g", "sp", "pc", "bp", "g", "runtime.tlsg", -8, true, kGoArguments, kGoUntyped,
+     kGoOthers},
 }};
 
 }  // namespace

@@ -30,6 +30,11 @@ struct TraceNames {
     std::string_view in, field, to;
   };
   std::span<const Untyped> untyped;
+  // A routine that this runtime has under another symbol; symbol "": only as a part of its callers.
+  struct Other {
+    std::string_view routine, symbol;
+  };
+  std::span<const Other> others;
 };
 
 // Of the program; null: no runtime's types are in its DWARF.

@@ -102,6 +102,10 @@ Result<Program::Function> TraceFacts::find(std::string_view word) {
     if (names_->go_abi) tries.push_back(tries.back() + ".abi0");
   }
   tries.emplace_back(word);
+  if (names_) {
+    for (const TraceNames::Other& o : names_->others)
+      if (o.routine == word && !o.symbol.empty()) tries.emplace_back(o.symbol);
+  }
   for (const std::string& name : tries) {
     auto found = program_.functions(name);
     if (found.size() == 1) return found[0];
@@ -114,7 +118,14 @@ Result<Program::Function> TraceFacts::find(std::string_view word) {
     return Error{
         fmt::format("'{}' names {} functions: {}; say which by its symbol or address", word, found.size(), all), {}};
   }
-  if (!program_.functions("main").empty() || names_) return Error{fmt::format("there is no function '{}'", word), {}};
+  for (const TraceNames::Other& o : names_ ? names_->others : std::span<const TraceNames::Other>()) {
+    if (o.routine != word || !o.symbol.empty()) continue;
+    return Error{
+        fmt::format("there is no function '{}': Go's compiler makes it a part of the functions that call it", word),
+        {}};
+  }
+  if (names_) return Error{fmt::format("there is no function '{}'", word), {}};
+  if (!program_.functions("main").empty()) return Error{fmt::format("there is no function '{}'", word), {}};
   return Error{
       fmt::format("there is no function '{}': the program's symbols are stripped, or it has no code of its own", word),
       {}};

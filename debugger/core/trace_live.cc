@@ -8,7 +8,7 @@
 //      where it is.
 //   4. Whatever ended it, the breakpoint is taken out (Planted), and the last line says what happened.
 // At a hit the process is read by a handful of words; the goroutines are not listed anew. Every switch to a goroutine
-// goes through this routine, so "before" is right from an M's second switch on.
+// goes through this routine; whom each M runs at the beginning is known, so "before" is right from the first on.
 #include "trace_live.h"
 
 #include <fmt/format.h>
@@ -210,7 +210,7 @@ std::string line_of(const Switch& s) {
   if (!s.from.where.empty()) from += ", " + s.from.where;
   if (!s.from.g) from = "?";
   if (s.from.g && s.from.g == s.to.g) from = "the same";
-  return fmt::format("{:>9}  {:>2}  {:>2}  {:<52} → {}{}\n", format_duration(s.time), number_or_dash(s.m),
+  return fmt::format("{:>11.6f}  {:>2}  {:>2}  {:<52} → {}{}\n", static_cast<double>(s.time) / 1e9, number_or_dash(s.m),
                      number_or_dash(s.p), from, s.to.text(), s.to.where.empty() ? "" : "  " + s.to.where);
 }
 
@@ -285,6 +285,15 @@ Watch prepare(Session& session, const Program::Function& routine, const LiveOpti
   return w;
 }
 
+// Whom each thread runs as it stands: the g that its first switch leaves.
+std::map<std::int64_t, std::uint64_t> running(Session& session, const Model& model) {
+  std::map<std::int64_t, std::uint64_t> out;
+  const auto& threads = session.target().threads();
+  for (const Machine& m : model.machines())
+    if (m.curg && m.thread < threads.size()) out[threads[m.thread].tid] = m.curg;
+  return out;
+}
+
 bool wanted(const Watch& w, const LiveOptions& options, Switch& s) {
   if (options.goid && s.from.goid != options.goid && s.to.goid != options.goid) return false;
   return !w.where || w.where->eval(s) == Tri::yes;
@@ -319,9 +328,9 @@ Outcome trace_live(Session& session, const Program::Function& routine, const Liv
   sink.out(fmt::format(
       "every switch stops the process for {}; {}\n", cost,
       options.count ? fmt::format("{} or Ctrl-C ends it", plural(*options.count, "line")) : "Ctrl-C ends it"));
-  sink.out(fmt::format("{:>9}  {:>2}  {:>2}  {:<52}   {}\n", "TIME", "M", "P", "FROM", "TO"));
+  sink.out(fmt::format("{:>11}  {:>2}  {:>2}  {:<52}   {}\n", "TIME", "M", "P", "FROM", "TO"));
   Reader reader(session, *w.layout, *w.model, *w.facts);
-  std::map<std::int64_t, std::uint64_t> last;
+  std::map<std::int64_t, std::uint64_t> last = running(session, *w.model);
   std::uint64_t seen = 0, shown = 0, unreadable = 0;
   Pace pace;
   const std::int64_t begin = clock_now();
@@ -339,9 +348,9 @@ Outcome trace_live(Session& session, const Program::Function& routine, const Liv
       std::string text = line_of(s);
       if (options.stacks) {
         for (std::size_t i = 0; i < s.to.frames.size() && i < kShownFrames; ++i)
-          text += fmt::format("{:21}#{:<2} {}\n", "", i, s.to.frames[i]);
+          text += fmt::format("{:23}#{:<2} {}\n", "", i, s.to.frames[i]);
         if (s.to.frames.size() > kShownFrames)
-          text += fmt::format("{:21}… {} more\n", "", s.to.frames.size() - kShownFrames);
+          text += fmt::format("{:23}… {} more\n", "", s.to.frames.size() - kShownFrames);
       }
       sink.out(text);
     }
@@ -364,10 +373,14 @@ Outcome trace_live(Session& session, const Program::Function& routine, const Liv
 namespace {
 
 // The values of an operand and of registers, as they really were.
-std::optional<std::uint64_t> address_of(const disasm::Operand& o, const disasm::Instruction& in,
-                                        const Registers& regs) {
-  if (o.segment != disasm::Operand::Segment::none) return std::nullopt;
+std::optional<std::uint64_t> address_of(const disasm::Operand& o, const disasm::Instruction& in, const Registers& regs,
+                                        std::optional<std::uint64_t> fs) {
   std::uint64_t at = static_cast<std::uint64_t>(o.disp);
+  if (o.segment == disasm::Operand::Segment::fs && fs) {
+    at += *fs;
+  } else if (o.segment != disasm::Operand::Segment::none) {
+    return std::nullopt;
+  }
   auto add = [&](disasm::Reg r, std::uint64_t times) {
     if (r == disasm::Reg::none) return;
     at += times * (r == disasm::Reg::rip ? in.end() : regs.r[disasm::index_of(r)]);
@@ -384,12 +397,12 @@ std::string said(TraceFacts& facts, std::uint64_t v) {
 
 // What the instruction read from memory, and what it left in registers and memory.
 std::string values(TraceFacts& facts, const disasm::Instruction& in, const Registers& before, const Registers& after,
-                   const std::map<std::uint64_t, std::uint64_t>& was) {
+                   const std::map<std::uint64_t, std::uint64_t>& was, std::optional<std::uint64_t> fs) {
   std::string out;
   auto add = [&](std::string text) { out += (out.empty() ? "" : ", ") + std::move(text); };
   for (const disasm::Operand& o : in.operands) {
     if (o.kind != disasm::Operand::Kind::mem || !(o.read || o.write)) continue;
-    auto at = address_of(o, in, before);
+    auto at = address_of(o, in, before, fs);
     if (!at) continue;
     auto now = facts.word(*at, o.size);
     if (o.write) {
@@ -440,7 +453,7 @@ std::optional<Caught> catch_switch(Session& session, const Program::Function& ro
       return std::nullopt;
     }
     Reader reader(session, *w.layout, *w.model, *w.facts);
-    std::map<std::int64_t, std::uint64_t> last;
+    std::map<std::int64_t, std::uint64_t> last = running(session, *w.model);
     bool found = false;
     Stop stop = w.control->run(w.wanted, [&](std::int64_t at, const Registers& regs) {
       Switch s;
@@ -486,6 +499,9 @@ std::optional<Outcome> step_through(Session& session, const Program::Function& r
   sink.out(
       fmt::format("thread {} switches to goroutine {}; every step is one instruction, the other threads stand still\n",
                   tid, to.text()));
+  std::optional<std::uint64_t> fs;
+  for (const Thread& t : session.target().threads())
+    if (t.tid == tid) fs = t.fs_base;
   std::string owner;
   int steps = 0;
   for (; steps < kMaxSteps && !session.cancelled(); ++steps) {
@@ -500,7 +516,7 @@ std::optional<Outcome> step_through(Session& session, const Program::Function& r
     if (!note) break;
     std::map<std::uint64_t, std::uint64_t> was;
     for (const disasm::Operand& o : note->insn.operands) {
-      auto at = o.kind == disasm::Operand::Kind::mem && o.write ? address_of(o, note->insn, *regs) : std::nullopt;
+      auto at = o.kind == disasm::Operand::Kind::mem && o.write ? address_of(o, note->insn, *regs, fs) : std::nullopt;
       auto v = at ? facts.word(*at, o.size) : std::nullopt;
       if (v) was[*at] = *v;
     }
@@ -515,8 +531,9 @@ std::optional<Outcome> step_through(Session& session, const Program::Function& r
                            tid, said(facts, next)));
       return std::nullopt;
     }
-    std::string what = values(facts, note->insn, *regs, *after, was);
-    sink.out(fmt::format("  +{:#04x}  {:<28}{}\n", note->insn.address - in->start, note->insn.text, note->says));
+    std::string what = values(facts, note->insn, *regs, *after, was, fs);
+    sink.out(fmt::format("  +{:#04x}  {:<28}{}{}\n", note->insn.address - in->start, note->insn.text,
+                         note->insn.text.size() < 28 ? "" : "  ", note->says));
     if (!what.empty()) sink.out(fmt::format("{:38}{}\n", "", what));
     regs = after;
   }

@@ -218,6 +218,8 @@ TEST(Annotate, CapstonesErrorsAreSetRight) {
   Instruction save = decode({0x0f, 0xae, 0x1c, 0x24});  // stmxcsr [rsp]
   EXPECT_TRUE(save.writes_memory);
   EXPECT_TRUE(save.operands[0].write && !save.operands[0].read);
+  EXPECT_EQ(decode({0x64, 0x48, 0x8b, 0x04, 0x25, 0xf8, 0xff, 0xff, 0xff}).text, "mov rax, fs:[-8]");
+  EXPECT_EQ(decode({0x64, 0x48, 0x8b, 0x04, 0x25, 0xe0, 0xff, 0xff, 0xff}).text, "mov rax, fs:[-0x20]");
   Instruction fs = decode({0x64, 0x48, 0x8b, 0x04, 0x25, 0xf0, 0xff, 0xff, 0xff});  // mov rax, fs:[-16]
   EXPECT_EQ(fs.operands[1].segment, Operand::Segment::fs);
   EXPECT_EQ(fs.operands[1].disp, -16);

@@ -97,6 +97,9 @@ TEST(Golden, GosRoutines) {
     EXPECT_NE(compiled.find("[CFA] ← gp\n"), std::string::npos) << go << "\n" << compiled;
     EXPECT_NE(compiled.find("compares writeBarrier with 0"), std::string::npos) << go << "\n" << compiled;
     EXPECT_EQ(compiled.find("etext+"), std::string::npos) << "data named by the end of the code\n" << compiled;
+    EXPECT_NE(disasm(at + "/prog", "gosave").find("the caller's SP → g->sched.sp"), std::string::npos) << go;
+    EXPECT_NE(disasm(at + "/prog", "gostartcall").find("a part of the functions that call it"), std::string::npos)
+        << go;
     run("rm -rf " + at);
     for (const char* part : {"current g ← buf->g", "SP ← buf->sp: now on that stack", "jumps to buf->pc",
                              "g->sched.pc ← the return address", "g->sched.bp ← the caller's rbp",
