@@ -5,6 +5,8 @@
 // only in the innermost frame of a thread; what an outer frame kept in one is said to be so, not guessed.
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "backtrace.h"
 #include "choose.h"
 #include "commands.h"
@@ -37,6 +39,7 @@ std::string value_of(Session& session, Model& model, const Local& local, std::ui
                 [&](std::uint64_t type) { return Objects(session, model).type_name(type); });
   if (!local.type) return "<of unknown type>";
   if (local.pieces.empty()) return "<optimised out>";
+  if (local.partial) return "<partly optimised out>";
   bool bad = false;
   if (auto at = address_of(local, cfa)) {
     std::string text = values.text(*at, *local.type, bad);
@@ -44,7 +47,11 @@ std::string value_of(Session& session, Model& model, const Local& local, std::ui
     return text;
   }
   const Local::Piece& p = local.pieces.front();
-  if (local.pieces.size() > 1) return "<partly in registers>";
+  if (local.pieces.size() > 1) {
+    const bool lost = std::any_of(local.pieces.begin(), local.pieces.end(),
+                                  [](const Local::Piece& piece) { return piece.place == Local::Place::none; });
+    return lost ? "<partly optimised out>" : "<partly in registers>";
+  }
   if (p.place != Local::Place::reg || p.at >= kRegs) return "<not known where>";
   if (!regs || !regs->has(static_cast<int>(p.at)) || local.type->size > 8) return "<in a register>";
   return fmt::format("{:#x}", regs->r[p.at]);
@@ -61,7 +68,10 @@ void print_local(Session& session, Model& model, Local local, std::uint64_t cfa,
       local.pieces = {{Local::Place::address, static_cast<std::int64_t>(*heap), 0}};
     }
   }
-  out.add(fmt::format("{}{} = {}\n", local.name, local.parameter ? " (parameter)" : "",
+  out.add(fmt::format("{}{} = {}\n", local.name,
+                      local.result      ? " (result)"
+                      : local.parameter ? " (parameter)"
+                                        : "",
                       value_of(session, model, local, cfa, regs)));
 }
 
@@ -107,30 +117,39 @@ Outcome run_locals(Session& session, const Line& line, std::size_t first, Sink& 
     }
   }
   const Frame& f = walk.frames[frame];
-  const Location& where = session.program().locate(f.lookup_pc()).back();
-  Buffered out(sink);
-  out.add(fmt::format("{}, frame {}: {}", title(model, *index), frame, where.function.empty() ? "??" : where.function));
-  out.add(where.line ? fmt::format(" at {}:{}\n", basename_of(where.file), where.line) : "\n");
-  if (frame + 1 >= walk.frames.size()) {
-    out.add("the outermost frame has no variables that could be found\n");
-    return Outcome::ok;
-  }
-  std::vector<Local> locals = session.program().locals(f.lookup_pc());
+  const std::vector<Location> functions = session.program().locate(f.lookup_pc());
+  std::vector<Local> locals;
+  if (frame + 1 < walk.frames.size()) locals = session.program().locals(f.lookup_pc(), f.lookup_pc() != f.pc);
   const Registers* regs = frame == 0 && c.tid ? &c.regs : nullptr;
-  for (Local& local : locals) print_local(session, model, std::move(local), walk.frames[frame + 1].sp, regs, out);
-  if (locals.empty()) out.add("no variables are described here\n");
+  Buffered out(sink);
+  out.add(fmt::format("{}, frame {}: ", title(model, *index), frame));
+  for (std::size_t n = 0; n < functions.size(); ++n) {  // those inlined into the next, then the function itself
+    const Location& at = functions[n];
+    out.add((n ? "in " : "") + (at.function.empty() ? "??" : at.function));
+    if (at.line) out.add(fmt::format(" at {}:{}", basename_of(at.file), at.line));
+    out.add(at.inlined ? " (inlined)\n" : "\n");
+    std::size_t shown = 0;
+    for (Local& local : locals) {
+      if (local.function != n) continue;
+      print_local(session, model, local, walk.frames[frame + 1].sp, regs, out);
+      ++shown;
+    }
+    if (frame + 1 < walk.frames.size() && shown == 0) out.add("no variables are described here\n");
+  }
+  if (frame + 1 >= walk.frames.size()) out.add("the outermost frame has no variables that could be found\n");
   return Outcome::ok;
 }
 
 constexpr CommandSpec kCommands[] = {
     {"goroutine locals", "The variables of one frame of a goroutine, without the debugger's help.",
      "goroutine locals [N [FRAME]]\n\n"
-     "Parameters and variables of a frame with their values: numbers, strings, pointers, structures, slices, maps. "
-     "Without\n"
-     "FRAME it is the innermost frame of your own code; FRAME counts from 0, inlined frames not counted. Without N it\n"
-     "is the selected goroutine. For LLDB, which knows no types of Go, and for vitrine-inspect; gdb's info locals "
-     "shows\n"
-     "more. What was kept in a register, or nowhere, is said to be so.\n\n"
+     "Parameters and variables of a frame with their values: numbers, strings, pointers, structures, slices, maps,\n"
+     "interfaces; first those of the functions that were inlined there. Without FRAME it is the innermost frame of "
+     "your\n"
+     "own code; FRAME counts from 0, inlined ones not counted. Without N it is the selected goroutine. For LLDB, "
+     "which\n"
+     "knows no types of Go, and for vitrine-inspect; gdb's info locals shows more. What was kept in a register, or\n"
+     "nowhere, is said to be so.\n\n"
      "Example:\n"
      "  goroutine locals 19\n"
      "Next: goroutine N to go there.\n",

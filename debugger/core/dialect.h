@@ -42,6 +42,8 @@ class Dialect {
   virtual std::span<const std::string_view> injected() const { return {}; }
   // Owner and type of an ELF note that every program of this kind has, with or without DWARF; {}: there is none.
   virtual std::pair<std::string_view, std::uint32_t> mark() const { return {}; }
+  // The first goroutine is the runtime's start itself; what its g says of a creator is how the start was written.
+  virtual bool first_has_no_creator() const { return false; }
   // Whether a goroutine is the runtime's own follows from its entry function, not from a field.
   virtual bool systems_by_entry() const { return false; }
   virtual bool system_entry(std::string_view) const { return false; }

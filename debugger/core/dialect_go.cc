@@ -112,6 +112,7 @@ class Go : public Dialect {
     return kNames;
   }
   std::pair<std::string_view, std::uint32_t> mark() const override { return {"Go", 4}; }
+  bool first_has_no_creator() const override { return true; }
   bool systems_by_entry() const override { return true; }
   bool system_entry(std::string_view function) const override {
     static constexpr std::string_view kUsers[] = {"runtime.main", "runtime.handleAsyncEvent", "runtime.corostart"};

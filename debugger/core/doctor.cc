@@ -10,6 +10,7 @@
 #include <cstdlib>
 #include <fstream>
 
+#include "elf_image.h"
 #include "layout.h"
 #include "model.h"
 #include "render.h"
@@ -39,7 +40,7 @@ class Examination {
     }
     if (main) {
       good("program", fmt::format("{}, build id {}, loaded at {:#x}", main->path,
-                                  main->build_id.empty() ? "unknown" : main->build_id, main->lo));
+                                  main->build_id.empty() ? "unknown" : build_id_text(main->build_id), main->lo));
     } else {
       bad("program", "which file the target runs is not known: no names, no lines, no types");
     }
@@ -114,8 +115,8 @@ class Examination {
     return true;
   }
 
-  // A stack is absent when the bytes at its saved sp cannot be read, or are all zero: a resumed g needs what lies
-  // there.
+  // A stack is absent when the bytes at its saved sp cannot be read, or are all zero, to its end or for 4 KiB: a frame
+  // may be zeros, but not all of them and their return addresses.
   void stacks(Model& m) {
     std::size_t total = 0, absent = 0, zero = 0;
     std::uint64_t first = 0;
@@ -127,12 +128,18 @@ class Examination {
       }
       if (g.is(Goroutine::unreadable) || m.running(g) || !g.sp || g.is(Goroutine::bad_sp)) continue;
       ++total;
-      std::array<std::byte, 64> bytes;
-      std::size_t want = std::min<std::uint64_t>(bytes.size(), g.is(Goroutine::bad_stack) ? 64 : g.stack_hi() - g.sp);
-      std::size_t got = session_.memory().read_prefix(g.sp, std::span(bytes).first(want));
-      bool nothing = got == want && want >= 16 &&
-                     std::all_of(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(want),
-                                 [](std::byte b) { return b == std::byte{0}; });
+      std::array<std::byte, 4096> bytes;
+      std::size_t want = 64, got = 0;
+      bool nothing = false;
+      for (;;) {
+        if (!g.is(Goroutine::bad_stack)) want = std::min<std::uint64_t>(want, g.stack_hi() - g.sp);
+        got = session_.memory().read_prefix(g.sp, std::span(bytes).first(want));
+        nothing = got == want && want >= 16 &&
+                  std::all_of(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(want),
+                              [](std::byte b) { return b == std::byte{0}; });
+        if (!nothing || want != 64) break;
+        want = bytes.size();
+      }
       if (got == want && !nothing) continue;
       if (!absent++) first = g.sp;
       zero += nothing;

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 
 #include "low_text.h"
@@ -180,6 +181,15 @@ std::string to_hex(std::span<const std::byte> bytes) {
     s += digits[static_cast<unsigned>(b) & 15];
   }
   return s;
+}
+
+std::string build_id_text(const std::string& hex) {
+  std::string text;
+  for (std::size_t i = 0; i + 1 < hex.size(); i += 2) {
+    text += static_cast<char>(std::strtol(hex.substr(i, 2).c_str(), nullptr, 16));
+    if (text.back() <= ' ' || text.back() > '~') return hex;
+  }
+  return hex.empty() ? "none" : text;
 }
 
 Auxv parse_auxv(std::span<const std::byte> bytes) {

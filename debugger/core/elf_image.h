@@ -67,6 +67,8 @@ void each_note(std::span<const std::byte> notes, std::uint64_t align,
                const std::function<void(std::string_view, std::uint32_t, std::span<const std::byte>, std::size_t)>& fn);
 
 std::string to_hex(std::span<const std::byte> bytes);
+// A build id as people know it: in hex; Go's, which is a text, as that text; "none".
+std::string build_id_text(const std::string& hex);
 
 // A mapping of a file into the target's memory.
 struct FileMapping {

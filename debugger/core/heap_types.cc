@@ -130,9 +130,9 @@ HeapTypes::Place HeapTypes::global(std::uint64_t slot) {
   return {offset ? fmt::format("{}+{}", symbol.name, offset) : symbol.name, pointee(it->second.second, offset)};
 }
 
-const std::vector<Local>& HeapTypes::locals(std::uint64_t pc) {
-  auto [it, fresh] = locals_.try_emplace(pc);
-  if (fresh) it->second = session_.program().locals(pc);
+const std::vector<Local>& HeapTypes::locals(const Frame& f) {
+  auto [it, fresh] = locals_.try_emplace(f.lookup_pc());
+  if (fresh) it->second = session_.program().locals(f.lookup_pc(), f.lookup_pc() != f.pc);
   return it->second;
 }
 
@@ -157,8 +157,9 @@ HeapTypes::Place HeapTypes::on_stack(std::uint32_t goroutine, std::uint64_t slot
   place.text += fmt::format(", frame #{} {}", std::prev(next) - frames.begin(),
                             where.function.empty() ? fmt::format("{:#x}", f.pc) : where.function);
   if (next == frames.end()) return place;
-  for (const Local& local : locals(f.lookup_pc())) {
-    if (!local.type || local.pieces.size() != 1 || local.pieces[0].place != Local::Place::cfa) continue;
+  for (const Local& local : locals(f)) {
+    if (!local.type || local.partial || local.pieces.size() != 1 || local.pieces[0].place != Local::Place::cfa)
+      continue;
     const std::uint64_t at = next->sp + static_cast<std::uint64_t>(local.pieces[0].at);
     if (slot - at >= local.type->size) continue;
     place.text += fmt::format(", {}", local.name);

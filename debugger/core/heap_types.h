@@ -63,7 +63,7 @@ class HeapTypes {
   void certain_ones();
   Place global(std::uint64_t slot);
   Place on_stack(std::uint32_t goroutine, std::uint64_t slot);
-  const std::vector<Local>& locals(std::uint64_t pc);
+  const std::vector<Local>& locals(const Frame& f);
 
   HeapGraph& graph_;
   HeapState& heap_;

@@ -167,7 +167,7 @@ void Model::decode(const std::byte* bytes, std::uint64_t addr) {
       g.bp = layout_.take(bytes, F::g_syscallbp);
     }
   }
-  g.gopc = layout_.take(bytes, F::g_gopc);
+  if (g.goid != 1 || !layout_.dialect().first_has_no_creator()) g.gopc = layout_.take(bytes, F::g_gopc);
   g.startpc = layout_.take(bytes, F::g_startpc);
   g.waitsince = static_cast<std::int64_t>(layout_.take(bytes, F::g_waitsince));
   g.wait_reason = static_cast<std::uint8_t>(layout_.take(bytes, F::g_waitreason));

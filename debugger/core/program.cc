@@ -86,10 +86,10 @@ class ElfProgram : public Program {
   }
   const std::vector<Location>& locate(std::uint64_t pc) override;
   std::uint64_t function_start(std::uint64_t pc) override;
-  std::vector<Local> locals(std::uint64_t pc) override {
+  std::vector<Local> locals(std::uint64_t pc, bool called) override {
     std::lock_guard lock(mutex_);
     std::vector<Local> out;
-    if (ModuleParts* m = at(pc)) read_locals(m->files, m->units, *types_, pc, out);
+    if (ModuleParts* m = at(pc)) read_locals(m->files, m->units, *types_, pc, called, out);
     return out;
   }
   const CfiRow* cfi(std::uint64_t pc) override;

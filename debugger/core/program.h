@@ -65,7 +65,10 @@ struct Local {
   std::string name;
   const Type* type = nullptr;
   bool parameter = false;
-  std::vector<Piece> pieces;  // in the order of the variable's bytes
+  bool result = false;         // of Go, where results have places of their own
+  bool partial = false;        // the piece is of one part of it, and it is not said which
+  std::uint32_t function = 0;  // whose it is: an index into what locate() says of the same pc
+  std::vector<Piece> pieces;   // in the order of the variable's bytes
 };
 
 // How one CFI row finds the caller. Rows are the same for every pc of a range, so they are cached by pc.
@@ -134,8 +137,10 @@ class Program {
   // The declared (not artificial) entry of the function that contains pc; 0: unknown.
   virtual std::uint64_t function_start(std::uint64_t pc) = 0;
 
-  // The variables of the (not inlined) function at an instruction.
-  virtual std::vector<Local> locals(std::uint64_t) { return {}; }
+  // The variables of all functions at an instruction, inlined ones too: the innermost's first, as locate() has them.
+  // called: the instruction is a call that has not returned, so what registers held is lost; what the caller needs
+  // after it is then said to be where it will be found.
+  virtual std::vector<Local> locals(std::uint64_t, bool /*called*/) { return {}; }
 
   // The CFI row for an instruction; null when no CFI covers it. Like every function here it may be called from several
   // threads (there is one lock); the row lives as long as the Program.

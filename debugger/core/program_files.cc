@@ -156,8 +156,9 @@ Elf* ModuleFiles::elf() {
   if (f.elf && !module_.build_id.empty()) {
     if (const std::string id = build_id_of(f.elf);
         id != module_.build_id && go_build_id_of(f.elf) != module_.build_id) {
-      why = module_.path + ": not the file that is loaded (build id " + (id.empty() ? "none" : id) +
-            ", the target has " + module_.build_id + "): not used";
+      why = module_.path + ": not the file that is loaded (build id " +
+            build_id_text(id.empty() ? go_build_id_of(f.elf) : id) + ", the target has " +
+            build_id_text(module_.build_id) + "): not used";
       elf_end(f.elf);
       close(f.fd);
       f = {};

@@ -1,5 +1,5 @@
-// program_locals.cc: see program_locals.h. The function that contains the pc is walked, with those of its blocks that contain
-// the pc as well. A location is an expression or, by pc, one of a list; understood are the forms that Go's compiler and an
+// program_locals.cc: see program_locals.h. The function that contains the pc is walked, with those of its blocks and inlined
+// calls that contain the pc as well. A location is an expression or, by pc, one of a list; understood are the forms that Go's compiler and an
 // unoptimised C++ frame use: an address, an offset from the frame's CFA (fbreg too, where the frame base is the CFA), a
 // register, and pieces of these. Anything else is "not known where".
 //
@@ -8,6 +8,7 @@
 
 #include <dwarf.h>
 
+#include <algorithm>
 #include <cstring>
 
 namespace vitrine::inspect {
@@ -67,6 +68,22 @@ bool operations(Dwarf_Attribute& location, Dwarf_Addr at, std::vector<Op>& out) 
   return true;
 }
 
+// Go's compiler describes what is left of a string or structure that it took apart without pieces when only one part is
+// left, and does not say which. It shows where one register has it, at some pc: a whole one does not fit there.
+bool fragment(Dwarf_Attribute& location) {
+  Dwarf_Block block;
+  if (dwarf_whatform(&location) == DW_FORM_exprloc || dwarf_formblock(&location, &block) == 0) return false;
+  Dwarf_Addr base = 0, begin = 0, end = 0;
+  Dwarf_Op* ops = nullptr;
+  std::size_t n = 0;
+  bool in_register = false;
+  for (std::ptrdiff_t at = 0; (at = dwarf_getlocations(&location, at, &base, &begin, &end, &ops, &n)) > 0;) {
+    if (std::any_of(ops, ops + n, [](const Dwarf_Op& op) { return op.atom == DW_OP_piece; })) return false;
+    in_register = in_register || (n == 1 && ops[0].atom >= DW_OP_reg0 && ops[0].atom <= DW_OP_reg16);
+  }
+  return in_register;
+}
+
 bool places(const std::vector<Op>& ops, std::uint64_t bias, std::vector<Local::Piece>& out) {
   Local::Piece now;
   bool base = false;  // the CFA is on the expression's stack
@@ -111,8 +128,8 @@ bool places(const std::vector<Op>& ops, std::uint64_t bias, std::vector<Local::P
 
 class Walk {
  public:
-  Walk(ModuleFiles& files, TypeTable& types, Dwarf_Addr at, std::vector<Local>& out)
-      : files_(files), types_(types), at_(at), out_(out) {}
+  Walk(ModuleFiles& files, TypeTable& types, Dwarf_Addr at, bool called, bool go, std::vector<Local>& out)
+      : files_(files), types_(types), at_(at), called_(called), go_(go), out_(out) {}
 
   void block(Dwarf_Die* parent, int depth) {
     Dwarf_Die child;
@@ -120,8 +137,22 @@ class Walk {
     do {
       const int tag = dwarf_tag(&child);
       if (tag == DW_TAG_lexical_block && dwarf_haspc(&child, at_) == 1) block(&child, depth + 1);
+      // One chain of calls, as locate() has it, whatever broken DWARF says.
+      if (tag == DW_TAG_inlined_subroutine && calls_ == deepest_ && dwarf_haspc(&child, at_) == 1) {
+        const std::uint32_t caller = calls_;
+        calls_ = ++deepest_;
+        block(&child, depth + 1);
+        calls_ = caller;
+      }
       if (tag == DW_TAG_variable || tag == DW_TAG_formal_parameter) variable(child, tag == DW_TAG_formal_parameter);
     } while (dwarf_siblingof(&child, &child) == 0);
+  }
+
+  // So far a variable has the number of calls around its function; from here on the innermost is 0.
+  void innermost_first(std::size_t begin) {
+    for (std::size_t i = begin; i < out_.size(); ++i) out_[i].function = deepest_ - out_[i].function;
+    std::stable_sort(out_.begin() + static_cast<std::ptrdiff_t>(begin), out_.end(),
+                     [](const Local& a, const Local& b) { return a.function < b.function; });
   }
 
  private:
@@ -132,27 +163,49 @@ class Walk {
     Local local;
     local.name = name;
     local.parameter = parameter;
+    local.function = calls_;
     local.type = types_.type_of(&named, files_);
+    Dwarf_Attribute result;
+    if (parameter && dwarf_attr(&named, DW_AT_variable_parameter, &result)) dwarf_formflag(&result, &local.result);
     Dwarf_Attribute location;
-    std::vector<Op> ops;
-    if (!dwarf_attr(&die, DW_AT_location, &location) || !operations(location, at_, ops) ||
-        !places(ops, files_.bias(), local.pieces))
-      local.pieces.clear();
+    if (dwarf_attr(&die, DW_AT_location, &location)) local.pieces = pieces(location, at_);
+    local.partial = go_ && local.pieces.size() == 1 && local.type && local.type->size > 8 && fragment(location);
+    if (called_ && in_registers(local.pieces)) {
+      auto after = pieces(location, at_ + 1);  // the return address: nothing has run since
+      if (!after.empty() && !in_registers(after)) local.pieces = std::move(after);
+    }
     out_.push_back(std::move(local));
+  }
+
+  std::vector<Local::Piece> pieces(Dwarf_Attribute& location, Dwarf_Addr at) {
+    std::vector<Op> ops;
+    std::vector<Local::Piece> out;
+    if (!operations(location, at, ops) || !places(ops, files_.bias(), out)) out.clear();
+    return out;
+  }
+  static bool in_registers(const std::vector<Local::Piece>& pieces) {
+    return std::any_of(pieces.begin(), pieces.end(),
+                       [](const Local::Piece& p) { return p.place == Local::Place::reg; });
   }
 
   ModuleFiles& files_;
   TypeTable& types_;
   Dwarf_Addr at_;
+  bool called_, go_;
   std::vector<Local>& out_;
+  std::uint32_t calls_ = 0, deepest_ = 0;
 };
 
 }  // namespace
 
-void read_locals(ModuleFiles& files, ModuleUnits& units, TypeTable& types, std::uint64_t pc, std::vector<Local>& out) {
+void read_locals(ModuleFiles& files, ModuleUnits& units, TypeTable& types, std::uint64_t pc, bool called,
+                 std::vector<Local>& out) {
   Dwarf_Die function;
   if (!units.function_die(pc, function)) return;
-  Walk(files, types, pc - files.bias(), out).block(&function, 0);
+  Walk walk(files, types, pc - files.bias(), called, units.language(pc) == "go", out);
+  const std::size_t begin = out.size();
+  walk.block(&function, 0);
+  walk.innermost_first(begin);
 }
 
 }  // namespace vitrine::inspect

@@ -10,6 +10,7 @@
 
 namespace vitrine::inspect {
 
-void read_locals(ModuleFiles& files, ModuleUnits& units, TypeTable& types, std::uint64_t pc, std::vector<Local>& out);
+void read_locals(ModuleFiles& files, ModuleUnits& units, TypeTable& types, std::uint64_t pc, bool called,
+                 std::vector<Local>& out);
 
 }  // namespace vitrine::inspect

@@ -206,9 +206,8 @@ CoreTarget::Backing& CoreTarget::backing(const std::string& path) {
     }
     auto image = parse_elf_file([&](std::uint64_t a, std::span<std::byte> out) { return (*file)->read(a, out); });
     if (image && known != build_ids_.end() && !known->second.empty() && image->build_id != known->second) {
-      problem = at + ": not the file that the core was made from (build id " +
-                (image->build_id.empty() ? "none" : image->build_id) + ", the core has " + known->second +
-                "): not used";
+      problem = at + ": not the file that the core was made from (build id " + build_id_text(image->build_id) +
+                ", the core has " + build_id_text(known->second) + "): not used";
       continue;
     }
     b.file = *file;
@@ -302,7 +301,7 @@ Status CoreTarget::check_program(const std::string& program, bool force) {
   std::string why;
   if (!main->build_id.empty()) {
     if (image->build_id != main->build_id)
-      why = "build id " + (image->build_id.empty() ? "none" : image->build_id) + ", the core has " + main->build_id;
+      why = "build id " + build_id_text(image->build_id) + ", the core has " + build_id_text(main->build_id);
   } else if (auxv.entry && image->entry + main->bias != auxv.entry) {
     why = "its entry would be at " + hex(image->entry + main->bias) + ", the core's is at " + hex(auxv.entry);
   }

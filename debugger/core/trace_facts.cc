@@ -179,8 +179,9 @@ void TraceFacts::arguments_from_name(const std::string& symbol) {
 // string, a slice) is in a register for each, or not told.
 void TraceFacts::arguments_from_dwarf(std::uint64_t entry) {
   const std::span<const Reg> order = argument_order();
-  for (const Local& l : program_.locals(entry)) {
-    if (!l.parameter || !l.type) continue;
+  const std::size_t own = program_.locate(entry).size() - 1;  // not of what is inlined at its beginning
+  for (const Local& l : program_.locals(entry, false)) {
+    if (!l.parameter || !l.type || l.function != own) continue;
     std::uint64_t offset = 0;
     for (const Local::Piece& piece : l.pieces) {
       std::string name = l.name;

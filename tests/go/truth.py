@@ -244,6 +244,16 @@ def check_chan(inspected):
     for wanted in ('boxed = (main.pair) {name = "inner", n = 7, ', "number = (int) 17", "nothing = nil", "failed = (*errors.errorString) 0x", 'ages = {len 1 ["one": 1]}', "many = {len 1000 [", 'text = "kept"', "numbers = {len 3, cap 3 [4, 5, 6]}", 'both = {name = "inner", n = 7'):
         if wanted not in locals_:
             raise Wrong("goroutine locals: %s is not in %s" % (wanted, locals_))
+    goid = next(g for g, frames in inspected.frames.items() if any(f.function == "main.scaled" for f in frames))
+    locals_ = inspected.text("goroutine", "locals", str(goid))
+    # The inlined function's own variables before its caller's; of the string only the length is left, and not called a string.
+    if not re.search(r"frame \d+: main.scaled at main.go:\d+ \(inlined\)\n(?:.*\n)*label \(parameter\) = <partly optimised out>\n"
+                     r"in main.callsScaled at main.go:\d+\n(?:.*\n)*base \(parameter\) = 20\n", locals_) or '"' in locals_:
+        raise Wrong("goroutine locals, of an inlined function: " + locals_)
+    if inspected.rows[1]["created_by"]:
+        raise Wrong("nobody created goroutine 1: %s" % inspected.rows[1]["created_by"])
+    if (said := inspected.text("vitrine", "doctor")) and "stacks absent" in said:
+        raise Wrong("all stacks are there: " + said)
     goid = next(g for g, frames in inspected.frames.items() if any(f.function == "main.labelled" for f in frames))
     pairs = [{"key": "job", "value": "seven"}, {"key": "who", "value": "me"}]
     if inspected.rows[goid]["labels"] != pairs or any(r["labels"] for g, r in inspected.rows.items() if g != goid):

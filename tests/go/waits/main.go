@@ -87,6 +87,18 @@ func inlined(c chan int) int { return <-c }
 //go:noinline
 func callsInlined(c chan int) { inlined(c) }
 
+// Inlined, with variables that are used after the wait.
+func scaled(c chan int, factor int, label string) int {
+	twice := factor * 2
+	return <-c*twice + len(label)
+}
+
+//go:noinline
+func callsScaled(c chan int, base int, label string) int {
+	sum := base + 1
+	return scaled(c, sum, label) + sum
+}
+
 // A frame of 100 KiB, so that its stack has been copied.
 //
 //go:noinline
@@ -172,6 +184,7 @@ func main() {
 	go noCases()
 	go nested(20, numbers)
 	go callsInlined(numbers)
+	go callsScaled(numbers, 20, "metre")
 	go grown(numbers)
 	go (&method{numbers}).waits()
 	go deferred(numbers)
@@ -182,7 +195,7 @@ func main() {
 	buffered := make(chan int, 4)
 	buffered <- 7
 	buffered <- 8
-	for settled(); runtime.NumGoroutine() != 23; settled() {
+	for settled(); runtime.NumGoroutine() != 24; settled() {
 	}
 	buf := make([]byte, 1<<20)
 	os.Stdout.Write(buf[:runtime.Stack(buf, true)])
