@@ -36,19 +36,19 @@ namespace vitrine::rt {
 
 uint32 writeBarrier;
 
+// The buffer is apart, as those of the Ps are: what is in .bss is a root, and what it held would live on.
 static struct {
   mutex lock;
-  wbBuf buf;
+  wbBuf* buf;
 } wbshared;
 
 void gcwbinit() {
-  for (int64 i = 0; i < nallp(); i++) {
-    p* pp = allp.array[i];
-    if (pp->wbbuf == nullptr)
-      pp->wbbuf = static_cast<wbBuf*>(persistentalloc(sizeof(wbBuf), 64, &memstats.gc_sys));
-    pp->wbbuf->n = 0;
-  }
-  wbshared.buf.n = 0;
+  auto renew = [](wbBuf*& b) {
+    if (b == nullptr) b = static_cast<wbBuf*>(persistentalloc(sizeof(wbBuf), 64, &memstats.gc_sys));
+    b->n = 0;
+  };
+  for (int64 i = 0; i < nallp(); i++) renew(allp.array[i]->wbbuf);
+  renew(wbshared.buf);
 }
 
 // ---- from buffer to mark bits
@@ -65,14 +65,14 @@ void wbBufFlush(p* pp, gcWork* w) {
 
 void wbSharedFlush(gcWork* w) {
   lock(&wbshared.lock);
-  flush(&wbshared.buf, w);
+  flush(wbshared.buf, w);
   unlock(&wbshared.lock);
 }
 
 static void flushfull(void* arg) {
   p* pp = static_cast<p*>(arg);
   gcWork w{};
-  flush(pp != nullptr ? pp->wbbuf : &wbshared.buf, &w);
+  flush(pp != nullptr ? pp->wbbuf : wbshared.buf, &w);
   w.dispose();  // no marker may come to this P
 }
 
@@ -82,7 +82,7 @@ static void flushfull(void* arg) {
 static wbBuf* room(m* mp, uint32 n) {
   p* pp = pinnedp(mp);
   if (pp != nullptr && pp->wbbuf == nullptr) pp = nullptr;  // a P that came while the cycle marks
-  wbBuf* b = pp != nullptr ? pp->wbbuf : &wbshared.buf;
+  wbBuf* b = pp != nullptr ? pp->wbbuf : wbshared.buf;
   if (pp == nullptr) lock(&wbshared.lock);
   if (b->n + n > sizeof b->at / sizeof b->at[0]) cleanstack(flushfull, pp);
   return b;
@@ -94,7 +94,7 @@ static void shade2(void* a, void* b) {
     wbBuf* buf = room(mp, 2);
     if (a != nullptr) buf->at[buf->n++] = uintptr(a);
     if (b != nullptr) buf->at[buf->n++] = uintptr(b);
-    if (buf == &wbshared.buf) unlock(&wbshared.lock);
+    if (buf == wbshared.buf) unlock(&wbshared.lock);
   }
   releasem(mp);
 }
@@ -125,7 +125,8 @@ static void needaligned(uintptr dst, uintptr src, uintptr size, const char* what
 // The span of objects with pointers that [dst, dst+size) is in; null: none, so the bits are not meaningful.
 static mspan* spanforbarrier(uintptr dst, uintptr size) {
   mspan* s = spanOf(dst);
-  if (s == nullptr || s->state.load(__ATOMIC_ACQUIRE) != mSpanInUse || dst < s->base() || dst >= s->limit) return nullptr;
+  if (s == nullptr || s->state.load(__ATOMIC_ACQUIRE) != mSpanInUse || dst < s->base() || dst >= s->limit)
+    return nullptr;
   if (dst + size > s->base() + s->npages * pageSize) throw_("bulk barrier: goes beyond its object's span");
   return spannoscan(s->spanclass) ? nullptr : s;
 }

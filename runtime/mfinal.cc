@@ -66,7 +66,7 @@ static special* findspecial(mspan* s, specialKind kind, uintptr offset) {
 static void unlinkspecial(mspan* s, special* sp) {
   special** at = &s->specials;
   while (*at != sp) at = &(*at)->next;
-  *at = sp->next;
+  store_relaxed(*at, sp->next);
 }
 
 static mspan* spanofobject(void* p, const char* what) {

@@ -35,7 +35,7 @@
 
 namespace vitrine::rt {
 
-atomic<uint32> gcphase, gcBlackenEnabled;
+atomic<uint32> gcphase, gcBlackenEnabled, gcmarkhold;
 workType work;
 
 static syncMutex gcsema;
@@ -122,7 +122,7 @@ static void setflushgen() {
 static void setphase(gcPhase phase) {
   gcphase.store(phase);
   store_relaxed(writeBarrier, phase == GCmark);
-  gcBlackenEnabled.store(phase == GCmark);
+  gcBlackenEnabled.store(phase == GCmark && gcmarkhold.load(__ATOMIC_RELAXED) == 0);
   mallocshort(phase == GCoff);
 }
 
@@ -335,10 +335,10 @@ void readgcstats(gcStats* st) {
 
 VITRINE_NOINLINE static void collectforalloc(bool every) {
   if (!mayCollect(getg())) return;
-  if (every)
-    gcStart({gcTrigger::cycle, load_relaxed(work.cycles) + 1});
-  else
-    gcStart({gcTrigger::heap, 0});
+  if (!every) return gcStart({gcTrigger::heap, 0});
+  uint32 n = load_relaxed(work.cycles);
+  gcWaitOnMark(n);  // or it would begin none
+  gcStart({gcTrigger::cycle, n + 1});
 }
 
 // While a cycle marks: what is about to be allocated has to be paid for.

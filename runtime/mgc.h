@@ -28,6 +28,7 @@ static_assert(sizeof(workbuf) == 4096);
 
 #pragma GCC visibility push(hidden)
 extern atomic<uint32> gcphase;           // gcPhase; changes with the world stopped
+extern atomic<uint32> gcmarkhold;        // a test's: != 0: who sets gcBlackenEnabled is the test
 extern atomic<uint32> gcBlackenEnabled;  // workers and assists may mark; changes with the world stopped
 #pragma GCC visibility pop
 
@@ -50,7 +51,6 @@ struct gcControllerState {
   // Of the present cycle. Work is counted in bytes scanned.
   atomic<int64> scanWork;
   atomic<int64> bgScanCredit;  // done in the background and not used up by assists
-  atomic<int64> assistTime, dedicatedMarkTime, fractionalMarkTime, idleMarkTime;  // ns
   int64 markStartTime;
   atomic<int64> dedicatedMarkWorkersNeeded;
   double fractionalUtilizationGoal;  // of each P; 0: no fractional workers
@@ -96,21 +96,22 @@ struct workType {
   uint8 stopped;      // GODEBUG=gcstoptheworld: this cycle marks with the world stopped
   uintptr startersp;  // gcStart's: what the goroutine that collects knew is from here up
   // Of the present or last cycle; nanotime and bytes.
-  int64 tSweepTerm;                   // begins: the world is being stopped
-  int64 tMark;                        // roots are known; marking goes on beside the program
-  int64 tMarkTerm;                    // all is marked, or so it seemed: the world is being stopped again
-  int64 tEnd;                         // the world goes on
-  int64 pauseNS;                      // for how long the world was stopped in it
-  uint64 heap0;                       // heap_live at the beginning
-  uint64 heap1;                       // at the end of marking
-  uint64 heap2;                       // what is marked
-  uint64 goal;                        // heapGoal at the beginning
-  atomic<uint64> stacksScanned;       // bytes
-  uint64 globalsScanned;              // bytes
-  uint32 nrestarts;                   // times that mark termination found more to mark
-  int64 pauseTotal;                   // ns, of all cycles
-  int64 markCPU;                      // ns that workers and assists took, of all cycles
-  uint64 pauses[gcpauses];            // ns; of cycle n at (n + 255) % 256
+  int64 tSweepTerm;              // begins: the world is being stopped
+  int64 tMark;                   // roots are known; marking goes on beside the program
+  int64 tMarkTerm;               // all is marked, or so it seemed: the world is being stopped again
+  int64 tEnd;                    // the world goes on
+  int64 pauseNS;                 // for how long the world was stopped in it
+  uint64 heap0;                  // heap_live at the beginning
+  uint64 heap1;                  // at the end of marking
+  uint64 heap2;                  // what is marked
+  uint64 goal;                   // heapGoal at the beginning
+  atomic<uint64> stacksScanned;  // bytes
+  uint64 globalsScanned;         // bytes
+  atomic<int64> assistTime, dedicatedMarkTime, fractionalMarkTime, idleMarkTime;  // ns of CPU
+  uint32 nrestarts;         // times that mark termination found more to mark
+  int64 pauseTotal;         // ns, of all cycles
+  int64 markCPU;            // ns that workers and assists took, of all cycles
+  uint64 pauses[gcpauses];  // ns; of cycle n at (n + 255) % 256
 };
 
 // Writable data of the program and its shared objects, as of the beginning of the cycle.
@@ -155,9 +156,9 @@ enum : uint32 {
   drainFractional = 4,    // … when the P's share is used up
   drainBounded = 8,       // … with the world stopped, before it has been so for long
 };
-void gcDrain(gcWork* w, uint32 flags);        // on g0, with a P
-int64 gcDrainN(gcWork* w, int64 scanWork);    // … about so much work; returns what was done
-void gcsetheaprange();                        // the world stopped
+void gcDrain(gcWork* w, uint32 flags);      // on g0, with a P
+int64 gcDrainN(gcWork* w, int64 scanWork);  // … about so much work; returns what was done
+void gcsetheaprange();                      // the world stopped
 
 // ---- mgcroot.cc
 
@@ -286,9 +287,9 @@ extern struct finalizers_ {
   uint64 queued, run;  // counts
 } finalizers;
 #pragma GCC visibility pop
-void markqueuedfinalizers(gcWork* w);     // roots: what finalizers that are due will see
-void markspecials(mspan* s, gcWork* w);   // … those that are set
-bool sweepspecials(mspan* s);  // before its bits are swapped
+void markqueuedfinalizers(gcWork* w);    // roots: what finalizers that are due will see
+void markspecials(mspan* s, gcWork* w);  // … those that are set
+bool sweepspecials(mspan* s);            // before its bits are swapped
 void wakefing();
 
 }  // namespace vitrine::rt

@@ -29,9 +29,9 @@
 namespace vitrine::rt {
 
 constexpr uintptr maxOblet = 128 << 10;
-constexpr int64 creditSlack = 2000;      // scan work that is told to others at once
-constexpr int64 idleCheck = 100'000;     // scan work between two looks for something better to do
-constexpr int64 boundedWork = 100'000;   // that is done while the world waits
+constexpr int64 creditSlack = 2000;     // scan work that is told to others at once
+constexpr int64 idleCheck = 100'000;    // scan work between two looks for something better to do
+constexpr int64 boundedWork = 100'000;  // that is done while the world waits
 
 // ---- one pointer
 
@@ -44,8 +44,11 @@ NOSAN static inline __attribute__((always_inline)) void greyobject(uintptr obj, 
   if (!spannoscan(s->spanclass)) w->put(obj);
 }
 
+// Also of one that is no span at the moment.
+NOSAN static inline mSpanState stateof(const mspan* s) { return __atomic_load_n(&s->state.value, __ATOMIC_ACQUIRE); }
+
 NOSAN static inline bool isobject(const mspan* s, uintptr p) {
-  return s->state.load(__ATOMIC_ACQUIRE) == mSpanInUse && p >= s->base() && p < s->limit;
+  return stateof(s) == mSpanInUse && p >= s->base() && p < s->limit;
 }
 
 NOSAN static inline bool isfree(const mspan* s, uintptr i) {
@@ -79,7 +82,7 @@ NOSAN void gcmarknewobject(mspan* s, uintptr obj, uintptr size, gcWork* w) {
 // ---- a pointer to nothing
 
 static const char* statename(const mspan* s) {
-  switch (s->state.load(__ATOMIC_RELAXED)) {
+  switch (stateof(s)) {
     case mSpanInUse:
       return "in use";
     case mSpanManual:
@@ -98,7 +101,7 @@ VITRINE_NOINLINE NOSAN static void maybebad(uintptr p, uintptr obj, uintptr off,
   lock(&mheap_.lock);
   mspan* s = spanOf(p);
   uintptr index;
-  bool bad = s != nullptr && s->state.load(__ATOMIC_RELAXED) != mSpanManual && find(p, &s, &index) == 0 &&
+  bool bad = s != nullptr && stateof(s) != mSpanManual && find(p, &s, &index) == 0 &&
              *reinterpret_cast<uintptr*>(obj + off) == p;
   unlock(&mheap_.lock);
   if (!bad) return;
@@ -138,7 +141,7 @@ NOSAN static inline __attribute__((always_inline)) void scanwords(uintptr b, uin
       uintptr index;
       if (uintptr obj = find(p, &to, &index); obj != 0)
         greyobject(obj, to, index, w);
-      else if (__builtin_expect(to != nullptr && to->state.load(__ATOMIC_RELAXED) != mSpanManual, 0))
+      else if (__builtin_expect(to != nullptr && stateof(to) != mSpanManual, 0))
         maybebad(p, b, i, s);
     }
   }
@@ -231,8 +234,8 @@ static void tell(gcWork* w, bool background) {
   w->scanWork = 0;
   gcController.scanWork.add(n, __ATOMIC_RELAXED);
   if (background) gcFlushBgCredit(n);
-  if (w->shared != 0) {
-    w->shared = 0;
+  if (w->flushedWork != 0) {
+    w->flushedWork = 0;
     wakep();
   }
 }
@@ -295,8 +298,8 @@ NOSAN int64 gcDrainN(gcWork* w, int64 want) {
   p* pp = mp->p;
   g* gp = mp->curg;
   int64 before = w->scanWork;
-  while (w->scanWork - before < want && load_relaxed(gp->preempt) == 0 &&
-         sched.gcwaiting.load(__ATOMIC_RELAXED) == 0 && sched.exiting.load(__ATOMIC_RELAXED) == 0) {
+  while (w->scanWork - before < want && load_relaxed(gp->preempt) == 0 && sched.gcwaiting.load(__ATOMIC_RELAXED) == 0 &&
+         sched.exiting.load(__ATOMIC_RELAXED) == 0) {
     if (load_relaxed(work.full) == nullptr) w->balance();
     uintptr b = take(w, pp);
     if (b == 0) {

@@ -24,10 +24,6 @@ gcControllerState gcController = {.gcPercent = 100,
                                   .triggerRatio = 7.0 / 8,
                                   .scanWork = {},
                                   .bgScanCredit = {},
-                                  .assistTime = {},
-                                  .dedicatedMarkTime = {},
-                                  .fractionalMarkTime = {},
-                                  .idleMarkTime = {},
                                   .markStartTime = 0,
                                   .dedicatedMarkWorkersNeeded = {},
                                   .fractionalUtilizationGoal = 0,
@@ -72,7 +68,8 @@ void gcControllerState::setTrigger() {
 
 // The world is stopped, and marking begins.
 void gcControllerState::startCycle() {
-  for (atomic<int64>* n : {&scanWork, &bgScanCredit, &assistTime, &dedicatedMarkTime, &fractionalMarkTime, &idleMarkTime})
+  for (atomic<int64>* n : {&scanWork, &bgScanCredit, &work.assistTime, &work.dedicatedMarkTime,
+                           &work.fractionalMarkTime, &work.idleMarkTime})
     n->store(0, __ATOMIC_RELAXED);
   markStartTime = nanotime();
   // A cycle that begins late, or by request, has little left until its goal: nobody shall have to do all of it at once.
@@ -124,7 +121,7 @@ void gcControllerState::endCycle() {
   double grown = double(work.heap1) / double(heapMarked) - 1, wanted = double(percent) / 100;
   double utilization = gcBackgroundUtilization;
   int64 duration = nanotime() - markStartTime;
-  if (duration > 0) utilization += double(assistTime.load(__ATOMIC_RELAXED)) / (double(duration) * gomaxprocs);
+  if (duration > 0) utilization += double(work.assistTime.load(__ATOMIC_RELAXED)) / (double(duration) * gomaxprocs);
   double error = wanted - triggerRatio - utilization / gcGoalUtilization * (grown - triggerRatio);
   triggerRatio += error / 2;
 }

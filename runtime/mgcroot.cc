@@ -226,7 +226,8 @@ NOSAN static void markspans(gcWork* w, uint32 job) {
   int64 n = __atomic_load_n(&mheap_.allspans.len, __ATOMIC_ACQUIRE), begin = int64(job) * spansPerJob;
   for (int64 i = begin; i < n && i < begin + spansPerJob; i++) {
     mspan* s = all[i];
-    if (s->state.load(__ATOMIC_ACQUIRE) == mSpanInUse && load_relaxed(s->specials) != nullptr) markspecials(s, w);
+    auto state = __atomic_load_n(&s->state.value, __ATOMIC_ACQUIRE);  // it may be no span at the moment
+    if (state == mSpanInUse && __atomic_load_n(&s->specials, __ATOMIC_RELAXED) != nullptr) markspecials(s, w);
   }
 }
 

@@ -50,14 +50,14 @@ void gctrace() {
   print(" ms clock, ");
   printms(clock[0] * procs);
   print("+");
-  printms(gcController.assistTime.load(__ATOMIC_RELAXED));
+  printms(work.assistTime.load(__ATOMIC_RELAXED));
   print("/");
   // With the world stopped one thread works.
-  printms(work.stopped != 0 ? clock[1]
-                            : gcController.dedicatedMarkTime.load(__ATOMIC_RELAXED) +
-                                  gcController.fractionalMarkTime.load(__ATOMIC_RELAXED));
+  printms(work.stopped != 0
+              ? clock[1]
+              : work.dedicatedMarkTime.load(__ATOMIC_RELAXED) + work.fractionalMarkTime.load(__ATOMIC_RELAXED));
   print("/");
-  printms(gcController.idleMarkTime.load(__ATOMIC_RELAXED));
+  printms(work.idleMarkTime.load(__ATOMIC_RELAXED));
   print("+");
   printms(clock[2] * procs);
   print(" ms cpu, ", mb(work.heap0), "->", mb(work.heap1), "->", mb(work.heap2), " MB, ",

@@ -35,7 +35,7 @@ static void putfull(gcWork* w, workbuf* b) {
   b->next = work.full;
   store_relaxed(work.full, b);
   unlock(&work.lock);
-  w->shared = 1;
+  w->flushedWork = 1;
 }
 
 static void putempty(workbuf* b) {

@@ -140,15 +140,15 @@ static bool workonce(gcworker* w) {
   __atomic_add_fetch(&work.markCPU, took, __ATOMIC_RELAXED);
   switch (w->mode) {
     case gcMarkWorkerDedicated:
-      gcController.dedicatedMarkTime.add(took, __ATOMIC_RELAXED);
+      work.dedicatedMarkTime.add(took, __ATOMIC_RELAXED);
       gcController.dedicatedMarkWorkersNeeded.add(1, __ATOMIC_RELAXED);
       break;
     case gcMarkWorkerFractional:
-      gcController.fractionalMarkTime.add(took, __ATOMIC_RELAXED);
+      work.fractionalMarkTime.add(took, __ATOMIC_RELAXED);
       store_relaxed(pp->gcFractionalMarkTime, pp->gcFractionalMarkTime + took);
       break;
     default:
-      gcController.idleMarkTime.add(took, __ATOMIC_RELAXED);
+      work.idleMarkTime.add(took, __ATOMIC_RELAXED);
   }
   bool last = stopped();
   releasem(mp);
@@ -221,7 +221,7 @@ static void assist1(void* arg) {
   __atomic_add_fetch(&work.markCPU, took, __ATOMIC_RELAXED);
   pp->gcAssistTime += took;
   if (pp->gcAssistTime > assistTimeSlack) {
-    gcController.assistTime.add(pp->gcAssistTime, __ATOMIC_RELAXED);
+    work.assistTime.add(pp->gcAssistTime, __ATOMIC_RELAXED);
     pp->gcAssistTime = 0;
     gcController.revise();
   }

@@ -181,7 +181,7 @@ void addspecial(mspan* s, special* sp) {
   special** at = &s->specials;
   while (*at != nullptr && (*at)->offset <= sp->offset) at = &(*at)->next;
   sp->next = *at;
-  *at = sp;
+  store_relaxed(*at, sp);
   unlock(&s->speciallock);
 }
 

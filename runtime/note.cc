@@ -255,12 +255,14 @@ void layoutnote() {
   VALUE(syncRWMutexState, rwReaderShift);
   // The collector.
   FIELD(g, g, syscallregs);
+  FIELD(g, g, gcAssistBytes);
   FIELD(mheap, mheap, pagesSwept);
   TYPE(gcControllerState, gcControllerState);
   FIELD(gcControllerState, gcControllerState, gcPercent);
   FIELD(gcControllerState, gcControllerState, heapMinimum);
   FIELD(gcControllerState, gcControllerState, heapMarked);
   FIELD(gcControllerState, gcControllerState, heapGoal);
+  FIELD(gcControllerState, gcControllerState, trigger);
   TYPE(workType, workType);
   FIELD(workType, workType, cycles);
   FIELD(workType, workType, nforced);
@@ -276,6 +278,14 @@ void layoutnote() {
   FIELD(workType, workType, stacksScanned);
   FIELD(workType, workType, globalsScanned);
   FIELD(workType, workType, pauseTotal);
+  FIELD(workType, workType, stopped);
+  FIELD(workType, workType, assistTime);
+  FIELD(workType, workType, dedicatedMarkTime);
+  FIELD(workType, workType, fractionalMarkTime);
+  FIELD(workType, workType, idleMarkTime);
+  FIELD(workType, workType, pauseNS);
+  FIELD(workType, workType, nproc);
+  FIELD(workType, workType, nwait);
   TYPE(sweepdata, sweepdata);
   FIELD(sweepdata, sweepdata, g_);
   FIELD(sweepdata, sweepdata, nbgsweep);

@@ -303,8 +303,8 @@ struct gcWork {
   workbuf* wbuf1;  // null: none yet
   workbuf* wbuf2;
   uint64 bytesMarked;
-  int64 scanWork;  // bytes of objects looked at
-  uint8 shared;    // gave a buffer to others since somebody asked
+  int64 scanWork;     // bytes of objects looked at
+  uint8 flushedWork;  // gave a buffer to others since somebody asked
 
   void put(uintptr obj);
   uintptr tryGet();  // 0: nothing is left
@@ -333,10 +333,10 @@ struct p {
   atomic<g*> runnext;                   // next to run, inherits the time slice; only the owner sets it non-null
   g* runq[runqsize_];
   alignas(64) rt::timers timers;
-  uint64 nsteal;       // goroutines stolen from this P by others
-  rt::mcache* mcache;  // mheap.h; null while the P is Pdead
-  rt::gcWork gcw;      // of markers on this P. Owner; with the world stopped the collector
-  rt::wbBuf* wbbuf;    // mbarrier.cc: pointers that the write barrier met. Owner
+  uint64 nsteal;               // goroutines stolen from this P by others
+  rt::mcache* mcache;          // mheap.h; null while the P is Pdead
+  rt::gcWork gcw;              // of markers on this P. Owner; with the world stopped the collector
+  rt::wbBuf* wbbuf;            // mbarrier.cc: pointers that the write barrier met. Owner
   int64 gcFractionalMarkTime;  // ns of its fractional workers in this cycle
   int64 gcAssistTime;          // ns of assists that were not told to gcController yet
   uint8 reserved[48];

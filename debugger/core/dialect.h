@@ -44,6 +44,8 @@ class Dialect {
   virtual std::pair<std::string_view, std::uint32_t> mark() const { return {}; }
   // The first goroutine is the runtime's start itself; what its g says of a creator is how the start was written.
   virtual bool first_has_no_creator() const { return false; }
+  // The collector marks while the program runs, by workers and assists: only what is before and after is a pause.
+  virtual bool marks_beside() const { return false; }
   // Whether a goroutine is the runtime's own follows from its entry function, not from a field.
   virtual bool systems_by_entry() const { return false; }
   virtual bool system_entry(std::string_view) const { return false; }

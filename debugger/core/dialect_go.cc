@@ -98,6 +98,7 @@ class Go : public Dialect {
     if (follows("_G")) return "gstatus";
     if (follows("_P")) return "pstatus";
     if (name == "mSpanDead" || name == "mSpanInUse" || name == "mSpanManual") return "mSpanState";
+    if (name.starts_with("_GC")) return "gcPhase";
     if (name == "pageSize" || name == "_PageSize" || name == "heapArenaBytes") return "constant";
     return {};
   }
@@ -113,6 +114,7 @@ class Go : public Dialect {
   }
   std::pair<std::string_view, std::uint32_t> mark() const override { return {"Go", 4}; }
   bool first_has_no_creator() const override { return true; }
+  bool marks_beside() const override { return true; }
   bool systems_by_entry() const override { return true; }
   bool system_entry(std::string_view function) const override {
     static constexpr std::string_view kUsers[] = {"runtime.main", "runtime.handleAsyncEvent", "runtime.corostart"};

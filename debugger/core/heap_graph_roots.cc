@@ -233,15 +233,13 @@ Status HeapGraph::read_stacks() {
   Model& model = heap_.model();
   Memory& memory = heap_.session().memory();
   std::uint64_t lost = 0, first_lost = 0, done = 0;
-  const std::uint64_t quiet[] = {gc_.sweeper(F::sweepdata_g).value_or(0), gc_.scavenger(F::scavengedata_g).value_or(0),
-                                 gc_.force_g().value_or(0),
-                                 gc_.running_object() ? 0 : gc_.finalizers(F::finalizers_fing).value_or(0)};
+  // The runtime's own goroutines know no objects, only spans; but the one that calls finalizers has that one's.
+  const std::uint64_t finalizing = gc_.running_object() ? gc_.finalizers(F::finalizers_fing).value_or(0) : 0;
   for (std::uint32_t i = 0; i < model.goroutines().size(); ++i) {
     const Goroutine& g = model.goroutines()[i];
     if (++done % 4096 == 0 && !tick("reading stacks", done, model.goroutines().size()))
       return Error{"stopped by Ctrl-C", {}};
-    if (g.is(Goroutine::foreign) ||
-        (!g.is(Goroutine::unreadable) && std::find(std::begin(quiet), std::end(quiet), g.addr) != std::end(quiet)))
+    if (g.is(Goroutine::foreign) || (!g.is(Goroutine::unreadable) && g.is(Goroutine::system) && g.addr != finalizing))
       continue;
     if (g.is(Goroutine::unreadable) || g.is(Goroutine::bad_stack) || g.is(Goroutine::bad_sp)) {
       if (!lost++) first_lost = g.addr;

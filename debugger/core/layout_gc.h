@@ -10,6 +10,16 @@
   X(gcController_heapMinimum, "gcControllerState", "heapMinimum", word, optional)             \
   X(gcController_heapMarked, "gcControllerState", "heapMarked", word, optional)               \
   X(gcController_heapGoal, "gcControllerState", "heapGoal|gcPercentHeapGoal", word, optional) \
+  X(gcController_trigger, "gcControllerState", "trigger", word, optional)                     \
+  X(work_assistTime, "workType", "assistTime", word, optional)                                \
+  X(work_dedicatedMarkTime, "workType", "dedicatedMarkTime", word, optional)                  \
+  X(work_fractionalMarkTime, "workType", "fractionalMarkTime", word, optional)                \
+  X(work_idleMarkTime, "workType", "idleMarkTime", word, optional)                            \
+  X(g_gcAssistBytes, "g", "gcAssistBytes", word, optional)                                    \
+  X(work_stopped, "workType", "stopped", word, optional)                                      \
+  X(work_pauseNS, "workType", "pauseNS", word, optional)                                      \
+  X(work_nproc, "workType", "nproc", word, optional)                                          \
+  X(work_nwait, "workType", "nwait", word, optional)                                          \
   X(work_cycles, "workType", "cycles", word, optional)                                        \
   X(work_nforced, "workType", "nforced", word, optional)                                      \
   X(work_userForced, "workType", "userForced", word, optional)                                \

@@ -103,6 +103,7 @@ std::string SchedState::machine_state(std::uint32_t index) {
   if (m.curg) {
     std::uint32_t g = goroutine_at(m.curg);
     if (g != kNone && model_.in_syscall(model_.goroutines()[g])) return "syscall";
+    if (!m.procid && !m.p) return "spare";  // kept for a thread of C's that calls in
     if (!m.p && g != kNone && model_.goroutines()[g].is(Goroutine::noproc)) return "noproc";
     return "running";
   }

@@ -213,7 +213,8 @@ def gdb_frames(build, program, target, goids):
 
 # Rows of the core's table that some version of Go has not: what the commands do without.
 LACKED = {"g.parentGoid", "g.syscallbp", "schedt.needspinning", "schedt.gFree.n", "timer.pp", "timerWhen.timer", "timerWhen.when",
-          "heapArena.bitmap"}
+          "heapArena.bitmap", "gcControllerState.trigger", "workType.stopped", "workType.assistTime",
+          "workType.dedicatedMarkTime", "workType.fractionalMarkTime", "workType.idleMarkTime"}
 
 
 def check_table(inspected):
@@ -247,7 +248,7 @@ def check_chan(inspected):
     goid = next(g for g, frames in inspected.frames.items() if any(f.function == "main.scaled" for f in frames))
     locals_ = inspected.text("goroutine", "locals", str(goid))
     # The inlined function's own variables before its caller's; of the string only the length is left, and not called a string.
-    if not re.search(r"frame \d+: main.scaled at main.go:\d+ \(inlined\)\n(?:.*\n)*label \(parameter\) = <partly optimised out>\n"
+    if not re.search(r"frame \d+: main.scaled at main.go:\d+ \(inlined\)\n(?:.*\n)*label \(parameter\) = <partly optimised out>\n(?:.*\n)*"
                      r"in main.callsScaled at main.go:\d+\n(?:.*\n)*base \(parameter\) = 20\n", locals_) or '"' in locals_:
         raise Wrong("goroutine locals, of an inlined function: " + locals_)
     if inspected.rows[1]["created_by"]:
@@ -316,6 +317,8 @@ def check_many(toolchain, build, tally):
         program = Program(path, what)
         try:
             tally(what, lambda: check(tool, program))
+            if what == "collect":
+                tally("mark phase", lambda: marks(tool, program))
         finally:
             program.close()
 
@@ -345,6 +348,33 @@ def collects(tool, program):
         if wrong or len(users) != 3 or inspected.rows[1]["wait_reason"] != "chan receive":
             raise Wrong("in a collection: %s %s" % (users, wrong))
     return 6
+
+
+def marks(tool, program):
+    """Stopped where Go itself says that it marks (SIGSTOP keeps it there from one look to the next)."""
+    where = ("--pid", str(program.process.pid))
+
+    def said(*words):
+        return subprocess.run([tool, *where, *words], capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL).stdout
+
+    for _ in range(60):
+        program.process.send_signal(signal.SIGSTOP)
+        try:
+            if json.loads(said("gc", "-json"))[0]["phase"] != "mark":
+                continue
+            gc, inspected = said("gc"), Inspected(tool, *where)
+            users = sorted(r["goid"] for r in inspected.rows.values() if not r["system"])
+            wrong = [r for r in inspected.rows.values() if r["errors"]]
+            if wrong or len(users) != 3 or inspected.rows[1]["wait_reason"] != "chan receive":
+                raise Wrong("while Go marks: %s %s" % (users, wrong))
+            if not re.search(r"^phase +mark: the program runs meanwhile$", gc, re.M) or not re.search(r"^walk +with doubt: ", gc, re.M) or "workers" in gc:
+                raise Wrong("while Go marks: " + gc)
+            if not re.search(r"^gc +.*mark", said("mheap"), re.M):
+                raise Wrong("while Go marks: " + said("mheap"))
+            return sum(map(len, inspected.frames.values()))
+        finally:
+            program.process.send_signal(signal.SIGCONT)
+    raise Wrong("sixty stops, none of them in the mark phase")
 
 
 def lldb_frames(build, program, core, goids):

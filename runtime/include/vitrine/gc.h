@@ -22,7 +22,8 @@
 // program ends before. What is to happen at a certain time does not belong there.
 //
 // When: as soon as as much was made as lived after the last collection (GOGC=100), 4 MiB at least; see collect,
-// set_percent. All goroutines stand still meanwhile. make and the others may collect, and may wait.
+// set_percent. It marks while goroutines run; a gc::ptr tells it what is stored (docs/collector.md has the rules that follow
+// for copies as bytes, and for another goroutine's variables). make and the others may collect, mark, and wait.
 #pragma once
 #include <compare>
 #include <cstddef>
@@ -150,6 +151,22 @@ ptr<T> make_array(std::size_t n) {
   if constexpr (!std::is_trivially_destructible_v<T>)
     if (n > 0) rt::gcdestructor(p, n, &detail::destroy<T>);
   return p;
+}
+
+// n values of T at from become those at to, as std::memmove does it: faster than an assignment for each when T has many
+// gc::ptrs. T must be such that this is right: no destructor, no pointer into itself. The two ranges may overlap.
+template <class T>
+void copy(T* to, const T* from, std::size_t n) {
+  detail::checktype<T>();
+  static_assert(std::is_trivially_destructible_v<T>, "vitrine::gc::copy: T has a destructor");
+  rt::typedmemmove(&detail::typeof_<T>.type, to, from, n);
+}
+// n values of T at p become zero: numbers 0, pointers null.
+template <class T>
+void clear(T* p, std::size_t n) {
+  detail::checktype<T>();
+  static_assert(std::is_trivially_destructible_v<T>, "vitrine::gc::clear: T has a destructor");
+  rt::typedmemclr(&detail::typeof_<T>.type, p, n);
 }
 
 // A pointer that keeps its object alive wherever it is itself. Each is on a list, under a lock: cheap enough for handles,

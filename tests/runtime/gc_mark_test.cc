@@ -1,0 +1,318 @@
+// gc_mark_test.cc: what a program may do with pointers while a collection marks. Each test holds a cycle right after its
+// roots that have no barrier were read: nothing else is marked yet. It then takes the only pointer to an object from a
+// place that is still to be looked at, to one where nobody will look, and lets the cycle end.
+#include <atomic>
+#include <memory>
+#include <thread>
+
+#include "gcfixture.h"
+#include "proc.h"
+
+using namespace std::chrono_literals;
+
+namespace {
+
+struct node {
+  gc::ptr<node> next, other;
+  std::uint64_t number;
+};
+
+gc::ptr<node> holder;  // a global: what it refers to is grey from the beginning
+
+class GcMark : public Gc {
+ protected:
+  void SetUp() override {
+    Gc::SetUp();
+    rt::gcmarkhold.store(1);
+  }
+  void TearDown() override {
+    rt::gcmarkhold.store(0);
+    holder = nullptr;
+    Gc::TearDown();
+  }
+
+  // A cycle whose marking does not begin before finish.
+  static void begin() {
+    eventually([] { return rt::gcphase.load() == rt::GCoff; });
+    rt::gcStart({rt::gcTrigger::cycle, rt::work.cycles + 1});
+    ASSERT_EQ(rt::gcphase.load(), rt::GCmark);
+  }
+  static void finish() {
+    rt::gcBlackenEnabled.store(1);
+    EXPECT_TRUE(eventually([] { return rt::gcphase.load() == rt::GCoff; }));
+    while (rt::sweepone() != ~std::uintptr_t(0)) {
+    }
+    EXPECT_TRUE(eventually([] { return rt::mheap_.sweepers.load() == 0; }));
+  }
+};
+
+__attribute__((noinline)) Hidden newnode() { return Hidden(gc::make<node>()); }
+
+// The pointer goes from an object into an integer.
+__attribute__((noinline)) Hidden takenext() {
+  Hidden h(holder->next.get());
+  holder->next = nullptr;
+  return h;
+}
+
+TEST_F(GcMark, APointerThatIsOverwrittenIsMarked) {
+  holder = gc::make<node>();
+  holder->next = gc::make<node>();
+  holder->next->next = gc::make<node>();
+  begin();
+  Hidden second(holder->next->next.get());
+  Hidden h = takenext();
+  finish();
+  EXPECT_TRUE(alive(h));
+  EXPECT_TRUE(alive(second));
+}
+
+TEST_F(GcMark, APointerThatIsStoredIsMarked) {
+  holder = gc::make<node>();
+  Hidden h = elsewhere([] { return newnode(); });
+  begin();
+  holder->next = static_cast<node*>(h.address());
+  finish();
+  EXPECT_TRUE(alive(h));
+}
+
+TEST_F(GcMark, WhatIsMadeIsMarked) {
+  elsewhere([] { return newnode(); });  // its span is in the mcache when the cycle begins
+  begin();
+  std::vector<Hidden> all;
+  elsewhere([&] {
+    for (int i = 0; i < 3000; i++) all.push_back(newnode());
+    return 0;
+  });
+  Hidden large = elsewhere([] { return Hidden(gc::make_array<gc::ptr<node>>(100'000).get()); });
+  finish();
+  EXPECT_EQ(living(all), 3000);
+  EXPECT_TRUE(alive(large));
+  rt::gcmarkhold.store(0);
+  collect();
+  EXPECT_LT(living(all), 10);
+}
+
+TEST_F(GcMark, BlocksOfTinyObjectsAreMarked) {
+  elsewhere([] { return Hidden(gc::make<char>()); });  // begins a block
+  begin();
+  Hidden h = elsewhere([] { return Hidden(gc::make<char>()); });
+  finish();
+  EXPECT_TRUE(alive(h));
+}
+
+TEST_F(GcMark, WhatAWeakPointerGivesIsMarked) {
+  gc::weak<node> w;
+  Hidden h = elsewhere([&] {
+    auto n = gc::make<node>();
+    w = n;
+    return Hidden(n);
+  });
+  begin();
+  EXPECT_TRUE(elsewhere([&] { return w.lock() != nullptr; }));
+  finish();
+  EXPECT_TRUE(alive(h));
+  EXPECT_TRUE(elsewhere([&] { return w.lock() != nullptr; }));
+}
+
+// What it knows, only its stack knows until it runs.
+TEST_F(GcMark, AParkedGoroutineIsScannedBeforeItRuns) {
+  Hidden h;
+  std::atomic<int> stage{0};
+  vitrine::chan<int> ch(0);
+  vitrine::go([&] {
+    node* volatile mine = gc::make<node>();
+    h = Hidden(mine);
+    stage = 1;
+    ch.recv();
+    mine = nullptr;
+    wipe();
+    stage = 2;
+  });
+  ASSERT_TRUE(eventually([&] { return stage == 1; }));
+  vitrine::sleep_for(1ms);
+  begin();
+  ch.send(1);
+  ASSERT_TRUE(eventually([&] { return stage == 2; }));
+  finish();
+  EXPECT_TRUE(alive(h));
+}
+
+// An element that is null at its sender once it was received.
+struct moving {
+  node* p = nullptr;
+  explicit moving(node* n) : p(n) {}
+  moving(moving&& other) noexcept : p(std::exchange(other.p, nullptr)) {}
+  moving& operator=(moving&& other) noexcept {
+    p = std::exchange(other.p, nullptr);
+    return *this;
+  }
+};
+
+TEST_F(GcMark, WhatIsReceivedFromAParkedSenderIsMarked) {
+  Hidden h;
+  std::atomic<int> stage{0};
+  vitrine::chan<moving> ch(0);
+  vitrine::go([&] {
+    // Only the element has it when the sender is parked.
+    auto make = [&]() __attribute__((noinline)) {
+      node* n = gc::make<node>();
+      h = Hidden(n);
+      return n;
+    };
+    moving m(make());
+    wipe();
+    stage = 1;
+    ch.send(std::move(m));
+  });
+  ASSERT_TRUE(eventually([&] { return stage == 1 && rt::gcount() > 1; }));
+  vitrine::sleep_for(1ms);
+  begin();
+  elsewhere([&] {
+    auto got = ch.recv();
+    got->p = nullptr;
+    return 0;
+  });
+  finish();
+  EXPECT_TRUE(alive(h));
+}
+
+TEST_F(GcMark, WhatIsCopiedOrClearedAsBytesIsMarked) {
+  static gc::ptr<gc::ptr<node>> from, to;
+  constexpr int n = 100;
+  std::vector<Hidden> lost, copied;
+  elsewhere([&] {
+    from = gc::make_array<gc::ptr<node>>(n);
+    to = gc::make_array<gc::ptr<node>>(n);
+    for (int i = 0; i < n; i++) {
+      from.get()[i] = gc::make<node>();
+      to.get()[i] = gc::make<node>();
+      copied.emplace_back(from.get()[i].get());
+      lost.emplace_back(to.get()[i].get());
+    }
+    return 0;
+  });
+  begin();
+  gc::copy(to.get(), from.get(), n);
+  gc::clear(from.get(), n);
+  for (int i = 0; i < n; i++) EXPECT_TRUE(pointsto(to.get()[i].get(), copied[i]));
+  for (int i = 0; i < n; i++) EXPECT_EQ(from.get()[i].get(), nullptr);
+  gc::clear(to.get(), n);
+  finish();
+  EXPECT_EQ(living(lost), n);
+  EXPECT_EQ(living(copied), n);
+  // Both ways that an overlap can have.
+  elsewhere([&] {
+    for (int i = 0; i < n; i++) from.get()[i] = gc::make<node>(nullptr, nullptr, std::uint64_t(i));
+    gc::copy(from.get() + 10, from.get(), n - 10);
+    for (int i = 10; i < n; i++) EXPECT_EQ(from.get()[i]->number, std::uint64_t(i - 10));
+    gc::copy(from.get(), from.get() + 10, n - 10);
+    for (int i = 0; i < n - 20; i++) EXPECT_EQ(from.get()[i]->number, std::uint64_t(i));
+    return 0;
+  });
+  from = to = nullptr;
+}
+
+TEST_F(GcMark, FinalizersThatAreTakenOffTheQueueKeepWhatTheySee) {
+  static Hidden seen;
+  static std::atomic<int> stage;
+  stage = 0;
+  vitrine::chan<int> go_on(0);
+  static vitrine::chan<int>* gate;
+  gate = &go_on;
+  elsewhere([] {
+    auto first = gc::make<node>();
+    gc::set_finalizer(first, [](node*) {
+      stage = 1;
+      gate->recv();
+    });
+    return 0;
+  });
+  rt::gcmarkhold.store(0);
+  collect();
+  ASSERT_TRUE(eventually([] { return stage == 1; }));
+  // The next one waits in the queue behind it.
+  elsewhere([] {
+    auto n = gc::make<node>();
+    n->next = gc::make<node>();
+    seen = Hidden(n->next.get());
+    gc::set_finalizer(n, [](node* p) { stage = pointsto(p->next.get(), seen) ? 3 : 4; });
+    return 0;
+  });
+  collect();
+  rt::gcmarkhold.store(1);
+  begin();
+  go_on.send(1);
+  ASSERT_TRUE(eventually([] { return stage >= 3; }));
+  EXPECT_EQ(stage, 3);
+  finish();
+  EXPECT_TRUE(alive(seen));
+}
+
+// With mutators on all Ps, objects that are found dead overwritten, and every cycle checked.
+TEST_F(GcMark, MutatorsOnAllPsLoseNothing) {
+  rt::gcmarkhold.store(0);
+  auto clobber = rt::debug.clobberfree, check = rt::debug.gccheckmark;
+  rt::debug.clobberfree = rt::debug.gccheckmark = 1;
+  constexpr std::uint64_t magic = 0x0dd0b1ec7;
+  constexpr int slots = 512;
+  std::atomic<int> bad{0};
+  vitrine::wait_group wg;
+  std::uint32_t before = rt::load_relaxed(rt::work.cycles);
+  for (int who = 0; who < 4; who++) {
+    wg.add(1);
+    vitrine::go([&, seed = random(~0ull) | 1] {
+      std::uint64_t state = seed;
+      auto next = [&](std::uint64_t n) {
+        state ^= state << 13, state ^= state >> 7, state ^= state << 17;
+        return (state >> 20) % n;
+      };
+      auto all = gc::make_array<gc::ptr<node>>(slots);
+      for (int i = 0; i < 60'000 && bad == 0; i++) {
+        gc::ptr<node>& slot = all.get()[next(slots)];
+        switch (next(6)) {
+          case 0:
+            slot = gc::make<node>(slot, nullptr, magic);
+            break;
+          case 1:
+            if (slot != nullptr) slot = slot->next;
+            break;
+          case 2: {  // from one to another, by way of the stack
+            node* n = slot;
+            slot = nullptr;
+            gc::ptr<node>& to = all.get()[next(slots)];
+            if (n != nullptr) n->other = to;
+            to = n;
+            break;
+          }
+          case 3:
+            if (slot != nullptr) std::swap(slot->next, slot->other);
+            break;
+          case 4:
+            if (next(8) == 0) gc::clear(all.get() + next(slots - 16), 16);
+            break;
+          default:
+            if (next(4) == 0) gc::copy(all.get() + next(slots - 16), all.get() + next(slots - 16), 16);
+        }
+        int depth = 0;
+        for (node* n = slot; n != nullptr && depth < 8; n = n->next, depth++)
+          if (n->number != magic) bad++;
+        if (next(256) == 0) vitrine::yield();
+      }
+      wg.done();
+    });
+  }
+  std::atomic<bool> stop{false};
+  vitrine::go([&] {
+    while (!stop) gc::collect();
+  });
+  wg.wait();
+  stop = true;
+  EXPECT_EQ(bad, 0);
+  EXPECT_GT(rt::load_relaxed(rt::work.cycles), before + 3);
+  EXPECT_TRUE(eventually([] { return livegoroutines() <= 1; }));
+  rt::debug.clobberfree = clobber;
+  rt::debug.gccheckmark = check;
+}
+
+}  // namespace
