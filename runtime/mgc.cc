@@ -173,7 +173,6 @@ static void gcBegin(void*) {
   work.nproc.store(~uint32(0));
   work.nwait.store(~uint32(0));
   work.pauseNS = 0;
-  work.nrestarts = 0;
   gcController.startCycle();
   gcsetheaprange();
   gcwbinit();
@@ -212,7 +211,6 @@ static void gcFinish(void* again) {
   *static_cast<bool*>(again) = !w->empty() || gcMarkWorkAvailable(nullptr);
   if (*static_cast<bool*>(again)) {
     w->dispose();
-    work.nrestarts++;
     notepause(nanotime() - work.tMarkTerm);
   } else {
     gcMarkTermination(w);
@@ -344,6 +342,10 @@ VITRINE_NOINLINE static void collectforalloc(bool every) {
 // While a cycle marks: what is about to be allocated has to be paid for.
 VITRINE_NOINLINE static void chargeforalloc(uintptr size) {
   g* gp = getg();
+  if (gp->gcAssistCycle != load_relaxed(work.cycles)) {
+    gp->gcAssistCycle = load_relaxed(work.cycles);
+    gp->gcAssistBytes = 0;
+  }
   gp->gcAssistBytes -= int64(size);
   if (gp->gcAssistBytes < 0 && mayCollect(gp)) gcAssistAlloc(gp);
 }

@@ -108,8 +108,7 @@ struct workType {
   atomic<uint64> stacksScanned;  // bytes
   uint64 globalsScanned;         // bytes
   atomic<int64> assistTime, dedicatedMarkTime, fractionalMarkTime, idleMarkTime;  // ns of CPU
-  uint32 nrestarts;         // times that mark termination found more to mark
-  int64 pauseTotal;         // ns, of all cycles
+  int64 pauseTotal;                                                               // ns, of all cycles
   int64 markCPU;            // ns that workers and assists took, of all cycles
   uint64 pauses[gcpauses];  // ns; of cycle n at (n + 255) % 256
 };

@@ -108,7 +108,7 @@ void gcControllerState::revise() {
   }
   double left = expected - double(scanWork.load(__ATOMIC_RELAXED));
   if (left < 1000) left = 1000;
-  double distance = goal == ~uint64(0) ? 1e18 : double(int64(goal - live));
+  double distance = goal == ~uint64(0) ? double(uint64(1) << heapAddrBits) : double(int64(goal - live));
   if (distance < 1) distance = 1;
   storedouble(assistWorkPerByte, left / distance);
   storedouble(assistBytesPerWork, distance / left);

@@ -242,12 +242,7 @@ static bool parkassist(g* gp) {
     unlock(&assistQueue.lock);
     return false;
   }
-  gp->schedlink = nullptr;
-  if (assistQueue.q.tail != nullptr)
-    assistQueue.q.tail->schedlink = gp;
-  else
-    assistQueue.q.head = gp;
-  assistQueue.q.tail = gp;
+  assistQueue.q.pushBack(gp);
   goparkunlock(&assistQueue.lock, waitReasonGCAssistWait, &assistQueue);
   return true;
 }
@@ -285,24 +280,21 @@ void gcAssistAlloc(g* gp) {
   }
 }
 
-// The first of the queue. lock held.
-static g* takeassist() {
-  g* gp = assistQueue.q.head;
-  if (gp == nullptr) return nullptr;
-  assistQueue.q.head = gp->schedlink;
-  if (assistQueue.q.head == nullptr) assistQueue.q.tail = nullptr;
-  gp->schedlink = nullptr;
+// The first of the queue owes nothing any more: from there to l. lock held.
+static bool release(gList* l) {
+  g* gp = assistQueue.q.pop();
+  if (gp == nullptr) return false;
   assistQueue.n.add(uint32(-1));
-  return gp;
+  gp->gcAssistBytes = 0;
+  gp->schedlink = l->head;
+  l->head = gp;
+  return true;
 }
 
 void gcWakeAllAssists() {
   gList list{};
   lock(&assistQueue.lock);
-  while (g* gp = takeassist()) {
-    gp->gcAssistBytes = 0;
-    gp->schedlink = list.head;
-    list.head = gp;
+  while (release(&list)) {
   }
   unlock(&assistQueue.lock);
   injectglist(&list);
@@ -323,20 +315,11 @@ void gcFlushBgCredit(int64 did) {
       // A part of it, and to the end, so that a small one does not wait for a large one.
       gp->gcAssistBytes += int64(double(credit) * bytes);
       gcController.bgScanCredit.add(-credit);
-      takeassist();
-      assistQueue.n.add(1);
-      if (assistQueue.q.tail != nullptr)
-        assistQueue.q.tail->schedlink = gp;
-      else
-        assistQueue.q.head = gp;
-      assistQueue.q.tail = gp;
+      assistQueue.q.pushBack(assistQueue.q.pop());
       break;
     }
     gcController.bgScanCredit.add(-owed);
-    takeassist();
-    gp->gcAssistBytes = 0;
-    gp->schedlink = list.head;
-    list.head = gp;
+    release(&list);
   }
   unlock(&assistQueue.lock);
   injectglist(&list);

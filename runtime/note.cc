@@ -256,6 +256,7 @@ void layoutnote() {
   // The collector.
   FIELD(g, g, syscallregs);
   FIELD(g, g, gcAssistBytes);
+  FIELD(g, g, gcAssistCycle);
   FIELD(mheap, mheap, pagesSwept);
   TYPE(gcControllerState, gcControllerState);
   FIELD(gcControllerState, gcControllerState, gcPercent);

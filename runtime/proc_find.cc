@@ -62,11 +62,7 @@ void injectglist(gList* l) {
     }
     if (tracing()) traceGoUnpark(gp);
     casgstatus(gp, Gwaiting, Grunnable);
-    if (q.tail != nullptr)
-      q.tail->schedlink = gp;
-    else
-      q.head = gp;
-    q.tail = gp;
+    q.pushBack(gp);
     n++;
   }
   if (n == 0) return;
@@ -78,19 +74,11 @@ void injectglist(gList* l) {
   int32 global = pp == nullptr || idle > n ? n : idle;
   if (global > 0) {
     lock(&sched.lock);
-    for (int32 i = 0; i < global; i++) {
-      g* gp = q.head;
-      q.head = gp->schedlink;
-      globrunqput(gp);
-    }
+    for (int32 i = 0; i < global; i++) globrunqput(q.pop());
     unlock(&sched.lock);
     for (int32 i = 0; i < global && sched.npidle.load() != 0; i++) startm(nullptr, false);
   }
-  while (g* gp = q.head) {
-    q.head = gp->schedlink;
-    gp->schedlink = nullptr;
-    runqput(pp, gp, false);
-  }
+  while (g* gp = q.pop()) runqput(pp, gp, false);
   // Some may have been put where only a spinning M looks.
   wakep();
   releasem(mp);

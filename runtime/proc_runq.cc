@@ -130,20 +130,12 @@ g* runqsteal(p* pp, p* victim, bool stealRunNext) {
 
 void globrunqput(g* gp) {
   assertLockHeld(&sched.lock);
-  gp->schedlink = nullptr;
-  if (sched.runq.tail != nullptr)
-    sched.runq.tail->schedlink = gp;
-  else
-    sched.runq.head = gp;
-  sched.runq.tail = gp;
+  sched.runq.pushBack(gp);
   sched.runqsize.add(1, __ATOMIC_RELAXED);
 }
 
 static g* globrunqpop() {
-  g* gp = sched.runq.head;
-  sched.runq.head = gp->schedlink;
-  if (sched.runq.head == nullptr) sched.runq.tail = nullptr;
-  gp->schedlink = nullptr;
+  g* gp = sched.runq.pop();
   sched.runqsize.add(-1, __ATOMIC_RELAXED);
   return gp;
 }

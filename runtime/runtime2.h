@@ -174,8 +174,9 @@ struct g {
   int64 foreigntid;           // the kernel thread id of a proxy
   uintptr syscallregs[5];     // the callee-saved registers where it entered its blocking_scope; its collector's
   int64 gcAssistBytes;        // credit for allocating while a collection marks; negative: debt. Owner
+  uint32 gcAssistCycle;       // the cycle that gcAssistBytes is of: what is left of another counts for nothing
   atomic<uint32> gcscan;      // cycle × 2: its stack is being scanned; + 1: need not be any more (mgcroot.cc)
-  uint8 reserved[100];        // room for later fields: sizeof(g) is part of the layout note
+  uint8 reserved[96];         // room for later fields: sizeof(g) is part of the layout note
 };
 static_assert(sizeof(g) == 512, "sizeof(g) is fixed: take new fields from `reserved`");
 static_assert(offsetof(g, gopc) == 128 && offsetof(g, stktopsp) == 256, "g's fields are where its comments say");
@@ -241,6 +242,23 @@ struct gList {
 struct gQueue {
   rt::g* head;
   rt::g* tail;
+
+  void pushBack(rt::g* gp) {
+    gp->schedlink = nullptr;
+    if (tail != nullptr)
+      tail->schedlink = gp;
+    else
+      head = gp;
+    tail = gp;
+  }
+  rt::g* pop() {  // null: empty
+    rt::g* gp = head;
+    if (gp == nullptr) return nullptr;
+    head = gp->schedlink;
+    if (head == nullptr) tail = nullptr;
+    gp->schedlink = nullptr;
+    return gp;
+  }
 };
 
 enum timerKind : uint32 {

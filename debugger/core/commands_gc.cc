@@ -47,8 +47,9 @@ struct Debt {
   std::uint64_t goroutines = 0, bytes = 0, unread = 0;
 };
 std::optional<Debt> debt(HeapState& heap, const GcState& gc) {
-  const FieldPlace& at = heap.layout().place(F::g_gcAssistBytes);
-  if (!at.present) return std::nullopt;
+  const FieldPlace &at = heap.layout().place(F::g_gcAssistBytes), &of = heap.layout().place(F::g_gcAssistCycle);
+  auto cycle = gc.work(F::work_cycles);
+  if (!at.present || !of.present || !cycle) return std::nullopt;
   Debt d;
   if (!gc.collecting()) return d;
   auto model = heap.session().model();
@@ -56,9 +57,10 @@ std::optional<Debt> debt(HeapState& heap, const GcState& gc) {
   for (const Goroutine& g : (*model)->goroutines()) {
     if (g.is(Goroutine::unreadable)) continue;
     auto credit = heap.session().memory().get<std::int64_t>(g.addr + at.offset);
-    if (!credit) {
+    auto when = heap.session().memory().get<std::uint32_t>(g.addr + of.offset);
+    if (!credit || !when) {
       ++d.unread;
-    } else if (*credit < 0) {
+    } else if (*when == *cycle && *credit < 0) {
       ++d.goroutines;
       d.bytes += static_cast<std::uint64_t>(-*credit);
     }

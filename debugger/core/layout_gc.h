@@ -15,6 +15,7 @@
   X(work_dedicatedMarkTime, "workType", "dedicatedMarkTime", word, optional)                  \
   X(work_fractionalMarkTime, "workType", "fractionalMarkTime", word, optional)                \
   X(work_idleMarkTime, "workType", "idleMarkTime", word, optional)                            \
+  X(g_gcAssistCycle, "g", "gcAssistCycle", word, optional)                                    \
   X(g_gcAssistBytes, "g", "gcAssistBytes", word, optional)                                    \
   X(work_stopped, "workType", "stopped", word, optional)                                      \
   X(work_pauseNS, "workType", "pauseNS", word, optional)                                      \

@@ -213,7 +213,7 @@ def gdb_frames(build, program, target, goids):
 
 # Rows of the core's table that some version of Go has not: what the commands do without.
 LACKED = {"g.parentGoid", "g.syscallbp", "schedt.needspinning", "schedt.gFree.n", "timer.pp", "timerWhen.timer", "timerWhen.when",
-          "heapArena.bitmap", "gcControllerState.trigger", "workType.stopped", "workType.assistTime",
+          "heapArena.bitmap", "gcControllerState.trigger", "workType.stopped", "workType.assistTime", "g.gcAssistCycle",
           "workType.dedicatedMarkTime", "workType.fractionalMarkTime", "workType.idleMarkTime"}
 
 
