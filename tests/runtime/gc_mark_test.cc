@@ -304,18 +304,19 @@ TEST_F(GcMark, MutatorsOnAllPsLoseNothing) {
   constexpr int slots = 512;
   std::atomic<int> bad{0};
   vitrine::wait_group wg;
+  const int n = rounds(underTsan ? 4'000 : 60'000);
   std::uint32_t before = rt::load_relaxed(rt::work.cycles);
   for (int who = 0; who < 4; who++) {
     wg.add(1);
     vitrine::go([&, seed = random(~0ull) | 1] {
       std::uint64_t state = seed;
-      auto next = [&](std::uint64_t n) {
+      auto next = [&](std::uint64_t below) {
         state ^= state << 13, state ^= state >> 7, state ^= state << 17;
-        return (state >> 20) % n;
+        return (state >> 20) % below;
       };
       auto all = gc::make_array<gc::ptr<node>>(slots);
       auto enough = [&] { return rt::load_relaxed(rt::work.cycles) - before >= 20; };
-      for (int i = 0; (i < 60'000 || !enough()) && bad == 0; i++) {
+      for (int i = 0; (i < n || !enough()) && bad == 0; i++) {
         gc::ptr<node>& slot = all.get()[next(slots)];
         switch (next(6)) {
           case 0:
@@ -325,11 +326,11 @@ TEST_F(GcMark, MutatorsOnAllPsLoseNothing) {
             if (slot != nullptr) slot = slot->next;
             break;
           case 2: {  // from one to another, by way of the stack
-            node* n = slot;
+            node* moved = slot;
             slot = nullptr;
             gc::ptr<node>& to = all.get()[next(slots)];
-            if (n != nullptr) n->other = to;
-            to = n;
+            if (moved != nullptr) moved->other = to;
+            to = moved;
             break;
           }
           case 3:
@@ -342,8 +343,8 @@ TEST_F(GcMark, MutatorsOnAllPsLoseNothing) {
             if (next(4) == 0) gc::copy(all.get() + next(slots - 16), all.get() + next(slots - 16), 16);
         }
         int depth = 0;
-        for (node* n = slot; n != nullptr && depth < 8; n = n->next, depth++)
-          if (n->number != magic) bad++;
+        for (node* at = slot; at != nullptr && depth < 8; at = at->next, depth++)
+          if (at->number != magic) bad++;
         if (next(256) == 0) vitrine::yield();
       }
       wg.done();

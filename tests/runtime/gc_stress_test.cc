@@ -9,12 +9,6 @@ namespace {
 
 class GcStress : public Gc {};
 
-int rounds(int n) {
-  const char* given = std::getenv("VITRINE_GC_STRESS");
-  if (underTsan || underAsan) n = n / 4 + 1;
-  return given != nullptr ? n * std::atoi(given) : n;
-}
-
 struct generator {
   std::uint64_t state;
   std::uint64_t operator()(std::uint64_t n) {

@@ -74,6 +74,13 @@ inline void expectliving(const std::vector<Hidden>& all, int n) {
 }
 inline bool alive(Hidden h) { return living({h}) == 1; }
 
+// VITRINE_GC_STRESS=N makes N times as many.
+inline int rounds(int n) {
+  const char* given = std::getenv("VITRINE_GC_STRESS");
+  if (underTsan || underAsan) n = n / 4 + 1;
+  return given != nullptr ? n * std::atoi(given) : n;
+}
+
 class Gc : public Heap {
  protected:
   void TearDown() override {
