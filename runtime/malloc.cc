@@ -236,12 +236,12 @@ static inline uintptr tinyroom(mcache* c, uintptr size) {
 }
 
 // A cycle marks: x, which is as its allocator wants it, is marked, and only then seen as allocated. Where it is a block
-// of tiny objects, at its first.
-VITRINE_NOINLINE static void bornmarked(const pinnedcache& pinned, uintptr x, uintptr size) {
+// of tiny objects, with the first that it gets in this cycle.
+VITRINE_NOINLINE static void bornmarked(const pinnedcache& pinned, uintptr x) {
   mspan* s = spanOfUnchecked(x);
   gcWork mine{};
   p* pp = pinned.shared ? nullptr : pinned.mp->p;
-  if (!markBitsForIndex(s, s->objIndex(x)).isMarked()) gcmarknewobject(s, x, size, pp != nullptr ? &pp->gcw : &mine);
+  if (!markBitsForIndex(s, s->objIndex(x)).isMarked()) gcmarknewobject(s, x, pp != nullptr ? &pp->gcw : &mine);
   __atomic_store_n(&s->freeIndexForScan, uint16(s->freeindex), __ATOMIC_RELEASE);
   mine.dispose();
 }
@@ -290,7 +290,7 @@ void* mallocgc(uintptr size, const _type* typ, bool needzero) {
     c->local_scan += dataSize;
   }
   publicationBarrier();
-  if (__builtin_expect(gcphase.load(__ATOMIC_RELAXED) != GCoff, 0)) bornmarked(pinned, x, size);
+  if (__builtin_expect(gcphase.load(__ATOMIC_RELAXED) != GCoff, 0)) bornmarked(pinned, x);
   if (__builtin_expect(c->next_sample <= int64(size), 0))
     profilealloc(c, reinterpret_cast<void*>(x), dataSize, uintptr(__builtin_return_address(0)));
   else

@@ -94,13 +94,10 @@ static void eachmcache(F f) {
     if (mcache* c = allp.array[i]->mcache; c != nullptr) f(c);
 }
 
-// From now on objects are born marked. A block that small ones share may not be, and not to be scanned for is what
-// eachheld needs the rawcaches' objects for.
+// eachheld shall not find what is free, and markers what is being allocated.
 static void preparemcaches() {
   eachmcache([](mcache* c) {
     rawcacheflush(c);
-    c->tiny = 0;
-    c->tinyoffset = 0;
     for (mspan* s : c->alloc)
       if (s != &emptymspan) __atomic_store_n(&s->freeIndexForScan, uint16(s->freeindex), __ATOMIC_RELEASE);
   });

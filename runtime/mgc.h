@@ -148,7 +148,7 @@ uintptr findObject(uintptr p, mspan** s, uintptr* i);  // base of p's object; 0:
 void gcshade(uintptr p, gcWork* w);                    // marks what p points to, if that is an object
 void scanblock(uintptr b, uintptr n, gcWork* w);       // conservatively
 void scanreferents(mspan* s, uintptr obj, gcWork* w);  // what obj refers to, by its pointer bits
-void gcmarknewobject(mspan* s, uintptr obj, uintptr size, gcWork* w);
+void gcmarknewobject(mspan* s, uintptr obj, gcWork* w);
 enum : uint32 {
   drainUntilPreempt = 1,  // returns when the goroutine is asked to yield
   drainIdle = 2,          // … when the P has other work

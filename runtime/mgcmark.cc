@@ -73,10 +73,10 @@ NOSAN void gcshade(uintptr p, gcWork* w) {
   if (uintptr obj = find(p, &s, &index); obj != 0) greyobject(obj, s, index, w);
 }
 
-NOSAN void gcmarknewobject(mspan* s, uintptr obj, uintptr size, gcWork* w) {
+NOSAN void gcmarknewobject(mspan* s, uintptr obj, gcWork* w) {
   uintptr i = s->objIndex(obj);
   __atomic_fetch_or(&s->gcmarkBits[i / 8], gcBits(1 << i % 8), __ATOMIC_RELAXED);
-  w->bytesMarked += size;
+  w->bytesMarked += s->elemsize;
 }
 
 // ---- a pointer to nothing
