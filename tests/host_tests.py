@@ -362,8 +362,11 @@ class Terminal:
         return self
 
     def __exit__(self, *_):
-        children = subprocess.run(["ps", "-o", "pid=", "--ppid", str(self.pid)], capture_output=True, text=True).stdout
-        for pid in [self.pid, *map(int, children.split())]:
+        # All that came from it: LLDB's server is its child, and the program the server's.
+        family = [self.pid]
+        for pid in family:
+            family += map(int, subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True).stdout.split())
+        for pid in family:
             try:
                 os.kill(pid, signal.SIGKILL)
             except OSError:
