@@ -32,7 +32,7 @@ import gdb, json, time
 def once():
     start = time.monotonic(); text = gdb.execute({command!r}, to_string=True); return time.monotonic() - start, text
 (cold, text), (warm, _) = once(), once()
-print("RESULT " + json.dumps([cold, warm, text.strip().splitlines()[-1]]))
+print("RESULT " + json.dumps([cold, warm, text[-400:].strip().splitlines()[-1]]))
 """
 LLDB = """
 import json, lldb, time
@@ -41,7 +41,7 @@ def once():
     lldb.debugger.GetCommandInterpreter().HandleCommand({command!r}, result)
     return time.monotonic() - start, (result.GetOutput() or "") + (result.GetError() or "")
 (cold, text), (warm, _) = once(), once()
-print("RESULT " + json.dumps([cold, warm, text.strip().splitlines()[-1]]))
+print("RESULT " + json.dumps([cold, warm, text[-400:].strip().splitlines()[-1]]))
 """
 
 

@@ -14,6 +14,15 @@ Context context_of(const Model& model, const Goroutine& g) {
   Context c;
   bool runs = model.running(g) || model.in_syscall(g);
   Standing standing = runs ? model.standing(g) : Standing::no_thread;
+  if (standing == Standing::on_goroutine && model.resuming(g)) {
+    const Registers& at = model.thread(g)->regs;
+    c.exact = model.layout().is_entry(g.pc);
+    c.resuming = true;
+    c.regs.set(kRip, g.pc);
+    c.regs.set(kRsp, at.r[kRsp]);
+    c.regs.set(kRbp, g.bp ? g.bp : at.r[kRbp]);  // the routine clears the saved one once it has loaded it
+    return c;
+  }
   if (standing == Standing::on_goroutine || standing == Standing::on_signal || standing == Standing::elsewhere) {
     const Thread* t = model.thread(g);
     c.regs = t->regs;

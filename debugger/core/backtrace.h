@@ -16,6 +16,7 @@ struct Context {
   Registers regs;
   bool exact = false;         // the registers of a thread, not a saved resume point
   std::int64_t tid = 0;       // a host should select this thread instead (0: present regs)
+  bool resuming = false;      // its thread is about to jump there
   bool thread_on_g0 = false;  // regs are the saved ones although a thread runs it
 };
 

@@ -164,10 +164,10 @@ vi_status vi_open(const vi_host* host, const vi_target* target, const vi_sink* s
 
 void vi_close(vi_session* session) { delete session; }
 
-void vi_set_stop(vi_session* session, uint64_t stop_id) {
+void vi_set_stop(vi_session* session, uint64_t stop_id, int64_t stopped_at) {
   if (!session) return;
   try {
-    session->session.set_stop(stop_id);
+    session->session.set_stop(stop_id, stopped_at);
   } catch (const std::exception&) {
     session->session.deselect();
   }

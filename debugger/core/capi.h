@@ -108,7 +108,8 @@ VI_API const char* vi_version(void); /* "0.1.0+<hash of the build>": host script
 /* target null: a session without a target (help and completion work). */
 VI_API vi_status vi_open(const vi_host* host, const vi_target* target, const vi_sink* sink, vi_session** session);
 VI_API void vi_close(vi_session* session);
-VI_API void vi_set_stop(vi_session* session, uint64_t stop_id);
+/* stopped_at: CLOCK_MONOTONIC, in ns, when the process came to stand still, if the host saw it; else 0. */
+VI_API void vi_set_stop(vi_session* session, uint64_t stop_id, int64_t stopped_at);
 VI_API void vi_set_terminal(vi_session* session, uint32_t width, uint32_t colour);
 
 /* Run control: what tracing a live process takes, apart from the eyes above, which never change the process. Nothing

@@ -64,10 +64,12 @@ Action select_action(Session& session, const Model& model, std::uint32_t index) 
 std::string cannot_show(const Model& model, std::uint32_t index) {
   const Goroutine& g = model.goroutines()[index];
   if (g.is(Goroutine::unreadable)) return fmt::format("the g at {:#x} is unreadable", g.addr);
-  if (!context_of(model, g).tid) {
-    if (!g.sp || !g.pc) return fmt::format("goroutine {} (g at {:#x}) has no saved context", g.goid, g.addr);
+  if (const Context c = context_of(model, g); !c.tid) {
+    if (!c.regs.r[kRsp] || !c.regs.r[kRip])
+      return fmt::format("goroutine {} (g at {:#x}) has no saved context", g.goid, g.addr);
     auto errors = model.errors_of(g);
-    if (g.is(Goroutine::bad_sp)) return fmt::format("goroutine {} (g at {:#x}): {}", g.goid, g.addr, errors[0]);
+    if (g.is(Goroutine::bad_sp) && !c.resuming)
+      return fmt::format("goroutine {} (g at {:#x}): {}", g.goid, g.addr, errors[0]);
   }
   return {};
 }

@@ -117,7 +117,12 @@ void print_choice(Session& session, const Scheduler& view, std::uint32_t index, 
     }
     for (const std::string& e : waits.errors) sink.out(fmt::format("  damaged: {}\n", e));
   }
-  if (context_of(model, g).thread_on_g0) {
+  const Context c = context_of(model, g);
+  if (c.resuming) {
+    sink.out(fmt::format("thread {} of M{} is about to jump here, to go on with it\n", model.thread(g)->tid,
+                         model.machine(g)->id));
+  }
+  if (c.thread_on_g0) {
     sink.out(fmt::format("thread {} of M{} stands on its scheduling stack; this is the goroutine's saved context\n",
                          model.thread(g)->tid, model.machine(g)->id));
   }

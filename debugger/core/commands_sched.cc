@@ -48,11 +48,17 @@ Page look_at(SchedState& state) {
     page.system += g.is(Goroutine::system) && !g.is(Goroutine::foreign);
     ++page.goroutines[g.is(Goroutine::unreadable) ? std::string("unreadable") : std::string(model.status_text(g))];
   }
+  bool stopped = false;  // a heap's first timer may be one that was stopped
   for (const ProcessorState& p : state.processors()) {
     page.local += p.queued();
+    stopped = stopped || p.timers_zombies != 0;
     page.timers += static_cast<std::size_t>(std::max<std::int64_t>(0, p.timers_pending()));
     if (p.timers_minwhen && (!page.next_timer || p.timers_minwhen < *page.next_timer))
       page.next_timer = p.timers_minwhen;
+  }
+  if (stopped) page.next_timer.reset();
+  for (const TimerState& t : stopped ? state.timers() : std::vector<TimerState>()) {
+    if (!t.zombie && t.due() && (!page.next_timer || t.due() < *page.next_timer)) page.next_timer = t.due();
   }
   const std::int64_t now = model.now();
   auto since = [&](std::optional<std::int64_t> t) {
@@ -73,7 +79,7 @@ std::string due_text(std::int64_t ns, bool approximate) {
 
 void print_page(SchedState& state, const Page& page, Buffered& out) {
   Model& model = state.model();
-  const char* plus = model.age_at_least() ? "+" : "";
+  const char* plus = model.now_exact() ? "" : "+";
   auto line = [&](std::string_view key, std::string text) { out.add(fmt::format("{:<12} {}\n", key, text)); };
   auto number = [&](F f) {
     auto v = state.word(f);
@@ -91,12 +97,12 @@ void print_page(SchedState& state, const Page& page, Buffered& out) {
   if (page.foreign) gs += fmt::format("; {} foreign", plural(page.foreign, "thread"));
   line("goroutines", fmt::format("{}; {} dead", gs, model.dead()));
   std::string timers = std::to_string(page.timers);
-  if (page.next_timer) timers += ", the next " + due_text(*page.next_timer, model.age_at_least());
+  if (page.next_timer) timers += ", the next " + due_text(*page.next_timer, !model.now_exact());
   line("timers", timers);
   std::string poller;
   if (page.poller != kNone) {
     poller = state.short_machine(page.poller) + " sleeps in it";
-    if (page.poll_until) poller += ", " + due_text(*page.poll_until, model.age_at_least());
+    if (page.poll_until) poller += ", " + due_text(*page.poll_until, !model.now_exact());
   } else {
     poller = "nobody sleeps in it";
     if (page.polled) poller += fmt::format(", last polled {}{} ago", format_duration(*page.polled), plus);

@@ -77,7 +77,7 @@ class Vitrine : public Dialect {
   }
   // What Go's runtime has and ours has not.
   bool lacks(std::string_view row) const override {
-    static constexpr std::array<std::string_view, 12> kLacks = {"moduledata.",
+    static constexpr std::array<std::string_view, 14> kLacks = {"moduledata.",
                                                                 "semaRoot.",
                                                                 "chantype.str",
                                                                 "chantype.tflag",
@@ -88,7 +88,9 @@ class Vitrine : public Dialect {
                                                                 "gcControllerState.heapReleased",
                                                                 "gcControllerState.heapLive",
                                                                 "g.labels",
-                                                                "mstats.numgc"};
+                                                                "mstats.numgc",
+                                                                "timer.state",
+                                                                "timer.nextwhen"};
     return any_prefix(row, kLacks);
   }
   std::optional<std::string_view> collected_pointer(std::string_view type) const override {

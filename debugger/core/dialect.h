@@ -38,6 +38,10 @@ class Dialect {
   virtual std::string_view enumeration_of(std::string_view) const { return {}; }
   // Functions that are the outermost of a stack, whatever lies above them in memory.
   virtual std::span<const std::string_view> outermost() const { return {}; }
+  // Functions that change to another stack to call something there, of which they are the outermost then.
+  virtual std::span<const std::string_view> leaving() const { return {}; }
+  // The routine that resumes a goroutine: from its change of stack to its last jump, no CFI says where it came from.
+  virtual bool resumes(std::string_view) const { return false; }
   // Functions that a signal handler made a goroutine call: who seems to call them was interrupted.
   virtual std::span<const std::string_view> injected() const { return {}; }
   // Owner and type of an ELF note that every program of this kind has, with or without DWARF; {}: there is none.
@@ -63,6 +67,8 @@ class Dialect {
   virtual std::uint64_t sema_offset(std::string_view) const { return 0; }
   // Where an arena of so many bytes begins whose index in the list of arenas this is. nullopt: the list has addresses.
   virtual std::optional<std::uint64_t> arena_base(std::uint64_t, std::uint64_t) const { return std::nullopt; }
+  // A type may have no size, and so may a channel's elements.
+  virtual bool sizes_may_be_zero() const { return false; }
   // Masks of Ps are slices, not arrays.
   virtual bool masks_are_slices() const { return false; }
   // Rows of the table ("syncMutex.owner", or "treapNode." for a whole type) that this runtime never has.

@@ -85,6 +85,9 @@ class Go : public Dialect {
     auto end = function.find_first_of("./");
     if (end == function.npos) return true;  // what assembly and C bring along: _rt0_amd64_linux, crosscall2
     std::string_view first = function.substr(0, end);
+    // "go.uber.org/zap.New": only a module's path has a dot before its first slash.
+    std::string_view path = function.substr(0, function.find_first_of("[("));
+    if (function[end] == '.' && path.find('/', end) != path.npos) return false;
     return first.starts_with("_cgo") || first == "go" || first.starts_with("go:") ||
            std::binary_search(std::begin(kLibrary), std::end(kLibrary), first);
   }
@@ -99,14 +102,22 @@ class Go : public Dialect {
     if (follows("_P")) return "pstatus";
     if (name == "mSpanDead" || name == "mSpanInUse" || name == "mSpanManual") return "mSpanState";
     if (name.starts_with("_GC")) return "gcPhase";
+    if (name == "timerZombie" || name == "timerDeleted" || name == "timerRemoving" || name == "timerRemoved" ||
+        name == "timerModifiedEarlier" || name == "timerModifiedLater")
+      return "timerState";
     if (name == "pageSize" || name == "_PageSize" || name == "heapArenaBytes") return "constant";
     return {};
   }
   std::span<const std::string_view> outermost() const override {
-    static constexpr std::string_view kNames[] = {"runtime.goexit", "runtime.mstart",    "runtime.rt0_go",
-                                                  "runtime.mcall",  "runtime.morestack", "_rt0_amd64_linux"};
+    static constexpr std::string_view kNames[] = {"runtime.goexit", "runtime.mstart", "runtime.rt0_go",
+                                                  "_rt0_amd64_linux"};
     return kNames;
   }
+  std::span<const std::string_view> leaving() const override {
+    static constexpr std::string_view kNames[] = {"runtime.mcall", "runtime.morestack", "runtime.systemstack"};
+    return kNames;
+  }
+  bool resumes(std::string_view function) const override { return function == "gogo" || function == "runtime.gogo"; }
   std::span<const std::string_view> injected() const override {
     static constexpr std::string_view kNames[] = {"runtime.sigpanic", "runtime.sigpanic0", "runtime.asyncPreempt",
                                                   "runtime.debugCallV2"};
@@ -147,6 +158,7 @@ class Go : public Dialect {
   std::optional<std::uint64_t> arena_base(std::uint64_t index, std::uint64_t bytes) const override {
     return index * bytes + 0xffff800000000000;
   }
+  bool sizes_may_be_zero() const override { return true; }
   bool masks_are_slices() const override { return true; }
   bool lacks(std::string_view row) const override {
     std::string_view rest = kLacks;

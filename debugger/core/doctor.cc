@@ -48,7 +48,11 @@ class Examination {
     if (session_.program().has_debug_info()) {
       good("debug info", "present");
     } else {
-      bad("debug info", "none was found: no lines, no inlined functions; build with -g or keep the .debug file near");
+      const auto [owner, type] = go_dialect()->mark();
+      if (session_.program().notes(owner, type).empty())
+        bad("debug info", "none was found: no lines, no inlined functions; build with -g or keep the .debug file near");
+      else
+        bad("debug info", "none was found: functions and lines are of Go's own table, variables and types not known");
     }
     for (const std::string& w : target.warnings()) bad("target", w);
     for (const std::string& w : session_.program().warnings()) bad("files", w);
@@ -103,12 +107,16 @@ class Examination {
     std::string text =
         fmt::format("{} of {} Ms matched with threads{}; {}, {}", matched, m.machines().size(), how,
                     plural(session_.target().threads().size(), "thread"), plural(m.processors().size(), "P"));
-    if (matched < m.machines().size()) {
+    // Go keeps an M for threads of C's that call it; until one does, it has none.
+    const auto spare = static_cast<std::size_t>(std::count_if(
+        m.machines().begin(), m.machines().end(), [](const Machine& x) { return x.thread == kNone && x.procid == 0; }));
+    if (spare) text += fmt::format("; {} of them without a thread so far", spare);
+    if (matched + spare < m.machines().size()) {
       bad("threads", text + "; a goroutine that runs on an unmatched M shows its last saved context");
     } else {
       good("threads", text);
     }
-    if (m.age_at_least())
+    if (!m.now_exact())
       good("age", "there is no exact now: AGE counts up to the scheduler's last look at the clock (+)");
     for (const std::string& w : m.warnings()) bad("scheduler", w);
     stacks(m);

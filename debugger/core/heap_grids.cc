@@ -210,7 +210,9 @@ GridRows arenas_grid(HeapState& heap) {
   for (const Arena& a : heap.arenas()) {
     const Sum& s = sums[a.base];
     const std::uint64_t all = size / heap.page_size(), known = s.used + s.free;
-    rows.add({a.base, s.spans, s.used, s.free, s.scavenged, all - std::min(all, known),
+    const bool listed = heap.layout().has(F::mheap_free_treap);  // else free pages are bits, and no spans
+    rows.add({a.base, s.spans, s.used, listed ? std::optional(s.free) : std::nullopt,
+              listed ? std::optional(s.scavenged) : std::nullopt, all - std::min(all, known),
               a.addr ? std::optional(a.addr) : std::nullopt},
              a.error);
   }

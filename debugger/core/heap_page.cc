@@ -149,6 +149,7 @@ HeapPage heap_page(HeapState& heap) {
 }
 
 void print_heap_page(HeapState& heap, const HeapPage& page, Buffered& out) {
+  const char* part = heap.spans_lost() ? "; of the spans that could be read" : "";
   auto line = [&](std::string_view key, std::string text) { out.add(fmt::format("{:<12} {}\n", key, text)); };
   const auto& arenas = heap.arenas();
   std::string where;
@@ -164,8 +165,9 @@ void print_heap_page(HeapState& heap, const HeapPage& page, Buffered& out) {
     i = j;
   }
   std::uint64_t rest = heap.word(F::mheap_curArena_end).value_or(0) - heap.word(F::mheap_curArena_base).value_or(0);
-  line("arenas", fmt::format("{} of {}{}{}; {} not handed out yet", arenas.size(), format_size(heap.arena_bytes()),
-                             where.empty() ? "" : ": ", where, format_size(rest)));
+  line("arenas", fmt::format("{} of {}{}{}; {} not handed out yet",
+                             arenas.empty() && !heap.warnings().empty() ? "?" : std::to_string(arenas.size()),
+                             format_size(heap.arena_bytes()), where.empty() ? "" : ": ", where, format_size(rest)));
   std::string pages = fmt::format("{} of {}: {} in use", page.all_pages(), format_size(heap.page_size()),
                                   page.all_pages() - page.pages[HeapPage::free]);
   std::string uses;
@@ -180,8 +182,8 @@ void print_heap_page(HeapState& heap, const HeapPage& page, Buffered& out) {
     scavenged = released.value_or(0) / heap.page_size();
     free_pages = kept.value_or(0) / heap.page_size() + scavenged;
   }
-  line("pages", fmt::format("{}{}{}{}; {} free, {} of them scavenged", pages, uses.empty() ? "" : " (", uses,
-                            uses.empty() ? "" : ")", free_pages, scavenged));
+  line("pages", fmt::format("{}{}{}{}; {} free, {} of them scavenged{}", pages, uses.empty() ? "" : " (", uses,
+                            uses.empty() ? "" : ")", free_pages, scavenged, part));
   std::string spans;
   std::uint64_t all = 0;
   for (int u = 0; u < HeapPage::kUses; ++u) {
@@ -190,8 +192,8 @@ void print_heap_page(HeapState& heap, const HeapPage& page, Buffered& out) {
       spans += fmt::format("{}{} {}", spans.empty() ? "" : ", ", page.spans[u],
                            u == HeapPage::free ? std::string_view("free") : kUseText[u]);
   }
-  line("spans", fmt::format("{}: {}{}; {} without pages", all, spans.empty() ? "none" : spans,
-                            page.unreadable ? fmt::format("; {} damaged", page.unreadable) : "", page.dead));
+  line("spans", fmt::format("{}: {}{}; {} without pages{}", all, spans.empty() ? "none" : spans,
+                            page.unreadable ? fmt::format("; {} damaged", page.unreadable) : "", page.dead, part));
   std::vector<std::pair<std::uint32_t, HeapPage::Class>> classes(page.classes.begin(), page.classes.end());
   std::stable_sort(classes.begin(), classes.end(),
                    [](const auto& a, const auto& b) { return a.second.pages > b.second.pages; });
@@ -202,8 +204,8 @@ void print_heap_page(HeapState& heap, const HeapPage& page, Buffered& out) {
     top += fmt::format("{}{}: {} of {} in {}", top.empty() ? "" : ", ", what, c.allocated, c.objects,
                        plural(c.spans, "span"));
   }
-  line("classes", fmt::format("{} in use{}{}{}", classes.size(), top.empty() ? "" : "; by pages: ", top,
-                              classes.size() > 4 ? ", …" : ""));
+  line("classes", fmt::format("{} in use{}{}{}{}", classes.size(), top.empty() ? "" : "; by pages: ", top,
+                              classes.size() > 4 ? ", …" : "", part));
   std::string sweep;
   for (auto& [word, n] : page.sweep) sweep += fmt::format("{}{} {}", sweep.empty() ? "" : ", ", n, word);
   auto done = heap.word(F::mheap_sweepdone);
@@ -222,8 +224,9 @@ void print_heap_page(HeapState& heap, const HeapPage& page, Buffered& out) {
                    : *done ? "done"
                            : "not done",
                    heap.word(F::mheap_sweepers).value_or(0), progress, sweep.empty() ? "" : "; spans: ", sweep));
-  line("stacks", fmt::format("{} of {} used by goroutines, {} by dead ones, {} cached by Ps, {} free in pools",
-                             page.stack_live, page.stack_slots, page.stack_dead, page.stack_cached, page.stack_free));
+  line("stacks",
+       fmt::format("{} of {} used by goroutines, {} by dead ones, {} cached by Ps, {} free in pools{}", page.stack_live,
+                   page.stack_slots, page.stack_dead, page.stack_cached, page.stack_free, part));
   auto stat = [&](F f) { return size_or_unknown(heap.stat(f)); };
   line("metadata", fmt::format("mspans {}, mcaches {}, arenas and bitmaps {}, other {}", stat(F::mstats_mspan_sys),
                                stat(F::mstats_mcache_sys), stat(F::mstats_gc_sys), stat(F::mstats_other_sys)));

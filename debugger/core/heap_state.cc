@@ -97,6 +97,7 @@ Status HeapState::read_spans() {
     done += got / 8;
     if (got < now * 8) {
       pointers.resize(done);
+      spans_lost_ = true;
       warn(fmt::format("the list of spans: {} of {} entries are unreadable, from {:#x} on", len - done, len,
                        array + 8 * done));
       break;

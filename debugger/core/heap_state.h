@@ -170,6 +170,7 @@ class HeapState {
   const std::vector<Arena>& arenas();
   const std::vector<TreapNode>& treap();  // in the order of its keys
   const std::vector<std::string>& warnings() const { return warnings_; }
+  bool spans_lost() const { return spans_lost_; }  // part of their list is unreadable: sums over them are too small
   void warn(std::string text);
 
  private:
@@ -199,6 +200,7 @@ class HeapState {
   std::optional<std::vector<Arena>> arenas_;
   std::optional<std::vector<TreapNode>> treap_;
   std::vector<std::string> warnings_;
+  bool spans_lost_ = false;
 };
 
 }  // namespace vitrine::inspect

@@ -107,7 +107,7 @@ Result<std::unique_ptr<Layout>> Layout::find(Program& program) {
     auto strings = [](std::span<const std::string_view> names) {
       return std::vector<std::string>(names.begin(), names.end());
     };
-    program.set_special(strings(dialect->outermost()), strings(dialect->injected()));
+    program.set_special({strings(dialect->outermost()), strings(dialect->leaving()), strings(dialect->injected())});
   }
   return found;
 }
@@ -119,10 +119,18 @@ bool Layout::system_entry(std::uint64_t entry) {
   return it->second;
 }
 
+bool Layout::resumes(std::uint64_t pc) { return program_ && dialect_->resumes(program_->locate(pc).back().function); }
+
 bool Layout::is_entry(std::uint64_t pc) {
   if (!program_ || !pc) return false;
   auto [it, fresh] = entries_.try_emplace(pc);
-  if (fresh) it->second = program_->function_start(pc) == pc;
+  if (!fresh) return it->second;
+  it->second = program_->function_start(pc) == pc;
+  // No call changes the CFA: behind an instruction that does, it is no return address either. Where a recovered
+  // function of Go's goes on is of that kind.
+  const CfiRow *at = program_->cfi(pc), *before = program_->cfi(pc - 1);
+  if (at && before && at->cfa == CfiRow::Cfa::reg_offset && before->cfa == at->cfa)
+    it->second = it->second || at->cfa_reg != before->cfa_reg || at->cfa_offset != before->cfa_offset;
   return it->second;
 }
 
@@ -144,11 +152,13 @@ Result<std::unique_ptr<Layout>> Layout::find_any(Program& program) {
   if (first_error) return *first_error;
   if (const Dialect* dialect = marked(program)) {
     return Error{
-        fmt::format("this is a {} program without its runtime's DWARF (stripped, or linked without): where its "
-                    "goroutines are is not known, nor any structure. Its threads' functions and lines are (vitrine "
-                    "threads). For the rest build it without that, or keep the unstripped file and the core of one and "
-                    "the same build together",
-                    dialect->name()),
+        fmt::format(
+            "this is a {} program without its runtime's DWARF (stripped, or linked without): where its "
+            "goroutines are is not known, nor any structure. Its threads' functions and lines are (vitrine "
+            "threads). For the rest build it without that, or keep the unstripped file and the core of one and "
+            "the same build together{}",
+            dialect->name(),
+            program.has_debug_info() ? ". There is DWARF in the file, but it is damaged or of something else" : ""),
         {}};
   }
   return Error{"no goroutine runtime found in this program: neither DWARF of one nor a layout note", {}};
@@ -320,7 +330,8 @@ void Layout::add_enumerator(std::string_view enumeration, std::string_view name,
       g_status_.emplace(value, text);
     }
   }
-  if (enumeration.starts_with("sync") || enumeration.starts_with("special") || enumeration == "constant")
+  if (enumeration.starts_with("sync") || enumeration.starts_with("special") || enumeration == "timerState" ||
+      enumeration == "constant")
     constants_.emplace(dialect_->bare(name), value);
   if (enumeration == "pstatus") put(p_status_, "P");
   if (enumeration == "gguard") put(guard_, "gguard");
@@ -340,6 +351,16 @@ void Layout::add_enumerator(std::string_view enumeration, std::string_view name,
 std::optional<std::uint32_t> Layout::constant(std::string_view enumerator) const {
   auto it = constants_.find(enumerator);
   return it == constants_.end() ? std::nullopt : std::optional(it->second);
+}
+
+// Go has bits since 1.23, and before that one state of many.
+bool Layout::timer_stopped(std::uint64_t state) const {
+  if (auto bit = constant("timerZombie")) return (state & *bit) != 0;
+  return constant("timerDeleted") == state || constant("timerRemoving") == state || constant("timerRemoved") == state;
+}
+
+bool Layout::timer_moved(std::uint64_t state) const {
+  return constant("timerModifiedEarlier") == state || constant("timerModifiedLater") == state;
 }
 
 std::uint64_t Layout::size_of(const std::string& type) const {

@@ -129,6 +129,8 @@ namespace vitrine::inspect {
   X(timer_kind, "timer", "kind", word, optional)                                                \
   X(timer_zombie, "timer", "zombie", word, optional)                                            \
   X(timer_goid, "timer", "goid", word, optional)                                                \
+  X(timer_state, "timer", "state|status", word, optional)                                       \
+  X(timer_nextwhen, "timer", "nextwhen", word, optional)                                        \
   X(timerWhen_timer, "timerWhen", "timer", pointer, optional)                                   \
   X(timerWhen_when, "timerWhen", "when", word, optional)                                        \
   X(pollDesc_alllink, "pollDesc", "alllink", pointer, optional)                                 \
@@ -223,6 +225,7 @@ class Layout {
   bool system_entry(std::uint64_t entry);
   // The first instruction of a function: as a saved pc it is no return address (Go's goroutines that never ran).
   bool is_entry(std::uint64_t pc);
+  bool resumes(std::uint64_t pc);  // in the routine that resumes goroutines, when nothing else describes it
 
   const Dialect& dialect() const { return *dialect_; }
   Source source() const { return source_; }
@@ -253,6 +256,9 @@ class Layout {
   std::string p_status(std::uint32_t number) const { return word(p_status_, number); }
   std::string guard(std::uint32_t number) const { return word(guard_, number); }
   std::string timer_kind(std::uint32_t number) const { return word(timer_kind_, number); }
+  // Of a timer's state, where it has one: it was stopped, though it is in the heap still; its time is `nextwhen`.
+  bool timer_stopped(std::uint64_t state) const;
+  bool timer_moved(std::uint64_t state) const;
   std::string span_state(std::uint32_t number) const { return word(span_state_, number); }
   std::string gc_phase(std::uint32_t number) const { return word(gc_phase_, number); }
   // The number of a status word; nullopt: the program has none of that name.

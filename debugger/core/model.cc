@@ -40,6 +40,7 @@ Result<std::unique_ptr<Model>> Model::load(Layout& layout, Memory& memory, std::
       model->warnings_.push_back(fmt::format("sched.lastnow: {}", last.error().message));
     }
   }
+  model->now_exact_ = now != 0;
   model->age_at_least_ = now == 0 || layout.dialect().waits_at_least();
   model->by_entry_ = layout.dialect().systems_by_entry();
   model->read_wait_reasons();

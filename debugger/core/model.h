@@ -100,6 +100,7 @@ class Model {
   std::string_view reason_text(std::uint32_t reason);         // of a wait reason's number
   std::optional<std::int64_t> age(const Goroutine& g) const;  // ns
   bool age_at_least() const { return age_at_least_; }
+  bool now_exact() const { return now_exact_; }  // false: now() is the last that is known of the clock, or nothing
   std::int64_t now() const { return now_; }  // ns; live: the clock; a core: the runtime's last look at it; 0: unknown
   std::string name(const Goroutine& g) const;
   std::optional<std::uint64_t> waiting_on(const Goroutine& g) const;  // nullopt: unknown or nothing
@@ -113,6 +114,8 @@ class Model {
   const Processor* processor(const Machine& m) const;
   const Thread* thread(const Goroutine& g) const;
   Standing standing(const Goroutine& g) const;
+  // Its thread is about to jump to where it goes on: on its stack already, in the routine that resumes.
+  bool resuming(const Goroutine& g) const;
   // Bytes between sp and the top; nullopt: not known.
   std::optional<std::uint64_t> stack_used(const Goroutine& g) const;
   std::vector<std::string> errors_of(const Goroutine& g) const;
@@ -143,6 +146,7 @@ class Model {
   std::size_t system_ = 0;
   std::uint32_t current_ = kNone;
   std::int64_t now_ = 0;
+  bool now_exact_ = false;
   bool age_at_least_ = false, by_entry_ = false;
 };
 

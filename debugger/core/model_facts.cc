@@ -121,6 +121,10 @@ Standing Model::standing(const Goroutine& g) const {
   return Standing::elsewhere;
 }
 
+bool Model::resuming(const Goroutine& g) const {
+  return standing(g) == Standing::on_goroutine && layout_.resumes(thread(g)->regs.r[kRip]);
+}
+
 std::optional<std::uint64_t> Model::stack_used(const Goroutine& g) const {
   if (g.is(Goroutine::unreadable) || g.is(Goroutine::bad_stack) || !g.stack_size) return std::nullopt;
   std::uint64_t sp = g.sp;

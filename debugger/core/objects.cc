@@ -166,7 +166,7 @@ void Objects::walk(SyncObject& object, const char* queue, std::uint64_t first, s
 
 void Objects::check_chan(SyncObject& object) {
   auto say = [&](std::string text) { object.errors.push_back(std::move(text)); };
-  if (object.elemsize == 0) say("its elements have no size");
+  if (object.elemsize == 0 && !model_.layout().dialect().sizes_may_be_zero()) say("its elements have no size");
   if (object.elemsize && object.dataqsiz > (std::uint64_t{1} << 47) / object.elemsize) {
     say(fmt::format("no memory could hold its {} places of {} bytes", object.dataqsiz, object.elemsize));
     return;

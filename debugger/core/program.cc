@@ -67,10 +67,9 @@ class ElfProgram : public Program {
   std::uint64_t symbol(std::string_view name) override;
   Symbol data_symbol(std::uint64_t addr) override;
   std::vector<Enumerator> constants(std::string_view unit) override;
-  void set_special(std::vector<std::string> outermost, std::vector<std::string> injected) override {
+  void set_special(Special special) override {
     std::lock_guard lock(mutex_);
-    outermost_ = std::move(outermost);
-    injected_ = std::move(injected);
+    special_ = std::move(special);
     rows_.clear();
   }
   std::vector<Function> functions(std::string_view name) override;
@@ -109,7 +108,7 @@ class ElfProgram : public Program {
   std::unique_ptr<TypeTable> types_;
   std::unordered_map<std::uint64_t, std::vector<Location>> located_;
   std::unordered_map<std::uint64_t, std::unique_ptr<CfiRow>> rows_;
-  std::vector<std::string> outermost_, injected_;
+  Special special_;
 };
 
 ElfProgram::ElfProgram(Target& target) {
@@ -251,9 +250,10 @@ const CfiRow* ElfProgram::cfi(std::uint64_t pc) {
     if (ModuleParts* m = at(pc)) {
       CfiRow row;
       const bool found = m->cfi.row(pc, row) || m->pclntab.row(pc, row);
-      if (const bool end = in_one_of(outermost_, pc); found || end) {
+      if (const bool end = in_one_of(special_.outermost, pc); found || end) {
         row.end = row.end || end;
-        row.signal = row.signal || in_one_of(injected_, pc);
+        row.leaves = in_one_of(special_.leaving, pc);
+        row.signal = row.signal || in_one_of(special_.injected, pc);
         it->second = std::make_unique<CfiRow>(row);
       }
     }

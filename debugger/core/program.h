@@ -78,6 +78,7 @@ struct CfiRow {
   Cfa cfa = Cfa::none;
   bool end = false;     // return address undefined: the outermost frame
   bool signal = false;  // a signal frame: the pc is exact, not a return address
+  bool leaves = false;  // what it called is on another stack: the outermost frame, unless it was interrupted itself
   std::uint8_t cfa_reg = 0;
   std::int32_t cfa_offset = 0;
   std::uint16_t saved = 0;          // bit n (DWARF number): register n was saved at CFA + offset[n]
@@ -104,9 +105,13 @@ class Program {
   virtual Symbol data_symbol(std::uint64_t) { return {}; }
   // The integer constants that a unit of that name defines (Go has them where C++ has enumerators).
   virtual std::vector<Enumerator> constants(std::string_view) { return {}; }
-  // Functions that CFI says too little of. From now on no frame of an outermost one has a caller; the caller of an
-  // injected one was interrupted: its pc is the next instruction, no return address.
-  virtual void set_special(std::vector<std::string> /*outermost*/, std::vector<std::string> /*injected*/) {}
+  // Functions that CFI says too little of. From now on no frame of an outermost one has a caller, nor one of a leaving
+  // one that called something; the caller of an injected one was interrupted: its pc is the next instruction, no return
+  // address.
+  struct Special {
+    std::vector<std::string> outermost, leaving, injected;
+  };
+  virtual void set_special(Special) {}
   // A function as an ELF symbol describes it.
   struct Function {
     std::string symbol;                 // as the file has it: "_ZN7vitrine2rt4gogoEPNS0_5gobufE"

@@ -44,7 +44,8 @@ std::string format_size(std::uint64_t bytes) {
 }
 
 std::string plural(std::uint64_t n, std::string_view noun) {
-  return fmt::format("{} {}{}", n, noun, n == 1 ? "" : "s");
+  const std::string_view head = noun.substr(0, noun.find(" without "));
+  return fmt::format("{} {}{}{}", n, head, n == 1 ? "" : "s", noun.substr(head.size()));
 }
 
 std::string printable(std::string_view text) {

@@ -12,7 +12,7 @@ namespace vitrine::inspect {
 
 std::string format_duration(std::int64_t ns);                // 340ms, 5.2s, 3m12s, 2h05m, 3d4h
 std::string format_size(std::uint64_t bytes);                // 512, 1.2K, 60K, 1.5M
-std::string plural(std::uint64_t n, std::string_view noun);  // "1 goroutine", "2 goroutines"
+std::string plural(std::uint64_t n, std::string_view noun);  // "1 goroutine", "2 spans without pages"
 // Control characters of the target's strings must not reach a terminal.
 std::string printable(std::string_view text);
 

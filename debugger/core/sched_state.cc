@@ -160,6 +160,12 @@ const std::vector<TimerState>& SchedState::timers() {
       t.goid = get(F::timer_goid);
       t.kind = static_cast<std::uint32_t>(get(F::timer_kind));
       t.zombie = layout_.has(F::timer_zombie) && get(F::timer_zombie) != 0;
+      if (layout_.has(F::timer_state)) {
+        const std::uint64_t state = get(F::timer_state);
+        t.zombie = t.zombie || layout_.timer_stopped(state);
+        if (layout_.has(F::timer_nextwhen) && layout_.timer_moved(state))
+          t.when = static_cast<std::int64_t>(get(F::timer_nextwhen));
+      }
       t.addr = addr;
       timers_->push_back(std::move(t));
     }

@@ -5,6 +5,8 @@
 #include <fmt/format.h>
 #include <time.h>
 
+#include <algorithm>
+
 #include "heap_state.h"
 #include "layout.h"
 #include "model.h"
@@ -12,6 +14,15 @@
 #include "target_file.h"
 
 namespace vitrine::inspect {
+namespace {
+
+std::int64_t clock_now() {
+  timespec t{};
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return t.tv_sec * std::int64_t{1000000000} + t.tv_nsec;
+}
+
+}  // namespace
 
 Session::Session() = default;
 Session::~Session() {
@@ -29,6 +40,7 @@ void Session::set_target(std::unique_ptr<Target> target, std::uint64_t stop_id) 
   target_ = std::move(target);
   memory_ = std::make_unique<Memory>(*target_);
   stop_id_ = stop_id;
+  stopped_at_ = clock_now();
 }
 
 void Session::drop_stop_caches() {
@@ -38,9 +50,11 @@ void Session::drop_stop_caches() {
   if (memory_) memory_->flush();
 }
 
-void Session::set_stop(std::uint64_t stop_id) {
+void Session::set_stop(std::uint64_t stop_id, std::int64_t stopped_at) {
+  if (stopped_at > 0) stopped_at_ = std::min(stopped_at, clock_now());
   if (stop_id == stop_id_) return;
   stop_id_ = stop_id;
+  if (stopped_at <= 0) stopped_at_ = clock_now();
   deselect();
   drop_stop_caches();
   if (stop_hook) stop_hook(stop_id);
@@ -99,12 +113,8 @@ Result<Model*> Session::model() {
   if (model_) return model_.get();
   auto where = layout();
   if (!where) return where.error();
-  std::int64_t now = 0;
-  if (local_pid > 0) {
-    timespec t{};
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    now = t.tv_sec * std::int64_t{1000000000} + t.tv_nsec;
-  }
+  // The goroutines' clock stood still with them: what we, or the user, took since then has made nobody wait longer.
+  const std::int64_t now = local_pid <= 0 ? 0 : moving ? clock_now() : stopped_at_;
   auto made = Model::load(**where, memory(), now, [this] { return cancelled(); });
   if (!made) {
     Error why = made.error();

@@ -84,7 +84,9 @@ class Session {
   Result<HeapState*> heap();
   // The program's file by itself, for what needs no process; null: the host named none, or it cannot be read (why).
   Session* of_file(std::string& why);
-  void set_stop(std::uint64_t stop_id);
+  // stopped_at: CLOCK_MONOTONIC, in ns, as the process came to stand still; 0: not known, this is the first that is heard of
+  // it.
+  void set_stop(std::uint64_t stop_id, std::int64_t stopped_at = 0);
   std::uint64_t stop_id() const { return stop_id_; }
 
   const Selection& selection() const { return selection_; }
@@ -143,6 +145,7 @@ class Session {
   std::unique_ptr<HeapState> heap_;
   std::unique_ptr<Session> file_;
   std::uint64_t stop_id_ = 0;
+  std::int64_t stopped_at_ = 0;
   Selection selection_;
   std::vector<Queue> queues_;
 };

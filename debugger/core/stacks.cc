@@ -73,6 +73,13 @@ bool Stacks::ensure(const std::vector<std::uint32_t>& goroutines) {
     StackBounds bounds;
     if (g.stack_size && !g.is(Goroutine::bad_stack)) bounds = {g.stack_lo, g.stack_hi()};
     Standing standing = model_.running(g) || model_.in_syscall(g) ? model_.standing(g) : Standing::no_thread;
+    if (standing == Standing::on_goroutine && model_.resuming(g)) {
+      const Context c = context_of(model_, g);
+      saved.push_back(i);
+      entered.push_back(c.exact);
+      contexts.push_back({c.regs.r[kRip] + c.exact, c.regs.r[kRsp], c.regs.r[kRbp], bounds});
+      continue;
+    }
     bool own = standing == Standing::on_goroutine || standing == Standing::on_signal || standing == Standing::elsewhere;
     if (own) {
       const Thread& t = *model_.thread(g);

@@ -146,7 +146,7 @@ Value TimerRows::value(std::uint32_t row, int column) {
 
 std::string TimerRows::cell(std::uint32_t row, int column) {
   std::string out = PlainRows::cell(row, column);
-  return column == kDue && due(row) && state_.model().age_at_least() ? "~" + out : out;
+  return column == kDue && due(row) && !state_.model().now_exact() ? "~" + out : out;
 }
 
 std::string TimerRows::short_text(std::uint32_t row) { return fmt::format("{:#x}", at(row).addr); }
@@ -261,7 +261,7 @@ std::string NetpollRows::cell(std::uint32_t row, int column) {
   const Descriptor& d = open_[row];
   if ((column == kReadDue && d.rd < 0) || (column == kWriteDue && d.wd < 0)) return "past";
   const bool due = (column == kReadDue && d.rd > 0) || (column == kWriteDue && d.wd > 0);
-  return due && state_.model().age_at_least() && out != "-" ? "~" + out : out;
+  return due && !state_.model().now_exact() && out != "-" ? "~" + out : out;
 }
 
 std::string NetpollRows::short_text(std::uint32_t row) { return std::to_string(open_[row].fd); }

@@ -164,8 +164,10 @@ StepResult unwind_step(Program& program, Memory& memory, const Registers& in, bo
   StepResult step;
   if (is_bare_sigreturn(program, memory, pc)) return by_signal_context(memory, in, out);
   if (const CfiRow* row = row_of(program, pc, exact)) {
-    if (row->end) return fail(StackEnd::bottom, 0);
+    if (row->end || (row->leaves && !exact)) return fail(StackEnd::bottom, 0);
     step = by_row(program, memory, *row, lookup, in, bounds, out);
+    // It was on the other stack already, where nobody called it.
+    if (step.ok && row->leaves && !row_of(program, out.r[kRip], false)) return fail(StackEnd::bottom, 0);
   } else {
     std::byte code;
     const bool no_code = exact && memory.read_prefix(pc, std::span(&code, 1), Space::code) == 0;

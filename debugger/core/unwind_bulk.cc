@@ -69,7 +69,7 @@ SmallRow small_row(std::uint64_t pc, const CfiRow* row) {
     s.rule = Rule::frame_pointer;
     return s;
   }
-  if (row->end) {
+  if (row->end || row->leaves) {
     s.rule = Rule::end;
     return s;
   }

@@ -13,6 +13,28 @@ import vitrine_inspect as vi
 from vitrine_gdb_frames import Place
 
 
+def registers():
+    """Of the selected thread. A frame would do as well, but to make the first one gdb reads all the debug information of the
+    unit that its function is in."""
+    wanted, out = (*vi.REGISTERS, "fs_base"), {}
+    try:
+        for line in gdb.execute("maintenance print raw-registers", to_string=True).splitlines():
+            words = line.split()
+            if len(words) > 6 and words[0] in wanted and words[-1].startswith("0x"):
+                out[words[0]] = int(words[-1], 16)
+    except (gdb.error, ValueError):
+        pass
+    if not set(vi.REGISTERS) <= set(out):
+        frame = gdb.newest_frame()
+        for name in wanted:
+            try:
+                out[name] = int(frame.read_register(name)) & (1 << 64) - 1
+            except (gdb.error, ValueError):
+                if name in vi.REGISTERS:
+                    raise
+    return out
+
+
 class Eyes(vi.Host):
     """What the library may ask gdb."""
 
@@ -36,13 +58,9 @@ class Eyes(vi.Host):
                 if thread.is_running():
                     continue
                 thread.switch()
-                frame = gdb.newest_frame()
-                for name in vi.REGISTERS:
-                    out[-1].regs[name] = int(frame.read_register(name)) & (1 << 64) - 1
-                try:
-                    out[-1].fs_base = int(frame.read_register("fs_base")) & (1 << 64) - 1
-                except (gdb.error, ValueError):
-                    pass
+                known = registers()
+                out[-1].regs = {name: known[name] for name in vi.REGISTERS}
+                out[-1].fs_base = known.get("fs_base")
         finally:
             place.restore()
         return out

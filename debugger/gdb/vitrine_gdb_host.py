@@ -13,6 +13,7 @@ it has cached, and its selection.
 import re
 import signal
 import sys
+import time
 
 import gdb
 import gdb.unwinder
@@ -76,6 +77,7 @@ class Host:
         self.eyes, self.control = Eyes(), RunControl()
         self.sessions = vi.Sessions(self.library, self.eyes)
         self.stops = 0        # stop id: changes whenever the target ran or was changed
+        self.stopped_at = time.monotonic_ns()  # by then at the latest, if it stands still already
         self.files = 0        # changes whenever an object file came or went
         self.levels = {}      # goid → Place, while one command shows other goroutines
         self.hinted = False
@@ -101,7 +103,7 @@ class Host:
         for warning in session.warnings:
             self.hands.err(warning)
         session.warnings = []
-        session.set_stop(self.stops)
+        session.set_stop(self.stops, self.stopped_at)
         session.set_terminal(gdb.parameter("width") or 0, sys.stdout.isatty() and bool(gdb.parameter("style enabled")))
         return session
 
@@ -118,6 +120,7 @@ class Host:
 
     def stopped(self, event):
         self.stops += 1
+        self.stopped_at = time.monotonic_ns()
         self.eyes.signals.clear()
         name = getattr(event, "stop_signal", None)
         thread = frames.selected_thread()

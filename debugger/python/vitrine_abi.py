@@ -111,7 +111,7 @@ class Library:
         for name, result, args in (
                 ("vi_abi_version", u32, []), ("vi_version", text, []),
                 ("vi_open", i32, [C.POINTER(_Host), C.POINTER(_Target), C.POINTER(_Sink), C.POINTER(ptr)]),
-                ("vi_close", None, [ptr]), ("vi_set_stop", None, [ptr, u64]),
+                ("vi_close", None, [ptr]), ("vi_set_stop", None, [ptr, u64, i64]),
                 ("vi_set_terminal", None, [ptr, u32, u32]),
                 ("vi_lend_run_control", i32, [ptr, C.POINTER(_RunControl)]),
                 ("vi_run_line", i32, [ptr, text, text, C.POINTER(_Sink)]),

@@ -126,8 +126,9 @@ class Session:
             self._lib.dll.vi_close(self._handle)
             self._handle = ptr()
 
-    def set_stop(self, stop_id):
-        self._call(self._lib.dll.vi_set_stop, self._handle, stop_id)
+    def set_stop(self, stop_id, stopped_at=0):
+        """stopped_at: time.monotonic_ns() when the process came to stand still; 0: nobody saw it."""
+        self._call(self._lib.dll.vi_set_stop, self._handle, stop_id, stopped_at)
 
     def lend(self, control):
         """A RunControl, for commands that let the process run."""

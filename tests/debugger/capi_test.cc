@@ -52,7 +52,7 @@ TEST(CApi, BadArgumentsAreAnswersNotCrashes) {
   EXPECT_EQ(vi_run_line(nullptr, "x", "", nullptr), VI_BAD_ARGUMENT);
   EXPECT_EQ(vi_next_action(nullptr, nullptr), VI_BAD_ARGUMENT);
   vi_close(nullptr);
-  vi_set_stop(nullptr, 1);
+  vi_set_stop(nullptr, 1, 0);
   vi_set_terminal(nullptr, 80, 1);
   vi_action_done(nullptr, 1, nullptr, nullptr);
   vi_get_selection(nullptr, nullptr);

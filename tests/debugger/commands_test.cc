@@ -2,10 +2,12 @@
 #include "commands.h"
 
 #include <gtest/gtest.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "answer.h"
 #include "fake_runtime.h"
+#include "model.h"
 #include "output_file.h"
 
 namespace vitrine::inspect {
@@ -190,6 +192,24 @@ TEST(Goroutine, SelectingGivesTheHostTheSavedContext) {
   session->set_stop(2);
   EXPECT_FALSE(session->selection().selected) << "any resume drops the selection";
   EXPECT_EQ(run(*session, "goroutine").out, "the current thread runs goroutine 1 (running on M0, thread 100)\n");
+}
+
+TEST(Commands, TimeStandsStillWithTheProcess) {
+  FakeRuntime runtime;
+  auto session = runtime.session();
+  session->local_pid = getpid();
+  const std::int64_t hour = std::int64_t{3600} * 1'000'000'000;
+  timespec t{};
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  const std::int64_t now = t.tv_sec * std::int64_t{1'000'000'000} + t.tv_nsec;
+  session->set_stop(5, now - hour);
+  EXPECT_EQ((*session->model())->now(), now - hour) << "an hour of thinking makes no goroutine older";
+  session->set_stop(6);
+  EXPECT_GE((*session->model())->now(), now) << "nobody saw it stop";
+  const std::int64_t first = (*session->model())->now();
+  usleep(1000);
+  session->set_stop(6);
+  EXPECT_EQ((*session->model())->now(), first);
 }
 
 TEST(Goroutine, ARunningOneSelectsItsThread) {

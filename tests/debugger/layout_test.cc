@@ -183,5 +183,18 @@ TEST(Dialect, TellsPlumbingFromUserCode) {
   EXPECT_FALSE(plumbing_module("/opt/app/libserver.so"));
 }
 
+TEST(Dialect, TellsGosLibraryFromModulesWithLikeNames) {
+  const Dialect& d = *go_dialect();
+  for (const char* name : {"runtime.gopark", "net.(*conn).Read", "net/http.(*conn).serve", "go/ast.Walk", "time.goFunc",
+                           "slices.SortFunc[go.shape.*uint8,example.com/x.T]", "go:struct.eq", "_rt0_amd64_linux",
+                           "internal/poll.(*FD).Read", "path.Join"}) {
+    EXPECT_TRUE(d.plumbing(name)) << name;
+  }
+  for (const char* name : {"main.main", "go.etcd.io/etcd/server/v3/lease.NewLessor", "go.uber.org/zap.New",
+                           "time.example/x/y.F", "github.com/a/b.(*T).F", "gopkg.in/yaml%2ev3.Marshal"}) {
+    EXPECT_FALSE(d.plumbing(name)) << name;
+  }
+}
+
 }  // namespace
 }  // namespace vitrine::inspect

@@ -93,6 +93,7 @@ TEST(Mheap, WhatIsNotThereIsToldFromWhatCannotBeRead) {
   Answer r = run(*session, "mheap spans");
   EXPECT_TRUE(contains(r.out, "the heap has no spans yet, or it cannot be read\n")) << r.out;
   EXPECT_TRUE(contains(r.out, "11 of 11 entries are unreadable, from 0x7f0000000000 on")) << r.out;
+  EXPECT_TRUE(contains(run(*session, "mheap").out, "0 without pages; of the spans that could be read\n"));
   EXPECT_TRUE(contains(run(*session, "obj 0x40002030").out, "whether it is the runtime's cannot be known"));
 }
 

@@ -20,6 +20,12 @@ TEST(Render, DurationsKeepTwoUnits) {
   EXPECT_EQ(format_duration(273'600'000'000'000), "3d4h");
 }
 
+TEST(Render, PluralsAreOfTheNounItself) {
+  EXPECT_EQ(plural(1, "span without pages"), "1 span without pages");
+  EXPECT_EQ(plural(2, "span without pages"), "2 spans without pages");
+  EXPECT_EQ(plural(2, "system goroutine"), "2 system goroutines");
+}
+
 TEST(Render, SizesAreShort) {
   EXPECT_EQ(format_size(0), "0");
   EXPECT_EQ(format_size(1023), "1023");

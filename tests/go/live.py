@@ -7,6 +7,7 @@ program checks its numbers and must go on well. Ends with `N passed, N failed, N
 """
 
 import argparse
+import json
 import os
 import re
 import sys
@@ -70,6 +71,30 @@ def step(debugger):
     need(r"^landed after \d+ steps: 0x[0-9a-f]+ \(\S+\)", out, "-step")
 
 
+def everywhere(debugger):
+    """At each instruction of the routines that leave a goroutine's stack and come to it, all of its frames are there."""
+    if debugger.kind != "gdb":  # LLDB finds no function of Go's assembly by its name
+        return
+    for routine in ("runtime.mcall", "gogo", "main.recovers", "gogo", "gogo", "gogo"):
+        debugger.must("tbreak *'%s'" % routine)
+        debugger.must("continue")
+        if routine.startswith("main."):
+            continue
+        debugger.must("set scheduler-locking on")
+        for steps in range(60):
+            rows = json.loads(debugger.must("goroutine stacks -all -where 'status = running' -json")["core"])
+            for row in rows:
+                names = [f["function"] for f in row["frames"]]
+                if row["errors"] or names[-1] != "runtime.goexit":
+                    raise Wrong("%d instructions into %s: %s %s" % (steps, routine, row["errors"], names))
+            if debugger.ask("frames")["frames"][0] != routine:
+                break
+            debugger.must("stepi")
+        if steps < 8:
+            raise Wrong("%s has %d instructions" % (routine, steps))
+        debugger.must("set scheduler-locking off")
+
+
 def goes_on(debugger):
     debugger.must("delete" if debugger.kind == "gdb" else "breakpoint delete -f")
     if debugger.kind != "gdb":  # lldb-server now and then loses a Go process that ends
@@ -101,7 +126,7 @@ def main():
                 continue
             try:
                 with debuggers.Debugger(kind, build, program) as debugger:
-                    for part in (start, switches, step, goes_on):
+                    for part in (start, switches, step, everywhere, goes_on):
                         part(debugger)
                 counts["passed"] += 1
             except (Wrong, debuggers.Died) as e:

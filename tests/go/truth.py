@@ -213,7 +213,7 @@ def gdb_frames(build, program, target, goids):
 
 # Rows of the core's table that some version of Go has not: what the commands do without.
 LACKED = {"g.parentGoid", "g.syscallbp", "schedt.needspinning", "schedt.gFree.n", "timer.pp", "timerWhen.timer", "timerWhen.when",
-          "heapArena.bitmap", "gcControllerState.trigger", "workType.stopped", "workType.assistTime", "g.gcAssistCycle",
+          "timer.nextwhen", "heapArena.bitmap", "gcControllerState.trigger", "workType.stopped", "workType.assistTime", "g.gcAssistCycle",
           "workType.dedicatedMarkTime", "workType.fractionalMarkTime", "workType.idleMarkTime"}
 
 
@@ -225,11 +225,27 @@ def check_table(inspected):
     return 0
 
 
+def check_timers(inspected):
+    """One that was stopped is no timer any more; one that was moved is due at its new time. And time stood still as the process did."""
+    rows = inspected.ask("info", "timers", "-json")
+    due = {row["what"]: row["due_ns"] for row in rows}
+    if "main.stopped" in due or sum(row["what"] == "main.later" for row in rows) != 12:
+        raise Wrong("info timers: %s" % rows)
+    minutes = due["main.sooner"] / 60e9
+    if not 20 < minutes < 30 or any(row["due_ns"] < 0 for row in rows):
+        raise Wrong("info timers: %s" % rows)
+    return 1
+
+
 def check_chan(inspected):
-    sends = [r for r in inspected.rows.values() if r["wait_reason"] == "chan send"]
+    sends = [r for r in inspected.rows.values() if r["wait_reason"] == "chan send" and "main.sends" in [f.function for f in inspected.frames[r["goid"]]]]
     text = inspected.text("chan", sends[0]["waiting_on"])
     if "of string, 16 bytes each\n" not in text or '"payload"' not in text or "main.sends at main.go" not in text:
         raise Wrong("chan: " + text)
+    full = next(r for r in inspected.rows.values() if "main.signals" in [f.function for f in inspected.frames[r["goid"]]])
+    text = inspected.text("chan", full["waiting_on"])
+    if "2 of 2 buffered, open\nof struct {}, 0 bytes each\n" not in text or "damaged" in text:
+        raise Wrong("chan of struct {}: " + text)
     graph = inspected.text("goroutine", "graph")
     if "send to chan %s (string, 0 of 0 buffered, open)" % sends[0]["waiting_on"] not in graph:
         raise Wrong("goroutine graph: " + graph)
@@ -281,6 +297,11 @@ def beside_gos_script(build, toolchain, program, core):
 
 def cut(tool, path, core):
     """A core that ends too early: said, and nothing of it makes the inspector die. Spoils the core."""
+    def heap():
+        return subprocess.run([tool, "--core", core, path, "mheap"], capture_output=True, text=True, timeout=60).stdout
+
+    if "could be read" in (text := heap()):
+        raise Wrong("a whole core: mheap: " + text)
     for part in (0.9, 0.5, 0.1):
         os.truncate(core, int(os.path.getsize(core) * part))
         for words in (("info", "goroutines"), ("goroutine", "stacks")):
@@ -432,6 +453,7 @@ def check_waits(toolchain, build, tally):
     try:
         live = at_rest(tool, program)
         tally("fields", lambda: check_table(live))
+        tally("timers", lambda: check_timers(live))
         tally("chan, graph, locals", lambda: check_chan(live))
         parked = [g for g, row in live.rows.items() if row["status"] == "waiting"]
         in_gdb = gdb_frames(build, path, str(program.process.pid), parked) if shutil.which("gdb") else None

@@ -17,11 +17,22 @@ func relay(in, out chan int) {
 	close(out)
 }
 
+// It goes on where no call returns to.
+//
+//go:noinline
+func recovers() {
+	defer func() { recover() }()
+	panic("for a moment")
+}
+
 func main() {
 	in, out := make(chan int), make(chan int)
 	go relay(in, out)
 	for turn := 1; turn <= 200; turn++ {
 		tick(turn)
+		if turn > 150 {
+			recovers()
+		}
 		in <- turn
 		if v := <-out; v != turn+1 {
 			os.Exit(3)

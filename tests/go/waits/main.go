@@ -131,6 +131,16 @@ func holds(c chan int, suffix string) string {
 //go:noinline
 func use(text *string, numbers *[]int, both *pair, ages *map[string]int, many *map[int]bool) {}
 
+// Elements of no size, two of them waiting.
+//
+//go:noinline
+func signals(c, full chan struct{}) {
+	full <- struct{}{}
+	full <- struct{}{}
+	full <- struct{}{}
+	<-c
+}
+
 //go:noinline
 func labelled(c chan int) { <-c }
 
@@ -154,6 +164,19 @@ func panicking(c chan int) {
 		recover()
 	}()
 	panic("waits while it panics")
+}
+
+func later()   {}
+func stopped() {}
+func sooner()  {}
+
+// Timers, of which one is stopped and one was put off to an earlier time: both stay where they are in the heap.
+func timers() {
+	for n := 4; n < 16; n++ {
+		time.AfterFunc(time.Duration(n)*time.Hour, later)
+	}
+	time.AfterFunc(20*time.Hour, stopped).Stop()
+	time.AfterFunc(21*time.Hour, sooner).Reset(30 * time.Minute)
 }
 
 func main() {
@@ -191,11 +214,13 @@ func main() {
 	go panicking(numbers)
 	go holds(numbers, "!")
 	go func() { <-numbers }()
+	go signals(make(chan struct{}), make(chan struct{}, 2))
 	go pprof.Do(context.Background(), pprof.Labels("job", "seven", "who", "me"), func(context.Context) { labelled(numbers) })
+	timers()
 	buffered := make(chan int, 4)
 	buffered <- 7
 	buffered <- 8
-	for settled(); runtime.NumGoroutine() != 24; settled() {
+	for settled(); runtime.NumGoroutine() != 25; settled() {
 	}
 	buf := make([]byte, 1<<20)
 	os.Stdout.Write(buf[:runtime.Stack(buf, true)])
