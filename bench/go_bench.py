@@ -20,23 +20,32 @@ import tempfile
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import cores  # noqa: E402
-from inspect_bench import GDB, LLDB, run_sampled  # noqa: E402
+from inspect_bench import LLDB, run_sampled  # noqa: E402
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
+# What a command prints goes where it would without a script, and is not gathered in memory first.
+GDB = """
+import gdb, json, time
+def once():
+    start = time.monotonic(); gdb.execute({command!r}); return time.monotonic() - start
+print("RESULT " + json.dumps([once(), once() if {twice} else None]))
+"""
 
 
 def in_gdb(command, script, program, target, directory, build, limit, twice=True):
     measure = os.path.join(directory, "measure.py")
     with open(measure, "w", encoding="utf-8") as file:
-        file.write(GDB.format(command=command).replace("once(), once()", "once(), once()" if twice else "once(), (None, None)"))
+        file.write(GDB.format(command=command, twice=twice))
     argv = ["gdb", "-q", "-nx", "-batch", "-iex", "set auto-load no", "-iex", "set debuginfod enabled off",
             *(["-p", target] if target.isdigit() else [program, target]), "-x", script, "-ex", f"source {measure}"]
     output, _, peak = run_sampled(argv, limit, env=dict(os.environ, VITRINE_HOME=build))
-    results = [line for line in output.splitlines() if line.startswith("RESULT ")]
-    if not results:
+    said, result, times = output.rpartition("RESULT ")
+    if not result:
         raise RuntimeError(f"gdb: {command}: {output[-800:]}")
-    cold, warm, answer = json.loads(results[-1][len("RESULT "):])
-    return cold, warm, answer, peak
+    cold, warm = json.loads(times.splitlines()[0])
+    return cold, warm, said[-400:].strip().splitlines()[-1], peak
 
 
 def in_lldb(command, program, target, directory, build, limit):
@@ -63,7 +72,8 @@ def tools(options, program, target, directory):
     where = ["--pid", target] if live else ["--core", target, program]
     ours = os.path.join(ROOT, "debugger", "gdb", "vitrine_gdb.py")
     theirs = os.path.join(os.path.dirname(os.path.dirname(os.path.realpath(options.go))), "src", "runtime", "runtime-gdb.py")
-    for command in ("info goroutines -count", "info goroutines -limit 0", "goroutine stacks -count"):
+    for command in ("info goroutines -count", "info goroutines -cols goid,status,wait -limit 0", "info goroutines -limit 0",
+                    "goroutine stacks -count"):
         yield "vitrine-inspect", command, lambda c=command: whole_process(
             [os.path.join(build, "bin", "vitrine-inspect"), *where, *c.split()], options.limit)
         yield "vitrine in gdb", command, lambda c=command: in_gdb(c, ours, program, target, directory, build, options.limit)

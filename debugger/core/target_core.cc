@@ -307,7 +307,8 @@ Status CoreTarget::check_program(const std::string& program, bool force) {
   }
   if (why.empty()) return Ok{};
   const std::string text = main->path + " is not the program that " + path_ + " was made from (" + why + ")";
-  if (!force) return Error{text, {}};
+  if (!force)
+    return Error{text + "; --force, or VITRINE_FORCE=1 in a debugger's environment, reads it all the same", {}};
   warn(text + ": read all the same, answers may be wrong");
   build_ids_[recorded].clear();
   main->build_id.clear();

@@ -441,8 +441,23 @@ def compare_gdb(found, truth):
 
 def refused(tool, core, other):
     r = subprocess.run([tool, "--core", core, other, "info", "goroutines"], capture_output=True, text=True, timeout=60)
-    if r.returncode == 0 or "build id" not in r.stderr:
+    if r.returncode == 0 or "build id" not in r.stderr or "VITRINE_FORCE=1" not in r.stderr:
         raise Wrong("a core of another program: status %d: %s" % (r.returncode, r.stderr))
+    r = subprocess.run([tool, "--force", "--core", core, other, "vitrine", "doctor"], capture_output=True, text=True, timeout=60)
+    if "read all the same" not in r.stdout:
+        raise Wrong("a core of another program, forced: status %d: %s%s" % (r.returncode, r.stdout, r.stderr))
+    return 0
+
+
+def refused_in_gdb(build, core, other):
+    """As on the command line: refused, and read when the environment says so."""
+    for force, wanted in (("0", "VITRINE_FORCE=1"), ("1", "read all the same")):
+        run = subprocess.run(["gdb", "-nx", "-q", "-batch", "-iex", "set debuginfod enabled off", "-iex", "set auto-load python-scripts off",
+                              other, core, "-x", os.path.join(HERE, "..", "..", "debugger", "gdb", "vitrine_gdb.py"), "-ex", "vitrine doctor"],
+                             capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL,
+                             env={**os.environ, "VITRINE_HOME": build, "VITRINE_FORCE": force})
+        if wanted not in run.stdout + run.stderr:
+            raise Wrong("gdb, a core of another program, VITRINE_FORCE=%s: %s%s" % (force, run.stdout[-1500:], run.stderr[-1500:]))
     return 0
 
 
@@ -472,6 +487,7 @@ def check_waits(toolchain, build, tally):
         on_core = Inspected(tool, "--core", core, path)
         tally("core", lambda: compare(on_core, truth, moving=("running", "runnable")))
         if in_gdb is not None and toolchain.ends:
+            tally("another program's core in gdb", lambda: refused_in_gdb(build, core, toolchain.build(build, "faults", "faults")))
             tally("beside runtime-gdb.py", lambda: beside_gos_script(build, toolchain, path, core))
         if in_gdb is not None:
             tally("gdb's frames, core", lambda: compare_gdb(gdb_frames(build, path, core, parked), truth))
