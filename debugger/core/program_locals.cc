@@ -160,6 +160,8 @@ class Walk {
     Dwarf_Die named = declared(die);
     const char* name = dwarf_diename(&named);
     if (!name || !*name) return;
+    // "~r0.ptr": a part that Go's compiler made of an unnamed result, under a name that no source has.
+    if (go_ && *name == '~' && std::strchr(name, '.')) return;
     Local local;
     local.name = name;
     local.parameter = parameter;

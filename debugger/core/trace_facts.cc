@@ -409,6 +409,10 @@ std::string TraceFacts::about(std::uint64_t value) {
     if (value == m.g0) return fmt::format("g0 of M{}", m.id);
     if (m.g0_lo && value > m.g0_lo && value <= m.g0_hi) return fmt::format("on g0's stack of M{}", m.id);
   }
+  // Stacks lie side by side: where one begins, another ends.
+  for (const Goroutine& g : model_->goroutines()) {
+    if (g.stack_lo && value == g.stack_lo) return fmt::format("the low end of the stack of goroutine {}", g.goid);
+  }
   for (const Goroutine& g : model_->goroutines()) {
     if (g.stack_lo && value > g.stack_lo && value <= g.stack_hi())
       return fmt::format("on the stack of goroutine {}", g.goid);
