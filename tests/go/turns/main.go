@@ -17,13 +17,16 @@ func relay(in, out chan int) {
 	close(out)
 }
 
-// It goes on where no call returns to.
+// It goes on where no call returns to, behind its usual end.
 //
 //go:noinline
 func recovers() {
 	defer func() { recover() }()
-	panic("for a moment")
+	fails()
 }
+
+//go:noinline
+func fails() { panic("for a moment") }
 
 func main() {
 	in, out := make(chan int), make(chan int)
