@@ -624,7 +624,7 @@ def check_stripped(toolchain, build, tally):
 
         def threads():
             def users(function):  # and what calls it: before that the runtime went on after the dump
-                return function.startswith(("main.", "runtime.main", "runtime.goexit"))
+                return function is not None and function.startswith(("main.", "runtime.main", "runtime.goexit"))
 
             wanted, last = [], None  # Go's frames with those that were inlined taken together
             for f in next(go for go in dump(text).values() if go.state.startswith("running")).frames:
