@@ -21,9 +21,10 @@ class Annotator {
   Annotator(Facts& facts, Routine& out)
       : facts_(facts), out_(out), machine_(facts, decoder_, out.start, out.start + out.size) {}
 
-  void run(const State* from) {
+  void run(const Routine* from) {
     if (!decode()) return;
-    State first = from ? *from : machine_.entry();
+    if (from) out_.loaded = from->loaded;
+    State first = from ? from->tail_state : machine_.entry();
     describe_entry(first);
     in_.resize(code_.size());
     visits_.resize(code_.size());
@@ -135,7 +136,7 @@ class Annotator {
   }
 
   void write() {
-    LayoutCheck layout(machine_, facts_);
+    LayoutCheck layout(machine_, facts_, std::move(out_.loaded));
     std::vector<std::string> cfi;
     bool away = false;
     std::string stack;
@@ -165,6 +166,7 @@ class Annotator {
       out_.notes.pop_back();
     if (auto row = facts_.cfi(out_.start)) out_.summary.bottom = row->undefined_pc;
     layout.compare(out_.summary);
+    out_.loaded = layout.loaded();
     report(cfi);
     saved_frame();
     out_.tail_only = out_.tail && exits_ == 1;
@@ -200,6 +202,9 @@ class Annotator {
     auto store = [&](const Place& p, const Operand& from) {
       Value v = machine_.read(before, in, from);
       if (p.kind == Place::Kind::slot) return add(sum.current, p.name, machine_.text(v), in.address);
+      // What is put onto the stack of a context, where it is to go on.
+      if (p.kind == Place::Kind::unknown && p.name.starts_with("*(") && !sum.set.empty())
+        return add(sum.set, p.name, machine_.text(v), in.address);
       if (p.kind != Place::Kind::member) return;
       if (v.kind == Value::Kind::constant && v.number == 0) return add(sum.cleared, p.name, "", in.address);
       const bool context = facts_.context_in(p.base).has_value();
@@ -213,6 +218,8 @@ class Annotator {
             : is_bp ? "rbp (" + machine_.text(v) + ")"
                     : machine_.text(v),
             p.name, in.address);
+      } else if (std::string value = machine_.text(v); context && !value.empty()) {
+        add(sum.set, p.name, std::move(value), in.address);
       }
     };
     const Operand* first = in.operands.empty() ? nullptr : &in.operands[0];
@@ -274,11 +281,22 @@ class Annotator {
     const std::string base = sp.substr(0, end);
     add(out_.summary.restored, "SP", sp, 0);
     add(out_.summary.restored, "PC", machine_.text(pc), 0);
+    // Of several registers with one value, that which outlives a call is meant; the others were on the way.
+    auto restores = [&](Reg r) {
+      const Value& v = s[r];
+      const bool named = (v.kind == Value::Kind::word || v.kind == Value::Kind::pointer) && v.number == 0;
+      return named && v.name.rfind("->") == base.size() && v.name.starts_with(base) && v.name != pc.name;
+    };
+    auto kept = [&](Reg r) { return (facts_.preserved() & bit(r)) != 0; };
     for (int i = 0; i < kRegs; ++i) {
-      const Value& v = s.regs[i];
-      const bool named = v.kind == Value::Kind::word || v.kind == Value::Kind::pointer;
-      if (named && v.name.starts_with(base + "->") && v.name != pc.name)
-        add(out_.summary.restored, name_of(static_cast<Reg>(i)), machine_.text(v), 0);
+      const Reg r = static_cast<Reg>(i);
+      if (!restores(r)) continue;
+      bool better = false;
+      for (int k = 0; k < kRegs && !kept(r); ++k) {
+        const Reg o = static_cast<Reg>(k);
+        better = better || (kept(o) && restores(o) && s[o].name == s[r].name);
+      }
+      if (!better) add(out_.summary.restored, name_of(r), machine_.text(s[r]), 0);
     }
   }
 
@@ -341,7 +359,7 @@ class Annotator {
 
 }  // namespace
 
-Routine annotate(Facts& facts, std::string name, std::uint64_t start, std::uint64_t size, const State* from) {
+Routine annotate(Facts& facts, std::string name, std::uint64_t start, std::uint64_t size, const Routine* from) {
   Routine out;
   out.name = std::move(name);
   out.start = start;

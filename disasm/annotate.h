@@ -10,6 +10,8 @@
 //   4. That layout is compared with the context's DWARF, and each row of CFI with where the registers really are.
 // Work is bounded: so many instructions, so many visits; what was cut is said.
 #pragma once
+#include <map>
+
 #include "facts.h"
 #include "values.h"
 
@@ -37,7 +39,7 @@ struct Fact {
 };
 
 struct Summary {
-  std::vector<Fact> saved, restored, switches, current, cleared, calls, exits;
+  std::vector<Fact> saved, restored, switches, current, set, cleared, calls, exits;
   std::vector<std::string> differences;
   bool bottom = false;             // CFI ends every stack here
   std::size_t cfi_rows = 0;        // compared
@@ -54,12 +56,14 @@ struct Routine {
   std::optional<std::uint64_t> tail;
   bool tail_only = false;
   State tail_state;
-  std::string cut;  // why the listing is not whole; "": it is
+  std::map<std::string, Place> loaded;  // by path: where a value came from, for whoever goes on with it
+  std::string cut;                      // why the listing is not whole; "": it is
 };
 
 constexpr std::size_t kMaxInstructions = 20000;
 
-// `from`: the state at the start, when another routine jumped here.
-Routine annotate(Facts& facts, std::string name, std::uint64_t start, std::uint64_t size, const State* from = nullptr);
+// `from`: the routine that jumped here, whose state is the one at the start.
+Routine annotate(Facts& facts, std::string name, std::uint64_t start, std::uint64_t size,
+                 const Routine* from = nullptr);
 
 }  // namespace vitrine::disasm

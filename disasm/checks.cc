@@ -2,7 +2,8 @@
 //   the stack pointer    what SP is loaded from, and where SP (or the caller's SP) is stored
 //   the resume address   what is jumped to, and where the return address or a label of the routine is stored
 //   the frame pointer    what rbp is loaded from, and where the caller's or the present rbp is stored
-//   the context's owner  where the thread's current pointer is stored, and what it is loaded from
+//   the context's owner  what the thread's current pointer is loaded from, and where a structure's own address is put
+//                        into the context in it
 // Only a routine that switches (it loads SP, or saves both SP and a resume address) is held to that: any other function
 // may store an address of its frame where it likes.
 #include "checks.h"
@@ -24,12 +25,17 @@ void LayoutCheck::saw_path(Role role, const std::string& path, std::uint64_t at)
   if (auto found = loaded_.find(path); found != loaded_.end()) saw(role, false, found->second, at);
 }
 
+bool LayoutCheck::is_current(const std::string& path) const {
+  auto found = loaded_.find("current " + path);
+  return found != loaded_.end() && found->second.kind == Place::Kind::slot;
+}
+
 void LayoutCheck::look(const State& before, const State& after, const Instruction& in) {
   if (in.operands.empty()) return;
   for (const Operand& o : in.operands) {
     if (o.kind != Operand::Kind::mem) continue;
     Place p = machine_.place(before, in, o);
-    if (p.base && !p.name.empty()) loaded_.emplace(p.name, p);
+    if ((p.base || p.kind == Place::Kind::slot) && !p.name.empty()) loaded_.emplace(p.name, p);
   }
   const Operand& first = in.operands[0];
   if (in.op == Op::jump && first.kind != Operand::Kind::imm && after.away)
@@ -59,6 +65,8 @@ void LayoutCheck::look(const State& before, const State& after, const Instructio
   const bool callers_sp = v.own_stack() && v.number == 8;
   if (from.kind == Operand::Kind::reg && (from.reg == Reg::rsp || callers_sp)) {
     saw(Role::sp, true, p, in.address);
+  } else if (v.kind == Value::Kind::pointer && v.number == 0 && (v.name == p.base_name || is_current(v.name))) {
+    saw(Role::current, true, p, in.address);
   } else if (v.kind == Value::Kind::return_address ||
              (v.kind == Value::Kind::code && from.kind == Operand::Kind::reg)) {
     saw(Role::pc, true, p, in.address);

@@ -8,7 +8,9 @@ namespace vitrine::disasm {
 // Collects what the instructions do with the context's parts, and compares in the end.
 class LayoutCheck {
  public:
-  LayoutCheck(Machine& machine, Facts& facts) : machine_(machine), facts_(facts) {}
+  LayoutCheck(Machine& machine, Facts& facts, std::map<std::string, Place> loaded)
+      : machine_(machine), facts_(facts), loaded_(std::move(loaded)) {}
+  const std::map<std::string, Place>& loaded() const { return loaded_; }
   void look(const State& before, const State& after, const Instruction& in);
   void compare(Summary& out) const;
 
@@ -23,6 +25,7 @@ class LayoutCheck {
     std::uint64_t at;
   };
   void saw(Role role, bool write, const Place& p, std::uint64_t at);
+  bool is_current(const std::string& path) const;
   void saw_path(Role role, const std::string& path, std::uint64_t at);
 
   Machine& machine_;

@@ -111,7 +111,7 @@ class Copy:
         return done
 
     def build(self, preset, target, check=False):
-        return self.run(["cmake", "--build", self.build_directory(preset), "--target", target, "--", "--quiet"], check)
+        return self.run(["cmake", "--build", self.build_directory(preset), "--target", *target.split(), "--", "--quiet"], check)
 
     def test(self, preset, pattern):
         """None if a test failed or hung, else the output; raises if no test has such a name."""

@@ -370,9 +370,9 @@ Outcome goroutine_history(Session& session, const Line& line, std::size_t at, Si
   if (life.empty()) {
     const bool lives = model.find_goid(*goid) != kNone;
     fail(sink, fmt::format("the flight recorder has no event of goroutine {}: {}", *goid,
-                           !recorder.lost_text().empty() ? "its own may be among those that are lost"
-                           : lives                       ? "nothing has happened to it lately"
-                                                         : "there is none of that number, or it is long dead"));
+                           recorder.incomplete() ? "its own may be among those that are lost"
+                           : lives               ? "nothing has happened to it lately"
+                                                 : "there is none of that number, or it is long dead"));
     warn(sink, warnings);
     return Outcome::error;
   }

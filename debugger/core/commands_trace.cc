@@ -82,10 +82,18 @@ bool find_subject(Session& session, std::string_view word, Subject& out, Sink& s
   if (out.index == kNone) {
     const auto& dead = view->model->dead_addresses();
     const bool is_dead = std::find(dead.begin(), dead.end(), *number) != dead.end();
-    fail(sink, is_dead ? fmt::format("the g at {} is dead: it has no saved context", word)
-                       : fmt::format("there is no goroutine {} (dead ones have no number any more): info goroutines "
-                                     "lists them",
-                                     word));
+    if (is_dead) {
+      fail(sink, fmt::format("the g at {} is dead: it has no saved context", word));
+    } else if (word.starts_with("0x")) {
+      fail(sink,
+           fmt::format("there is no goroutine whose g is at {}: info goroutines -cols goid,addr lists them", word));
+    } else if (view->model->warnings().empty()) {
+      fail(sink, fmt::format("there is no goroutine {} (dead ones have no number any more): info goroutines lists them",
+                             word));
+    } else {
+      fail(sink, fmt::format("goroutine {} is none of those that could be read", word));
+    }
+    warn(sink, view->model->warnings());
     return false;
   }
   std::string why = no_context(*view->model, out.index);
@@ -103,8 +111,13 @@ Outcome run_static(Session& session, const Line& line, const Options& options, S
   if (!of) return fail(sink, why);
   const std::string& word = line.words[options.positional[0]].text;
   TraceFacts facts(of->program(), of->memory());
-  auto found = facts.find(word);
-  if (!found) return fail(sink, found.error());
+  auto part = facts.part(word);
+  auto found = part ? part->in : facts.find(word);
+  if (!found) {
+    fail(sink, found.error());
+    warn(sink, of->target().warnings());
+    return Outcome::error;
+  }
   if (found->size == 0) return fail(sink, fmt::format("how long {} is, is not known", word));
   std::byte first{};
   if (of->memory().read_prefix(found->start, {&first, 1}, Space::code) == 0)
@@ -116,6 +129,7 @@ Outcome run_static(Session& session, const Line& line, const Options& options, S
     facts.look_at(*subject.model, subject.index);
   }
   Listing listing = make_listing(facts, of->program(), *found);
+  if (part && !keep_part(listing, of->program(), part->routine)) return fail(sink, facts.find(word).error());
   if (subject.model) {
     listing.subject = title(*subject.model, subject.index);
     listing.resumes = resume_frames(session, subject.index);

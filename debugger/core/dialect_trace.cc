@@ -23,7 +23,8 @@ constexpr TraceNames::Untyped kGoUntyped[] = {
     {"m", "nextp", "p"}, {"m", "oldp", "p"},      {"m", "lockedg", "g"}, {"p", "m", "m"},
 };
 
-constexpr TraceNames::Other kGoOthers[] = {{"gosave", "gosave_systemstack_switch"}, {"gostartcall", ""}};
+constexpr TraceNames::Other kGoOthers[] = {{"gosave", "gosave_systemstack_switch", ""},
+                                           {"gostartcall", "", "gostartcallfn"}};
 
 constexpr std::array<TraceNames, 2> kAll = {{
     {"vitrine",
@@ -52,6 +53,8 @@ const TraceNames* trace_names(Program& program) {
   }
   return nullptr;
 }
+
+std::span<const TraceNames> all_trace_names() { return kAll; }
 
 std::string_view usual_name(std::string_view bare_type) {
   if (bare_type == "g") return "gp";

@@ -30,15 +30,17 @@ struct TraceNames {
     std::string_view in, field, to;
   };
   std::span<const Untyped> untyped;
-  // A routine that this runtime has under another symbol; symbol "": only as a part of its callers.
+  // A routine that this runtime has under another symbol; symbol "": only as a part of one that calls it.
   struct Other {
-    std::string_view routine, symbol;
+    std::string_view routine, symbol, in;
   };
   std::span<const Other> others;
 };
 
 // Of the program; null: no runtime's types are in its DWARF.
 const TraceNames* trace_names(Program& program);
+// What a routine of any runtime's can be called, where no DWARF says whose the program is.
+std::span<const TraceNames> all_trace_names();
 // How a pointer to a structure of a runtime is commonly called: "g" → "gp"; "": by its type.
 std::string_view usual_name(std::string_view bare_type);
 // The words of `trace` that are routines of a runtime, so that a debugger's own `trace` keeps all others.

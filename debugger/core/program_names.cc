@@ -179,6 +179,8 @@ std::string simplify_demangled(std::string_view s) {
 std::string readable_symbol(const char* symbol) {
   if (!symbol) return "";
   if (std::strncmp(symbol, "_Z", 2) != 0) return symbol;
+  if (const char* at = std::strrchr(symbol, '@'); at && std::strcmp(at, "@plt") == 0)
+    return readable_symbol(std::string(symbol, at).c_str()) + at;
   int status = 0;
   char* text = abi::__cxa_demangle(symbol, nullptr, nullptr, &status);
   std::string name = status == 0 && text ? simplify_demangled(text) : symbol;

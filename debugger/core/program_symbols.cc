@@ -4,6 +4,7 @@
 #include <gelf.h>
 
 #include <algorithm>
+#include <cstring>
 
 #include "elf_image.h"
 
@@ -44,6 +45,54 @@ void ModuleSymbols::load_table(Elf* elf, std::uint32_t section_type) {
   }
 }
 
+// The stubs that calls into libraries go through have no symbols; each jumps by a word that a relocation names.
+void ModuleSymbols::load_linkage() {
+  Elf* elf = files_.elf();
+  std::size_t names = 0;
+  if (!elf || elf_getshdrstrndx(elf, &names) != 0) return;
+  std::map<std::uint64_t, const char*> words;  // as the file has them
+  for (Elf_Scn* scn = nullptr; (scn = elf_nextscn(elf, scn));) {
+    GElf_Shdr sh, table;
+    if (!gelf_getshdr(scn, &sh) || sh.sh_type != SHT_RELA || sh.sh_entsize == 0) continue;
+    Elf_Scn* symbols = elf_getscn(elf, sh.sh_link);
+    Elf_Data *data = elf_getdata(scn, nullptr), *syms = symbols ? elf_getdata(symbols, nullptr) : nullptr;
+    if (!data || !syms || !gelf_getshdr(symbols, &table)) continue;
+    for (std::size_t i = 0; i < sh.sh_size / sh.sh_entsize; i++) {
+      GElf_Rela rela;
+      GElf_Sym sym;
+      if (!gelf_getrela(data, static_cast<int>(i), &rela)) break;
+      const auto type = GELF_R_TYPE(rela.r_info);
+      if ((type != R_X86_64_JUMP_SLOT && type != R_X86_64_GLOB_DAT) ||
+          !gelf_getsym(syms, static_cast<int>(GELF_R_SYM(rela.r_info)), &sym))
+        continue;
+      const char* name = elf_strptr(elf, table.sh_link, sym.st_name);
+      if (name && *name) words.emplace(rela.r_offset, name);
+    }
+  }
+  for (Elf_Scn* scn = nullptr; !words.empty() && (scn = elf_nextscn(elf, scn));) {
+    GElf_Shdr sh;
+    if (!gelf_getshdr(scn, &sh) || sh.sh_type != SHT_PROGBITS || !(sh.sh_flags & SHF_EXECINSTR)) continue;
+    const char* section = elf_strptr(elf, names, sh.sh_name);
+    Elf_Data* data = section && std::string_view(section).starts_with(".plt") ? elf_getdata(scn, nullptr) : nullptr;
+    if (!data || !data->d_buf) continue;
+    const auto* bytes = static_cast<const unsigned char*>(data->d_buf);
+    const std::uint64_t step = sh.sh_entsize == 8 ? 8 : 16;
+    for (std::uint64_t at = 0; at + step <= data->d_size; at += step) {
+      // jmp *word(%rip) is ff 25 and a distance; endbr64 or a prefix may stand in front of it.
+      for (std::uint64_t k = at; k + 6 <= at + step && k < at + 6; ++k) {
+        if (bytes[k] != 0xff || bytes[k + 1] != 0x25) continue;
+        std::int32_t distance = 0;
+        std::memcpy(&distance, bytes + k + 2, sizeof distance);
+        auto word = words.find(sh.sh_addr + k + 6 + static_cast<std::uint64_t>(std::int64_t{distance}));
+        if (word == words.end()) continue;
+        linkage_names_.push_back(std::string(word->second) + "@plt");
+        code_.push_back({sh.sh_addr + at + files_.bias(), step, linkage_names_.back().c_str(), 0});
+        break;
+      }
+    }
+  }
+}
+
 void ModuleSymbols::load() {
   if (loaded_) return;
   loaded_ = true;
@@ -51,6 +100,7 @@ void ModuleSymbols::load() {
   load_table(files_.debug_elf(), SHT_SYMTAB);
   if (files_.debug_elf() != files_.elf()) load_table(files_.elf(), SHT_SYMTAB);
   load_table(files_.elf(), SHT_DYNSYM);
+  load_linkage();
   if (!find_section(files_.debug_elf(), ".symtab", true)) {
     pclntab_.each_function([&](const char* name, std::uint64_t start, std::uint64_t size) {
       by_name_.try_emplace(name, start);

@@ -1,7 +1,9 @@
 // program_symbols.h: the ELF symbols of one module, by name and by address, and its notes. The functions of
 // a stripped Go program come from its table of them.
 #pragma once
+#include <deque>
 #include <functional>
+#include <map>
 #include <optional>
 #include <string_view>
 #include <unordered_map>
@@ -46,10 +48,12 @@ class ModuleSymbols {
   };
   void load();
   void load_table(Elf* elf, std::uint32_t section_type);
+  void load_linkage();
 
   ModuleFiles& files_;
   ModulePclntab& pclntab_;
   bool loaded_ = false;
+  std::deque<std::string> linkage_names_;                              // "write@plt"
   std::unordered_map<std::string_view, std::uint64_t> thread_locals_;  // offset in the block
   std::unordered_map<std::string_view, std::uint64_t> by_name_;        // into the files' string tables
   std::vector<Code> code_, data_;                                      // by start

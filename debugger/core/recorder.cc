@@ -87,11 +87,14 @@ Result<std::unique_ptr<Recorder>> Recorder::load(Session& session, Model& model)
   r->recording_ = layout.get(session.memory(), trace, F::trace_enabled).value_or(0) != 0;
   r->dropped_ = layout.get(session.memory(), trace, F::trace_dropped).value_or(0);
   if (auto ok = r->read_clock(trace); !ok) return ok.error();
+  const std::size_t of_clock = r->warnings_.size();
   if (auto ok = r->read_rings(trace); !ok) return ok.error();
+  r->cut_ = r->warnings_.size() > of_clock;
   if (session.cancelled()) return Error{"stopped by Ctrl-C", {}};
   if (r->events_.empty()) {
-    if (std::string lost = r->lost_text(); !lost.empty())
-      return Error{fmt::format("of the flight recorder nothing is left: {}", lost), {}};
+    std::string lost = r->lost_text();
+    if (lost.empty() && r->cut_) lost = r->warnings_[of_clock];
+    if (!lost.empty()) return Error{fmt::format("of the flight recorder nothing is left: {}", lost), {}};
   }
   r->merge();
   return r;

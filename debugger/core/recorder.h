@@ -107,6 +107,8 @@ class Recorder {
   std::string stw_reason(const Event& e);
   // "2 torn records skipped, …": what is not in the timeline, for the footer; "" when all is.
   std::string lost_text() const;
+  // Records were lost, or rings were not found: what is not there may have been.
+  bool incomplete() const { return cut_ || !lost_text().empty(); }
   const std::vector<std::string>& warnings() const { return warnings_; }
 
  private:
@@ -130,6 +132,7 @@ class Recorder {
   std::unordered_map<std::uint64_t, std::vector<std::uint32_t>> by_goid_;
   std::unordered_map<std::uint64_t, std::string> names_;
   std::vector<std::string> warnings_;
+  bool cut_ = false;                       // not every ring could be read
   std::array<std::uint8_t, 256> kinds_{};  // Ev of a recorded number
   std::uint32_t readied_ = 0, generation_ = 0;
   std::uint64_t base_ticks_ = 0;

@@ -97,11 +97,20 @@ Result<Program::Function> TraceFacts::find(std::string_view word) {
     return f;
   }
   std::vector<std::string> tries;
+  auto of_runtime = [&](const TraceNames& names) {
+    tries.push_back(std::string(names.prefix) + std::string(word));
+    if (names.go_abi) tries.push_back(tries.back() + ".abi0");
+  };
+  // A routine that switches is the runtime's; any other word is the user's own function first.
+  const auto routines = trace_routines();
+  const bool own_first = std::find(routines.begin(), routines.end(), word) == routines.end();
+  if (own_first) tries.emplace_back(word);
   if (names_) {
-    tries.push_back(std::string(names_->prefix) + std::string(word));
-    if (names_->go_abi) tries.push_back(tries.back() + ".abi0");
+    of_runtime(*names_);
+  } else {
+    for (const TraceNames& names : all_trace_names()) of_runtime(names);
   }
-  tries.emplace_back(word);
+  if (!own_first) tries.emplace_back(word);
   if (names_) {
     for (const TraceNames::Other& o : names_->others)
       if (o.routine == word && !o.symbol.empty()) tries.emplace_back(o.symbol);
@@ -129,6 +138,17 @@ Result<Program::Function> TraceFacts::find(std::string_view word) {
   return Error{
       fmt::format("there is no function '{}': the program's symbols are stripped, or it has no code of its own", word),
       {}};
+}
+
+std::optional<TraceFacts::Part> TraceFacts::part(std::string_view word) {
+  for (const TraceNames::Other& o : names_ ? names_->others : std::span<const TraceNames::Other>()) {
+    if (o.routine != word || !o.symbol.empty() || o.in.empty()) continue;
+    auto in = find(o.in);
+    const std::string routine = std::string(names_->prefix) + std::string(word);
+    if (!in || !program_.functions(routine).empty()) continue;
+    return Part{routine, *in};
+  }
+  return std::nullopt;
 }
 
 std::string TraceFacts::shown(const Program::Function& f) const { return f.name.empty() ? f.symbol : f.name; }

@@ -22,6 +22,12 @@ class TraceFacts : public disasm::Facts {
 
   // What a word means: a symbol, a readable name, a routine of the runtime without its namespace, an address.
   Result<Program::Function> find(std::string_view word);
+  // A routine that the compiler has made a part of another one: of which.
+  struct Part {
+    std::string routine;  // "runtime.gostartcall"
+    Program::Function in;
+  };
+  std::optional<Part> part(std::string_view word);
   // The name as a listing shows it: without the runtime's namespace.
   std::string shown(const Program::Function& f) const;
   // The routine whose entry is described from now on.

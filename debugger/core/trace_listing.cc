@@ -79,6 +79,7 @@ void print_summary(const disasm::Routine& r, Buffered& out) {
               out);
   print_facts("current g", as_text(s.current, [&](const Fact& f) { return fmt::format("{} ← {}", at(f), f.where); }),
               out);
+  print_facts("sets", as_text(s.set, [](const Fact& f) { return f.what + " ← " + f.where; }), out);
   print_facts("clears", as_text(s.cleared, [](const Fact& f) { return f.what; }), out);
   print_facts("calls",
               as_text(s.calls,
@@ -117,9 +118,22 @@ Listing make_listing(TraceFacts& facts, Program& program, const Program::Functio
     if (next.start != *last.tail || std::any_of(out.parts.begin(), out.parts.end(),
                                                 [&](const disasm::Routine& r) { return r.start == next.start; }))
       break;
-    out.parts.push_back(disasm::annotate(facts, facts.shown(next), next.start, next.size, &last.tail_state));
+    out.parts.push_back(disasm::annotate(facts, facts.shown(next), next.start, next.size, &last));
   }
   return out;
+}
+
+bool keep_part(Listing& listing, Program& program, const std::string& routine) {
+  disasm::Routine& r = listing.parts.front();
+  listing.parts.resize(1);
+  std::erase_if(r.notes, [&](const Note& note) {
+    const auto& chain = program.locate(note.insn.address);
+    return std::none_of(chain.begin(), chain.end(), [&](const Location& l) { return l.function == routine; });
+  });
+  r.name = fmt::format("{}, which Go's compiler made a part of {}", routine, r.name);
+  r.summary = {};
+  r.entry.clear();
+  return !r.notes.empty();
 }
 
 void print_listing(const Listing& listing, std::uint64_t limit, bool colour, Buffered& out) {
@@ -220,6 +234,7 @@ void json_listing(const Listing& listing, Json& json) {
     json_facts("restores", s.restored, r.start, json);
     json_facts("switches", s.switches, r.start, json);
     json_facts("current_g", s.current, r.start, json);
+    json_facts("sets", s.set, r.start, json);
     json_facts("clears", s.cleared, r.start, json);
     json_facts("calls", s.calls, r.start, json);
     json_facts("exits", s.exits, r.start, json);

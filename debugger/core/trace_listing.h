@@ -24,6 +24,8 @@ struct Listing {
 Listing make_listing(TraceFacts& facts, Program& program, const Program::Function& f);
 
 // limit: instructions a part, 0: all.
+// Keeps what the compiler has made of `routine` inside the listing's; false: there is nothing of it.
+bool keep_part(Listing& listing, Program& program, const std::string& routine);
 void print_listing(const Listing& listing, std::uint64_t limit, bool colour, Buffered& out);
 void print_conventions(Buffered& out);
 void json_listing(const Listing& listing, Json& json);

@@ -108,7 +108,7 @@ class RunControl(vitrine_run.RunControl):
             if last.stop_signal == "SIGINT":
                 return vi.STOP_INTERRUPTED, tid, ""
             return vi.STOP_OTHER, tid, last.stop_signal
-        if command != "continue" and not isinstance(last, gdb.BreakpointEvent):
+        if command != "continue":  # onto a breakpoint of the user's as well: the instruction is done
             return vi.STOP_DONE, tid, ""
         numbers = [str(b.number) for b in last.breakpoints if b.number > 0] if isinstance(last, gdb.BreakpointEvent) else []
         return vi.STOP_OTHER, tid, "breakpoint " + ", ".join(numbers) if numbers else ""

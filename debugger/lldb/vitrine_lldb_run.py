@@ -130,7 +130,8 @@ class RunControl(vitrine_run.RunControl):
             if self.eyes.process.GetState() != lldb.eStateStopped:
                 return vi.STOP_EXITED, 0, ""
             reason = self.thread(tid).GetStopReason()
-            if reason in (lldb.eStopReasonTrace, lldb.eStopReasonPlanComplete):
+            # Onto a breakpoint of the user's as well: the instruction is done.
+            if reason in (lldb.eStopReasonTrace, lldb.eStopReasonPlanComplete, lldb.eStopReasonBreakpoint):
                 return vi.STOP_DONE, tid, ""
             return vi.STOP_OTHER, tid, self.thread(tid).GetStopDescription(200)
         finally:

@@ -98,8 +98,12 @@ TEST(Golden, GosRoutines) {
     EXPECT_NE(compiled.find("compares writeBarrier with 0"), std::string::npos) << go << "\n" << compiled;
     EXPECT_EQ(compiled.find("etext+"), std::string::npos) << "data named by the end of the code\n" << compiled;
     EXPECT_NE(disasm(at + "/prog", "gosave").find("the caller's SP → g->sched.sp"), std::string::npos) << go;
-    EXPECT_NE(disasm(at + "/prog", "gostartcall").find("a part of the functions that call it"), std::string::npos)
-        << go;
+    const std::string part = disasm(at + "/prog", "gostartcall");
+    for (const char* words : {"runtime.gostartcall, which Go's compiler made a part of runtime.gostartcallfn",
+                              "buf->sp ← buf->sp-0x8", "*(buf->sp-0x8) ← buf->pc", "buf->pc ← "})
+      EXPECT_NE(part.find(words), std::string::npos) << go << ": " << words << "\n" << part;
+    EXPECT_NE(text.find("checked    the saved context's sp pc bp g as in DWARF"), std::string::npos) << go << "\n"
+                                                                                                     << text;
     run("rm -rf " + at);
     for (const char* part : {"current g ← buf->g", "SP ← buf->sp: now on that stack", "jumps to buf->pc",
                              "g->sched.pc ← the return address", "g->sched.bp ← the caller's rbp",
