@@ -3,9 +3,9 @@
 
 {"machine": {...}, "runtime": [google-benchmark rows], "inspect": [rows of inspect_bench.py],
 "net": [rows of net_bench.py], "trace": [rows of trace_bench.py], "sched": [rows of sched_bench.py],
-"alloc": [rows of alloc_bench.py], "heap": [rows of heap_bench.py], "recorder": {what recorder_bench prints}}
+"alloc": [rows of alloc_bench.py], "gc": [rows of gc_bench.py], "heap": [rows of heap_bench.py], "recorder": {what recorder_bench prints}}
 --only: some of these parts. --quick leaves out the million goroutines (whose core takes several GB of disk and memory),
-and runs each workload of `sched` once and briefly, few of `alloc`.
+and runs each workload of `sched` once and briefly, few of `alloc` and `gc`.
 """
 import argparse
 import json
@@ -50,6 +50,7 @@ PARTS = {
     "trace": lambda o: script("trace_bench.py", o),
     "sched": lambda o: script("sched_bench.py", o, *(["--quick"] if o.quick else [])),
     "alloc": lambda o: script("alloc_bench.py", o, *(["--quick"] if o.quick else [])),
+    "gc": lambda o: script("gc_bench.py", o, *(["--quick"] if o.quick else [])),
     "heap": lambda o: script("heap_bench.py", o, *(["--small"] if o.quick else [])),
     "recorder": recorder_bench,
 }
