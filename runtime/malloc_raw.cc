@@ -126,11 +126,17 @@ VITRINE_NOINLINE static void* alloclarge(uintptr size) {
   mspan* s = mheap_.allocManual(alignUp(size, pageSize) >> pageShift, spanRuntimeLarge, &memstats.runtime_inuse, 0);
   if (s == nullptr) return nomemory(size);
   if (s->needzero) memset(reinterpret_cast<void*>(s->base()), 0, s->bytes());
+  lock(&mheap_.runtimelargelock);
+  mheap_.runtimelarge.insert(s);
+  unlock(&mheap_.runtimelargelock);
   return reinterpret_cast<void*>(s->base());
 }
 
 VITRINE_NOINLINE static void freelarge(mspan* s, void* p) {
   if (s->base() != uintptr(p) || s->allocCount != 1) throw_("freeobject: not an object that is in use");
+  lock(&mheap_.runtimelargelock);
+  mheap_.runtimelarge.remove(s);
+  unlock(&mheap_.runtimelargelock);
   s->allocCount = 0;
   if (debug.efence != 0)
     sysFault(p, s->bytes());  // the span stays as it is, for ever
@@ -291,7 +297,8 @@ void heldfree(void* p, uintptr align) {
   freeobject(align <= 16 ? p : reinterpret_cast<void*>(static_cast<uintptr*>(p)[-1]));
 }
 
-// Every object of the runtime is looked at: which are held is not noted, and the others are few.
+// Every object of the runtime is looked at: which are held is not noted, and the others are few. By the lists: looking
+// at all spans would take longer the more managed objects there are.
 void eachheld(void (*f)(uintptr p, uintptr size, void* arg), void* arg) {
   if (rawfromlibc()) {
     lock(&heldlock);
@@ -299,16 +306,19 @@ void eachheld(void (*f)(uintptr p, uintptr size, void* arg), void* arg) {
     unlock(&heldlock);
     return;
   }
-  int64 n = __atomic_load_n(&mheap_.allspans.len, __ATOMIC_ACQUIRE);
-  mspan** all = __atomic_load_n(&mheap_.allspans.array, __ATOMIC_ACQUIRE);
-  for (int64 k = 0; k < n; k++) {
-    mspan* s = all[k];
-    if (s->state.load(__ATOMIC_ACQUIRE) != mSpanManual) continue;
-    if (s->owner == spanRuntimeLarge && s->allocCount != 0) f(s->base(), s->bytes(), arg);  // 0: faults (efence)
-    if (s->owner != spanRuntime) continue;
-    for (uintptr i = 0; i < s->nelems; i++)
-      if ((s->allocBits[i / 8] >> i % 8 & 1) != 0) f(s->base() + i * s->elemsize, s->elemsize, arg);
+  for (auto& padded : mheap_.runtime) {
+    mcentral* c = &padded.mcentral;
+    lock(&c->lock);
+    for (const mSpanList* list : {&c->nonempty, &c->empty})
+      for (mspan* s = list->first; s != nullptr; s = s->next)
+        for (uintptr i = 0; i < s->nelems; i += 8)
+          for (uint32 bits = s->allocBits[i / 8]; bits != 0; bits &= bits - 1)
+            f(s->base() + (i + uintptr(__builtin_ctz(bits))) * s->elemsize, s->elemsize, arg);
+    unlock(&c->lock);
   }
+  lock(&mheap_.runtimelargelock);
+  for (mspan* s = mheap_.runtimelarge.first; s != nullptr; s = s->next) f(s->base(), s->bytes(), arg);
+  unlock(&mheap_.runtimelargelock);
 }
 
 }  // namespace vitrine::rt

@@ -185,12 +185,20 @@ void gcsetheaprange() {
   heapbytes = hi > lo ? hi - lo : 0;
 }
 
+NOSAN static inline __attribute__((always_inline)) bool inheaprange(uintptr p) { return p - 1 - belowheap < heapbytes; }
+
 NOSAN void scanblock(uintptr b, uintptr n, gcWork* w) {
-  uintptr end = alignDown(b + n, ptrSize);
-  for (b = alignUp(b, ptrSize); b < end; b += ptrSize) {
-    uintptr p = *reinterpret_cast<uintptr*>(b);
-    if (__builtin_expect(p - 1 - belowheap < heapbytes, 0)) gcshade(p, w);
+  const auto* at = reinterpret_cast<const uintptr*>(alignUp(b, ptrSize));
+  const auto* end = reinterpret_cast<const uintptr*>(alignDown(b + n, ptrSize));
+  // Four at a time are asked whether one of them needs a closer look.
+  for (; at + 4 <= end; at += 4) {
+    uintptr p[] = {at[0], at[1], at[2], at[3]};
+    if (__builtin_expect(!(inheaprange(p[0]) | inheaprange(p[1]) | inheaprange(p[2]) | inheaprange(p[3])), 1)) continue;
+    for (uintptr one : p)
+      if (inheaprange(one)) gcshade(one, w);
   }
+  for (; at < end; at++)
+    if (uintptr p = *at; inheaprange(p)) gcshade(p, w);
 }
 
 // ---- draining

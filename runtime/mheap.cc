@@ -164,6 +164,7 @@ void mheap::init() {
   sweepdone.store(1);
   for (int32 i = 0; i < numSpanClasses; i++) central[i].mcentral.init(spanClass(i));
   for (int32 i = 0; i < numSizeClasses; i++) runtime[i].mcentral.init(makeSpanClass(uint8(i), true));
+  runtimelarge.init();
   auto* l2 = rt::sysAlloc(sizeof(heapArena*) << arenaL2Bits, &memstats.gc_sys);
   if (l2 == nullptr) throw_("runtime: no address space for the heap's index");
   sysName(l2, sizeof(heapArena*) << arenaL2Bits, "vitrine: heap index");

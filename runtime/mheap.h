@@ -16,19 +16,20 @@
 //   mSpanInUse   objects of one class: incache, then some p.mcache.alloc[spanclass] is it; else on the lists of
 //                mheap_.central[spanclass] (`list` says on which); large objects, spanclass 0 or 1, are on none
 //   mSpanManual  owner: spanStackPool (slots of one order; `list` is stackpool's if a slot is free), spanStackLarge
-//                (one stack; list: if it is free), spanRuntime (list: of mheap_.runtime[class]) or spanRuntimeLarge
+//                (one stack; list: if it is free), spanRuntime (list: of mheap_.runtime[class]) or spanRuntimeLarge (one
+//                object; list: mheap_.runtimelarge)
 //   mSpanDead    a mspan that describes nothing
 //
 // Whether object i of a span is free:
 //   mSpanInUse             i >= freeindex and bit i of allocBits is 0
 //   spanRuntime            bit i of allocBits is 0, or its address is in some p.mcache.rawcache[class].slot[0 … n)
-//   spanRuntimeLarge       never: the span goes with its object
+//   spanRuntimeLarge       if it is on no list: the span goes with its object
 //   spanStackPool          bit i of allocCache is 1, or its base is in some p.mcache.stackcache[order].slot[0 … n)
 //   spanStackLarge         list is not null
 // allocCount is the number of objects that are not free by the span's own bits: what Ps hold counts as allocated.
 //
-// Lock order (outer first): mheap_.mcache0lock → mcentral.lock, stackpool[].item.lock, stackLarge.lock (one of these at
-// a time) → mheap_.lock → the lock of persistentalloc. mheap_.speciallock and mspan.speciallock, also one at a time,
+// Lock order (outer first): mheap_.mcache0lock → mcentral.lock, runtimelargelock, stackpool[].item.lock, stackLarge.lock
+// (one of these at a time) → mheap_.lock → the lock of persistentalloc. mheap_.speciallock and mspan.speciallock, also one at a time,
 // are taken without the ones in the middle, and gcSweepBuf.spineLock without any; persistentalloc's is below these too.
 // All of runtime2.h's locks are outside of all of these.
 #pragma once
@@ -368,6 +369,8 @@ struct mheap {
   } curArena;  // mapped, and not yet in a span; lock
   mcentralPadded central[numSpanClasses];
   mcentralPadded runtime[numSizeClasses];  // objects of the runtime; their spans are never in an mcache
+  mutex runtimelargelock;                  // guards the list
+  mSpanList runtimelarge;                  // objects of the runtime that have spans of their own
   fixalloc spanalloc;                      // mspan; lock
   fixalloc cachealloc;                     // mcache; lock
   fixalloc treapalloc;                     // treapNode; lock

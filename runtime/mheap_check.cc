@@ -93,6 +93,10 @@ struct checker {
         check((s->list != nullptr) == (s->allocCount == 0), "a large stack is listed and in use, or neither",
               s->base());
         break;
+      case spanRuntimeLarge:
+        check((s->list == &mheap_.runtimelarge) == (s->allocCount != 0), "a large object of the runtime is not listed",
+              s->base());
+        break;
       default:
         break;
     }

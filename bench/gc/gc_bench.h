@@ -273,7 +273,8 @@ result pause(std::int64_t mib, double seconds, Parallel parallel) {
       const std::int64_t done = now();
       mine.push_back(double(done - t));
       t = done;
-      const std::int64_t due = begin + std::int64_t(double(chunks + 1) * chunk * sizeof(record<H>) * double(threads) / rate * 1e9);
+      const std::int64_t due =
+          begin + std::int64_t(double(chunks + 1) * chunk * sizeof(record<H>) * double(threads) / rate * 1e9);
       if (due - t > 50'000) {
         H::sleep(due - t);
         t = now();
