@@ -133,7 +133,10 @@ static void gcMarkTermination(gcWork* w) {
   setphase(GCmarktermination);
   w->dispose();
   if (gcMarkWorkAvailable(nullptr)) throw_("gc: objects are left that nobody scanned");
-  if (debug.gccheckmark != 0) gccheckmarks();
+  if (debug.gccheckmark != 0) {
+    eachmcache(rawcacheflush);  // what is free and in them has old words
+    gccheckmarks();
+  }
   flushmcaches();
   work.heap1 = load_relaxed(memstats.heap_live);
   work.heap2 = work.bytesMarked.load(__ATOMIC_RELAXED);
