@@ -35,15 +35,6 @@ constexpr int64 boundedWork = 100'000;  // that is done while the world waits
 
 // ---- one pointer
 
-NOSAN static inline __attribute__((always_inline)) void greyobject(uintptr obj, mspan* s, uintptr index, gcWork* w) {
-  gcBits* bits = &s->gcmarkBits[index / 8];
-  auto mask = gcBits(1 << index % 8);
-  if ((__atomic_load_n(bits, __ATOMIC_RELAXED) & mask) != 0) return;
-  if ((__atomic_fetch_or(bits, mask, __ATOMIC_RELAXED) & mask) != 0) return;
-  w->bytesMarked += s->elemsize;
-  if (!spannoscan(s->spanclass)) w->put(obj);
-}
-
 // Also of one that is no span at the moment.
 NOSAN static inline mSpanState stateof(const mspan* s) { return __atomic_load_n(&s->state.value, __ATOMIC_ACQUIRE); }
 
@@ -55,11 +46,18 @@ NOSAN static inline bool isfree(const mspan* s, uintptr i) {
   return i >= __atomic_load_n(&s->freeIndexForScan, __ATOMIC_ACQUIRE) && (s->allocBits[i / 8] >> i % 8 & 1) == 0;
 }
 
+// As mspan::objIndex.
+NOSAN static inline __attribute__((always_inline)) uintptr indexof(const mspan* s, uintptr p) {
+  uintptr offset = p - s->base();
+  if (s->divShift != 0) return offset >> s->divShift;
+  return uintptr(uint64(offset) * s->divMagic >> 32);  // 0 for large objects
+}
+
 // p's object, or 0. *sp: p's span, null if it is in no arena.
 NOSAN static inline __attribute__((always_inline)) uintptr find(uintptr p, mspan** sp, uintptr* index) {
   mspan* s = *sp = spanOf(p);
   if (s == nullptr || !isobject(s, p)) return 0;
-  uintptr i = s->objIndex(p);
+  uintptr i = indexof(s, p);
   if (isfree(s, i)) return 0;
   *index = i;
   return s->base() + i * s->elemsize;
@@ -67,14 +65,31 @@ NOSAN static inline __attribute__((always_inline)) uintptr find(uintptr p, mspan
 
 NOSAN uintptr findObject(uintptr p, mspan** s, uintptr* index) { return find(p, s, index); }
 
+NOSAN static inline __attribute__((always_inline)) void put(gcWork* w, uintptr obj) {
+  workbuf* b = w->wbuf1;
+  if (__builtin_expect(b == nullptr || b->nobj == workbufSlots, 0)) return w->put(obj);
+  b->obj[b->nobj++] = obj;
+}
+
+// Object i of s is marked, if it is one. False: it is none that is allocated.
+NOSAN static inline __attribute__((always_inline)) bool grey(mspan* s, uintptr i, gcWork* w) {
+  gcBits* bits = &s->gcmarkBits[i / 8];
+  auto mask = gcBits(1 << i % 8);
+  if ((__atomic_load_n(bits, __ATOMIC_RELAXED) & mask) != 0) return true;
+  if (isfree(s, i)) return false;
+  if ((__atomic_fetch_or(bits, mask, __ATOMIC_RELAXED) & mask) != 0) return true;
+  w->bytesMarked += s->elemsize;
+  if (!spannoscan(s->spanclass)) put(w, s->base() + i * s->elemsize);
+  return true;
+}
+
 NOSAN void gcshade(uintptr p, gcWork* w) {
-  mspan* s;
-  uintptr index;
-  if (uintptr obj = find(p, &s, &index); obj != 0) greyobject(obj, s, index, w);
+  mspan* s = spanOf(p);
+  if (s != nullptr && isobject(s, p)) grey(s, indexof(s, p), w);
 }
 
 NOSAN void gcmarknewobject(mspan* s, uintptr obj, gcWork* w) {
-  uintptr i = s->objIndex(obj);
+  uintptr i = indexof(s, obj);
   __atomic_fetch_or(&s->gcmarkBits[i / 8], gcBits(1 << i % 8), __ATOMIC_RELAXED);
   w->bytesMarked += s->elemsize;
 }
@@ -94,20 +109,19 @@ static const char* statename(const mspan* s) {
   }
 }
 
-// p was found in the object at obj and leads to no object. A pointer to a stack, or to what the runtime keeps, is none of
+// p was found at slot, in an object, and leads to no object. A pointer to a stack, or to what the runtime keeps, is none of
 // ours; one to what was such a moment ago neither, but that may be over: with the heap's lock nothing changes any more.
-VITRINE_NOINLINE NOSAN static void maybebad(uintptr p, uintptr obj, uintptr off, const mspan* from) {
+VITRINE_NOINLINE NOSAN static void maybebad(uintptr p, uintptr slot) {
   if (debug.invalidptr == 0) return;
   lock(&mheap_.lock);
   mspan* s = spanOf(p);
   uintptr index;
-  bool bad = s != nullptr && stateof(s) != mSpanManual && find(p, &s, &index) == 0 &&
-             *reinterpret_cast<uintptr*>(obj + off) == p;
+  bool bad =
+      s != nullptr && stateof(s) != mSpanManual && find(p, &s, &index) == 0 && *reinterpret_cast<uintptr*>(slot) == p;
   unlock(&mheap_.lock);
   if (!bad) return;
-  uintptr whole = from->base() + from->objIndex(obj) * from->elemsize;
-  off += obj - whole;
-  obj = whole;
+  const mspan* from = spanOfUnchecked(slot);
+  uintptr obj = from->base() + indexof(from, slot) * from->elemsize, off = slot - obj;
   print("runtime: pointer ", hex{p}, " to ", isobject(s, p) ? "a free object" : "an unallocated span",
         ": span.base=", hex{s->base()}, " span.limit=", hex{s->limit}, " span.elemsize=", uint64(s->elemsize),
         " span.state=", statename(s), "\nruntime: found in object at *(", hex{obj}, "+", hex{off}, ") of ",
@@ -117,10 +131,77 @@ VITRINE_NOINLINE NOSAN static void maybebad(uintptr p, uintptr obj, uintptr off,
   throw_("found bad pointer in the heap (was the object only known to memory that the collector does not see?)");
 }
 
+// ---- pointers on their way
+
+// What has to be known of an object that a pointer leads to is nearly always out of the cache: first its span, then its
+// mark bits. So a pointer that was found waits until `apart` others were, and once more, while these come.
+namespace {
+constexpr uint32 apart = 8;
+
+class pointers {
+ public:
+  NOSAN explicit pointers(gcWork* to) : w(to) {}
+  // p, at slot in an object, leads to some span.
+  NOSAN inline __attribute__((always_inline)) void found(uintptr p, uintptr slot) {
+    mspan* s = spanOf(p);
+    if (s == nullptr) return;
+    __builtin_prefetch(&s->startAddr);
+    __builtin_prefetch(&s->elemsize);
+    step({s, p, slot});
+  }
+  NOSAN void finish() {
+    for (uint32 i = 0; i < 2 * apart; i++) step({});
+  }
+
+ private:
+  struct first {
+    mspan* s;
+    uintptr p, slot;
+  };
+  struct second {
+    mspan* s;
+    uintptr index, p, slot;
+  };
+  NOSAN inline __attribute__((always_inline)) void step(first in) {
+    first f = firsts[at];
+    firsts[at] = in;
+    second mid{};
+    if (f.s != nullptr) {
+      if (__builtin_expect(isobject(f.s, f.p), 1)) {
+        mid = {f.s, indexof(f.s, f.p), f.p, f.slot};
+        __builtin_prefetch(&f.s->gcmarkBits[mid.index / 8]);
+      } else if (stateof(f.s) != mSpanManual) {
+        maybebad(f.p, f.slot);
+      }
+    }
+    second g = seconds[at];
+    seconds[at] = mid;
+    at = (at + 1) % apart;
+    if (g.s != nullptr && __builtin_expect(!grey(g.s, g.index, w), 0)) maybebad(g.p, g.slot);
+  }
+
+  gcWork* const w;
+  uint32 at = 0;
+  first firsts[apart] = {};
+  second seconds[apart] = {};
+};
+
+// Whom scanreferents and the like tell: at once.
+struct atonce {
+  gcWork* w;
+  NOSAN inline __attribute__((always_inline)) void found(uintptr p, uintptr slot) const {
+    mspan* s = spanOf(p);
+    if (s == nullptr) return;
+    if (isobject(s, p) ? !grey(s, indexof(s, p), w) : stateof(s) != mSpanManual) maybebad(p, slot);
+  }
+};
+}  // namespace
+
 // ---- one object
 
-// n bytes at b, an object of s or a part of one.
-NOSAN static inline __attribute__((always_inline)) void scanwords(uintptr b, uintptr n, mspan* s, gcWork* w) {
+// n bytes at b, an object or a part of one.
+template <class To>
+NOSAN static inline __attribute__((always_inline)) void scanwords(uintptr b, uintptr n, gcWork* w, To& to) {
   const uint8* bitp = nullptr;
   uintptr i = 0;
   while (i < n) {
@@ -137,20 +218,14 @@ NOSAN static inline __attribute__((always_inline)) void scanwords(uintptr b, uin
       if ((bits & bitPointer) == 0) continue;
       uintptr p = __atomic_load_n(reinterpret_cast<uintptr*>(b + i), __ATOMIC_RELAXED);
       if (p - b < n || p == 0) continue;
-      mspan* to;
-      uintptr index;
-      if (uintptr obj = find(p, &to, &index); obj != 0)
-        greyobject(obj, to, index, w);
-      else if (__builtin_expect(to != nullptr && stateof(to) != mSpanManual, 0))
-        maybebad(p, b, i, s);
+      to.found(p, b + i);
     }
   }
   w->scanWork += int64(n);
 }
 
-// b is an object, or, in one that is larger than maxOblet, the beginning of a part.
-NOSAN static inline __attribute__((always_inline)) void scanobject(uintptr b, gcWork* w) {
-  mspan* s = spanOfUnchecked(b);
+// b is an object of s, or, in one that is larger than maxOblet, the beginning of a part.
+NOSAN static inline __attribute__((always_inline)) void scanobject(uintptr b, mspan* s, gcWork* w, pointers& to) {
   uintptr n = s->elemsize;
   if (__builtin_expect(n > maxOblet, 0)) {
     if (b == s->base())
@@ -158,11 +233,12 @@ NOSAN static inline __attribute__((always_inline)) void scanobject(uintptr b, gc
     n = s->base() + s->elemsize - b;
     if (n > maxOblet) n = maxOblet;
   }
-  scanwords(b, n, s, w);
+  scanwords(b, n, w, to);
 }
 
 NOSAN void scanreferents(mspan* s, uintptr obj, gcWork* w) {
-  if (!spannoscan(s->spanclass)) scanwords(obj, s->elemsize, s, w);
+  atonce to{w};
+  if (!spannoscan(s->spanclass)) scanwords(obj, s->elemsize, w, to);
 }
 
 // ---- memory without pointer bits
@@ -248,16 +324,80 @@ static void tell(gcWork* w, bool background) {
   }
 }
 
-// Objects that were taken and not scanned yet, oldest first out: their memory is on its way to the cache meanwhile.
-constexpr uint32 ahead = 8;
-
-NOSAN static uintptr take(gcWork* w, p* pp) {
-  uintptr b = w->tryGet();
-  if (b == 0) {
-    wbBufFlush(pp, w);
-    b = w->tryGet();
+// Objects that were taken and not scanned yet, oldest first out: their memory, their spans and their pointer bits are on
+// their way to the cache meanwhile.
+namespace {
+class objects {
+ public:
+  NOSAN explicit objects(p* on) : pp(on), w(&on->gcw), to(w) {}
+  // Scans one. False: there was none, and all that was found is in w.
+  NOSAN inline __attribute__((always_inline)) bool one() {
+    fill();
+    if (__builtin_expect(held == 0, 0)) {
+      to.finish();
+      fill();
+      if (held == 0 && !more()) return false;
+    }
+    item it = ring[next];
+    next = (next + 1) % ahead;
+    held--;
+    // One link of a chain: what comes next is known by this one only.
+    if (held == 0 && it.s->elemsize <= chainBytes) {
+      atonce now{w};
+      scanwords(it.b, it.s->elemsize, w, now);
+    } else {
+      scanobject(it.b, it.s, w, to);
+    }
+    return true;
   }
-  return b;
+  // Whoever leaves: what was taken goes back.
+  NOSAN void leave() {
+    to.finish();
+    for (; held > 0; held--, next = (next + 1) % ahead) w->put(ring[next].b);
+  }
+
+ private:
+  static constexpr uint32 ahead = 8;
+  static constexpr uintptr chainBytes = 128;
+  struct item {
+    uintptr b;
+    mspan* s;
+  };
+  NOSAN inline __attribute__((always_inline)) void add(uintptr b) {
+    mspan* s = spanOfUnchecked(b);
+    __builtin_prefetch(&s->elemsize);
+    __builtin_prefetch(reinterpret_cast<void*>(b));
+    __builtin_prefetch(&arenaOf(b)->bitmap[b / (ptrSize * 4) % heapArenaBitmapBytes]);
+    ring[(next + held++) % ahead] = {b, s};
+  }
+  // From the buffer at hand: looking further only when nothing is left here.
+  NOSAN inline __attribute__((always_inline)) void fill() {
+    workbuf* buf = w->wbuf1;
+    if (buf == nullptr) return;
+    while (held < ahead && buf->nobj != 0) add(buf->obj[--buf->nobj]);
+  }
+  NOSAN bool more() {
+    uintptr b = w->tryGet();
+    if (b == 0) {
+      wbBufFlush(pp, w);
+      b = w->tryGet();
+    }
+    if (b == 0) return false;
+    add(b);
+    return true;
+  }
+
+  p* const pp;
+  gcWork* const w;
+  pointers to;
+  uint32 next = 0, held = 0;
+  item ring[ahead] = {};
+};
+}  // namespace
+
+NOSAN static inline __attribute__((always_inline)) void share(gcWork* w) {
+  if (load_relaxed(work.full) != nullptr || w->wbuf1 == nullptr) return;
+  if (w->wbuf2->nobj != 0 || w->wbuf1->nobj > 4) w->balance();
 }
 
 NOSAN void gcDrain(gcWork* w, uint32 flags) {
@@ -273,22 +413,11 @@ NOSAN void gcDrain(gcWork* w, uint32 flags) {
     if (!world) tell(w, true);
     if (d.leave()) return;
   }
-  uintptr ring[ahead] = {};
-  uint32 next = 0, held = 0;
+  objects taken(d.pp);
   int64 done = 0;
   while (!stop()) {
-    if (load_relaxed(work.full) == nullptr && !world) w->balance();
-    while (held < ahead) {
-      uintptr b = take(w, d.pp);
-      if (b == 0) break;
-      __builtin_prefetch(reinterpret_cast<void*>(b));
-      ring[(next + held++) % ahead] = b;
-    }
-    if (held == 0) break;
-    uintptr b = ring[next];
-    next = (next + 1) % ahead;
-    held--;
-    scanobject(b, w);
+    if (!world) share(w);
+    if (!taken.one()) break;
     if (world && (flags & drainBounded) != 0 && w->scanWork >= boundedWork) break;
     if (w->scanWork < creditSlack || world) continue;
     done += w->scanWork;
@@ -297,29 +426,26 @@ NOSAN void gcDrain(gcWork* w, uint32 flags) {
     d.until = done + idleCheck;
     if (d.leave()) break;
   }
-  for (; held > 0; held--, next = (next + 1) % ahead) w->put(ring[next]);
+  taken.leave();
   if (!world && w->scanWork > 0) tell(w, true);
 }
 
 NOSAN int64 gcDrainN(gcWork* w, int64 want) {
   m* mp = getg()->m;
-  p* pp = mp->p;
   g* gp = mp->curg;
   int64 before = w->scanWork;
+  objects taken(mp->p);
   while (w->scanWork - before < want && load_relaxed(gp->preempt) == 0 && sched.gcwaiting.load(__ATOMIC_RELAXED) == 0 &&
          sched.exiting.load(__ATOMIC_RELAXED) == 0) {
-    if (load_relaxed(work.full) == nullptr) w->balance();
-    uintptr b = take(w, pp);
-    if (b == 0) {
-      if (work.markrootNext.load(__ATOMIC_RELAXED) >= work.markrootJobs) break;
-      uint32 job = work.markrootNext.add(1) - 1;
-      if (job >= work.markrootJobs) break;
-      markroot(w, job);
-      w->scanWork += 1;
-      continue;
-    }
-    scanobject(b, w);
+    share(w);
+    if (taken.one()) continue;
+    if (work.markrootNext.load(__ATOMIC_RELAXED) >= work.markrootJobs) break;
+    uint32 job = work.markrootNext.add(1) - 1;
+    if (job >= work.markrootJobs) break;
+    markroot(w, job);
+    w->scanWork += 1;
   }
+  taken.leave();
   int64 done = w->scanWork - before;
   tell(w, false);
   return done;

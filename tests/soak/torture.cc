@@ -120,7 +120,8 @@ std::int64_t process(const char* self, const Kind& kind, std::uint64_t seed, dou
   if (pid == 0) {
     close(ends[0]);
     const char* more = std::getenv("VITRINE_TORTURE_GODEBUG");
-    setenv("GODEBUG", (std::string("clobberfree=1,gccheckmark=1,") + kind.godebug + (more != nullptr ? more : "")).c_str(), 1);
+    setenv("GODEBUG",
+           (std::string("clobberfree=1,gccheckmark=1,") + kind.godebug + (more != nullptr ? more : "")).c_str(), 1);
     unsetenv("GOGC");
     unsetenv("GOMAXPROCS");
     execl(self, self, "--one", kind.name, std::to_string(seed).c_str(), std::to_string(seconds).c_str(),
@@ -134,13 +135,15 @@ std::int64_t process(const char* self, const Kind& kind, std::uint64_t seed, dou
   int status = 0;
   if (pid > 0) waitpid(pid, &status, 0);
   if (told && WIFEXITED(status) && WEXITSTATUS(status) == 0) return static_cast<std::int64_t>(cycles);
-  std::printf("LOSS: %s, seed %llu: status %#x; again: %s %g %llu %s\n", kind.name, static_cast<unsigned long long>(seed),
-              static_cast<unsigned>(status), program_invocation_name, seconds, static_cast<unsigned long long>(seed), kind.name);
+  std::printf("LOSS: %s, seed %llu: status %#x; again: %s %g %llu %s\n", kind.name,
+              static_cast<unsigned long long>(seed), static_cast<unsigned>(status), program_invocation_name, seconds,
+              static_cast<unsigned long long>(seed), kind.name);
   return -1;
 }
 
 const Kind* kind_of(const char* name) {
-  const auto* kind = std::find_if(std::begin(kKinds), std::end(kKinds), [&](const Kind& k) { return name == std::string(k.name); });
+  const auto* kind =
+      std::find_if(std::begin(kKinds), std::end(kKinds), [&](const Kind& k) { return name == std::string(k.name); });
   if (kind != std::end(kKinds)) return kind;
   std::fprintf(stderr, "gc_torture: no such kind: %s\n", name);
   std::exit(2);
@@ -171,9 +174,11 @@ int main(int argc, char** argv) {
     if (n < 0)
       losses++;
     else
-      std::printf("%s, seed %llu: %lld cycles\n", kind.name, static_cast<unsigned long long>(seed), static_cast<long long>(n));
+      std::printf("%s, seed %llu: %lld cycles\n", kind.name, static_cast<unsigned long long>(seed),
+                  static_cast<long long>(n));
     cycles += std::max<std::int64_t>(n, 0);
   }
-  std::printf("%lld cycles in %.0f s, %lld losses\n", static_cast<long long>(cycles), passed(), static_cast<long long>(losses));
+  std::printf("%lld cycles in %.0f s, %lld losses\n", static_cast<long long>(cycles), passed(),
+              static_cast<long long>(losses));
   return losses == 0 ? 0 : 1;
 }

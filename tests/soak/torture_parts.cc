@@ -17,12 +17,13 @@
 
 // void* torture_hold_REG(uintptr hidden, void (*fn)(void*), void* arg): calls fn(arg) with ~hidden in the callee-saved
 // register, and nowhere else; returns what is there afterwards.
-#define HOLD(REG)                                                                                                      \
-  extern "C" void* torture_hold_##REG(std::uintptr_t hidden, void (*fn)(void*), void* arg);                            \
-  asm(".text\n.globl torture_hold_" #REG "\n.type torture_hold_" #REG ", @function\ntorture_hold_" #REG                \
-      ":\n.cfi_startproc\npushq %rbp\n.cfi_adjust_cfa_offset 8\nmovq %rsp, %rbp\npushq %" #REG "\npushq %" #REG        \
-      "\n.cfi_adjust_cfa_offset 16\nmovq %rdi, %" #REG "\nnotq %" #REG "\nmovq %rdx, %rdi\ncall *%rsi\nmovq %" #REG    \
-      ", %rax\npopq %" #REG "\npopq %" #REG "\npopq %rbp\n.cfi_adjust_cfa_offset -24\nret\n.cfi_endproc\n.size "       \
+#define HOLD(REG)                                                                                                   \
+  extern "C" void* torture_hold_##REG(std::uintptr_t hidden, void (*fn)(void*), void* arg);                         \
+  asm(".text\n.globl torture_hold_" #REG "\n.type torture_hold_" #REG ", @function\ntorture_hold_" #REG             \
+      ":\n.cfi_startproc\npushq %rbp\n.cfi_adjust_cfa_offset 8\nmovq %rsp, %rbp\npushq %" #REG "\npushq %" #REG     \
+      "\n.cfi_adjust_cfa_offset 16\nmovq %rdi, %" #REG "\nnotq %" #REG "\nmovq %rdx, %rdi\ncall *%rsi\nmovq %" #REG \
+      ", %rax\npopq %" #REG "\npopq %" #REG                                                                         \
+      "\npopq %rbp\n.cfi_adjust_cfa_offset -24\nret\n.cfi_endproc\n.size "                                          \
       "torture_hold_" #REG ", . - torture_hold_" #REG "\n")
 HOLD(rbx);
 HOLD(r12);
@@ -56,7 +57,9 @@ using namespace std::chrono_literals;
 namespace {
 
 std::uintptr_t hide(const void* p) { return ~reinterpret_cast<std::uintptr_t>(p); }
-__attribute__((noinline)) std::uintptr_t hidden_node(std::uint64_t number) { return hide(make(number, make(number + 1))); }
+__attribute__((noinline)) std::uintptr_t hidden_node(std::uint64_t number) {
+  return hide(make(number, make(number + 1)));
+}
 
 // ---- graph
 
@@ -130,11 +133,11 @@ void lists(Dice dice) {
         break;
       }
       default:
-        vitrine::select(
-            vitrine::on_send(belt(0), gc::ptr<Node>(mine), [&] { mine = nullptr; }),
-            vitrine::on_send(belt(1), gc::ptr<Node>(mine), [&] { mine = nullptr; }),
-            vitrine::on_recv(belt(0), [&](auto got) { mine = *got; }),
-            vitrine::on_recv(belt(1), [&](auto got) { mine = *got; }), vitrine::on_timeout(100us, [] {}));
+        vitrine::select(vitrine::on_send(belt(0), gc::ptr<Node>(mine), [&] { mine = nullptr; }),
+                        vitrine::on_send(belt(1), gc::ptr<Node>(mine), [&] { mine = nullptr; }),
+                        vitrine::on_recv(belt(0), [&](auto got) { mine = got ? got->get() : nullptr; }),
+                        vitrine::on_recv(belt(1), [&](auto got) { mine = got ? got->get() : nullptr; }),
+                        vitrine::on_timeout(100us, [] {}));
     }
     int length = 0;
     for (Node* at = mine; at != nullptr; at = at->next) {
@@ -277,7 +280,8 @@ void finalizers(Dice dice) {
 
 void registers(Dice dice) {
   using holder = void* (*)(std::uintptr_t, void (*)(void*), void*);
-  constexpr holder holders[] = {torture_hold_rbx, torture_hold_r12, torture_hold_r13, torture_hold_r14, torture_hold_r15};
+  constexpr holder holders[] = {torture_hold_rbx, torture_hold_r12, torture_hold_r13, torture_hold_r14,
+                                torture_hold_r15};
   constexpr void (*waits[])(void*) = {
       [](void*) { vitrine::yield(); },
       [](void* us) { vitrine::sleep_for(std::chrono::microseconds(*static_cast<std::uint64_t*>(us))); },
@@ -404,9 +408,9 @@ void tiny(Dice dice) {
 
 }  // namespace
 
-const Part kParts[] = {{"graph", graph, 2},         {"lists", lists, 3},           {"arrays", arrays, 2},
-                       {"weak", weak, 1},           {"finalizers", finalizers, 1}, {"registers", registers, 3},
-                       {"spinners", spinners, 1},   {"exceptions", exceptions, 1}, {"births", births, 1},
+const Part kParts[] = {{"graph", graph, 2},       {"lists", lists, 3},           {"arrays", arrays, 2},
+                       {"weak", weak, 1},         {"finalizers", finalizers, 1}, {"registers", registers, 3},
+                       {"spinners", spinners, 1}, {"exceptions", exceptions, 1}, {"births", births, 1},
                        {"tiny", tiny, 1}};
 const std::size_t kPartCount = std::size(kParts);
 
