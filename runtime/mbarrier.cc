@@ -56,7 +56,7 @@ void gcwbinit() {
 static void flush(wbBuf* b, gcWork* w) {
   uint32 n = b->n;
   b->n = 0;
-  for (uint32 i = 0; i < n; i++) gcshade(b->at[i], w);
+  gcshadeall(b->at, n, w);
 }
 
 void wbBufFlush(p* pp, gcWork* w) {
@@ -99,7 +99,29 @@ static void shade2(void* a, void* b) {
   releasem(mp);
 }
 
-void gcwritebarrier(void* old, void* now) { shade2(old, now); }
+// shade2 for who has a P whose buffer has room.
+void gcwritebarrier(void* old, void* now) {
+  g* gp = getg();
+  if (__builtin_expect(gp != nullptr, 1)) {
+    m* mp = gp->m;
+    mp->locks++;
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);  // which P it is, is known from here on only
+    p* pp = mp->p;
+    wbBuf* b = pp != nullptr ? pp->wbbuf : nullptr;
+    bool fits = b != nullptr && b->n + 2 <= sizeof b->at / sizeof b->at[0] && load_relaxed(writeBarrier) != 0;
+    if (__builtin_expect(fits, 1)) {
+      uint32 n = b->n;
+      b->at[n] = uintptr(old);
+      n += old != nullptr;
+      b->at[n] = uintptr(now);
+      n += now != nullptr;
+      b->n = n;
+    }
+    unpin(mp, gp);
+    if (__builtin_expect(fits, 1)) return;
+  }
+  shade2(old, now);
+}
 
 void gcshadeone(void* p) {
   if (__builtin_expect(load_relaxed(writeBarrier) != 0, 0)) shade2(p, nullptr);

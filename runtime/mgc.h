@@ -146,6 +146,7 @@ void startsystemgoroutine(void (*fn)(void*), uintptr startpc, const char* name, 
 bool gcMarkWorkAvailable(p* pp);                       // pp null: that others than a P could take
 uintptr findObject(uintptr p, mspan** s, uintptr* i);  // base of p's object; 0: none
 void gcshade(uintptr p, gcWork* w);                    // marks what p points to, if that is an object
+void gcshadeall(const uintptr* p, uintptr n, gcWork* w);
 void scanblock(uintptr b, uintptr n, gcWork* w);       // conservatively
 void scanreferents(mspan* s, uintptr obj, gcWork* w);  // what obj refers to, by its pointer bits
 void gcmarknewobject(mspan* s, uintptr obj, gcWork* w);

@@ -88,6 +88,13 @@ NOSAN void gcshade(uintptr p, gcWork* w) {
   if (s != nullptr && isobject(s, p)) grey(s, indexof(s, p), w);
 }
 
+NOSAN void gcshadeall(const uintptr* p, uintptr n, gcWork* w) {
+  for (uintptr i = 0; i < n; i++) {
+    mspan* s = spanOf(p[i]);
+    if (s != nullptr && isobject(s, p[i])) grey(s, indexof(s, p[i]), w);
+  }
+}
+
 NOSAN void gcmarknewobject(mspan* s, uintptr obj, gcWork* w) {
   uintptr i = indexof(s, obj);
   __atomic_fetch_or(&s->gcmarkBits[i / 8], gcBits(1 << i % 8), __ATOMIC_RELAXED);

@@ -10,6 +10,26 @@
 
 using namespace std::chrono_literals;
 
+// void gc_test_halfstore(void** slot, const char* stop): the first half of a store of null to slot, up to where the barrier
+// would be asked; what was there is in a register that no call keeps, until *stop.
+extern "C" void gc_test_halfstore(void** slot, const char* stop);
+asm(R"(
+.text
+.globl gc_test_halfstore
+.type gc_test_halfstore, @function
+gc_test_halfstore:
+  .cfi_startproc
+  movq (%rdi), %r10
+  movq $0, (%rdi)
+1: pause
+  cmpb $0, (%rsi)
+  je 1b
+  xorl %r10d, %r10d
+  ret
+  .cfi_endproc
+.size gc_test_halfstore, . - gc_test_halfstore
+)");
+
 namespace {
 
 struct node {
@@ -183,13 +203,16 @@ TEST_F(GcMark, WhatIsReceivedFromAParkedSenderIsMarked) {
 }
 
 TEST_F(GcMark, WhatIsCopiedOrClearedAsBytesIsMarked) {
-  static gc::ptr<gc::ptr<node>> from, to;
+  static gc::ptr<gc::ptr<node>> from, to, other;
   constexpr int n = 100;
-  std::vector<Hidden> lost, copied;
+  std::vector<Hidden> lost, copied, cleared;
   elsewhere([&] {
     from = gc::make_array<gc::ptr<node>>(n);
     to = gc::make_array<gc::ptr<node>>(n);
+    other = gc::make_array<gc::ptr<node>>(n);
     for (int i = 0; i < n; i++) {
+      other.get()[i] = gc::make<node>();
+      cleared.emplace_back(other.get()[i].get());
       from.get()[i] = gc::make<node>();
       to.get()[i] = gc::make<node>();
       copied.emplace_back(from.get()[i].get());
@@ -203,7 +226,9 @@ TEST_F(GcMark, WhatIsCopiedOrClearedAsBytesIsMarked) {
   for (int i = 0; i < n; i++) EXPECT_TRUE(pointsto(to.get()[i].get(), copied[i]));
   for (int i = 0; i < n; i++) EXPECT_EQ(from.get()[i].get(), nullptr);
   gc::clear(to.get(), n);
+  gc::clear(other.get(), n);
   finish();
+  EXPECT_EQ(living(cleared), n);
   EXPECT_EQ(living(lost), n);
   EXPECT_EQ(living(copied), n);
   // Both ways that an overlap can have.
@@ -215,7 +240,7 @@ TEST_F(GcMark, WhatIsCopiedOrClearedAsBytesIsMarked) {
     for (int i = 0; i < n - 20; i++) EXPECT_EQ(from.get()[i]->number, std::uint64_t(i));
     return 0;
   });
-  from = to = nullptr;
+  from = to = other = nullptr;
 }
 
 // The barriers that nobody calls through gc.h, by themselves: what is at the source is known to an integer only.
@@ -225,7 +250,7 @@ TEST_F(GcMark, EachBulkBarrierMarksWhatItSays) {
   std::vector<Hidden> sources, olds;
   elsewhere([&] {
     to = gc::make_array<gc::ptr<node>>(4);
-    for (int i = 0; i < 9; i++) sources.push_back(newnode());
+    for (int i = 0; i < 10; i++) sources.push_back(newnode());
     for (int i = 0; i < 4; i++) {
       to.get()[i] = gc::make<node>();
       olds.emplace_back(to.get()[i].get());
@@ -250,6 +275,8 @@ TEST_F(GcMark, EachBulkBarrierMarksWhatItSays) {
     three.size = three.ptrdata = 24;
     three.gcdata = &bits;
     rt::typeBitsBulkBarrier(&three, std::uintptr_t(plain), std::uintptr_t(words), 24);
+    fill(9, 1);
+    rt::bulkBarrierPreWriteSrcOnly(std::uintptr_t(plain), std::uintptr_t(words), 8);
     for (auto& w : words) w = 0;
     return 0;
   });
@@ -258,8 +285,8 @@ TEST_F(GcMark, EachBulkBarrierMarksWhatItSays) {
     return 0;
   });
   finish();
-  bool marked[] = {true, true, false, true, false, true, true, false, true};
-  for (int i = 0; i < 9; i++) EXPECT_EQ(alive(sources[std::size_t(i)]), marked[i]) << i;
+  bool marked[] = {true, true, false, true, false, true, true, false, true, true};
+  for (int i = 0; i < 10; i++) EXPECT_EQ(alive(sources[std::size_t(i)]), marked[i]) << i;
   EXPECT_EQ(living(olds), 4);
   to = nullptr;
 }
@@ -298,6 +325,174 @@ TEST_F(GcMark, FinalizersThatAreTakenOffTheQueueKeepWhatTheySee) {
   EXPECT_EQ(stage, 3);
   finish();
   EXPECT_TRUE(alive(seen));
+}
+
+// The only copy is in an element: on its way from an integer, by no place that a collection reads before it is gone there.
+template <class T>
+void sendhidden(vitrine::chan<T>& ch, Hidden h) {
+  elsewhere([&] {
+    ch.send(T{static_cast<node*>(h.address())});
+    return 0;
+  });
+}
+
+TEST_F(GcMark, WhatIsSentIntoABufferIsMarked) {
+  struct __attribute__((packed)) odd {
+    node* p;
+    std::uint32_t more = 0;
+  };
+  vitrine::chan<node*> ch(1);
+  vitrine::chan<odd> packed(1);
+  Hidden plain = elsewhere([] { return newnode(); }), inodd = elsewhere([] { return newnode(); });
+  begin();
+  sendhidden(ch, plain);
+  // Its bytes are no whole number of words; where they lie, the pointer is aligned.
+  elsewhere([&] {
+    alignas(8) static odd element;
+    element.p = static_cast<node*>(inodd.address());
+    packed.try_send(std::move(element));
+    element.p = nullptr;
+    return 0;
+  });
+  finish();
+  EXPECT_TRUE(alive(plain));
+  EXPECT_TRUE(alive(inodd));
+}
+
+TEST_F(GcMark, WhatIsCopiedToAGlobalIsMarked) {
+  static gc::ptr<node> to[2];
+  std::vector<Hidden> all;
+  elsewhere([&] {
+    all = {newnode(), newnode()};
+    return 0;
+  });
+  begin();
+  elsewhere([&] {
+    gc::ptr<node> from[2] = {static_cast<node*>(all[0].address()), static_cast<node*>(all[1].address())};
+    gc::copy(to, from, 2);
+    return 0;
+  });
+  finish();
+  EXPECT_EQ(living(all), 2);
+  gc::clear(to, 2);
+}
+
+// Nobody marks on the P of the store: what its buffer has is looked at when the world is stopped at the end.
+TEST_F(GcMark, TheBuffersOfAllPsAreLookedAtAtTheEnd) {
+  // Not here: this stack is scanned at the end, and may have old words.
+  elsewhere([] {
+    holder = gc::make<node>();
+    holder->next = gc::make<node>();
+    return 0;
+  });
+  begin();
+  Hidden h = takenext();
+  wipe();
+  rt::gcBlackenEnabled.store(1);
+  rt::wakep();
+  const auto end = std::chrono::steady_clock::now() + 3s;
+  while (rt::gcphase.load() != rt::GCoff && std::chrono::steady_clock::now() < end) {
+  }
+  finish();
+  EXPECT_TRUE(alive(h));
+}
+
+TEST_F(GcMark, PsThatGoHandOverTheirBuffers) {
+  static gc::ptr<gc::ptr<node>> all;
+  const int procs = vitrine::gomaxprocs();
+  std::vector<Hidden> taken(static_cast<std::size_t>(procs));
+  elsewhere([&] {
+    all = gc::make_array<gc::ptr<node>>(std::size_t(procs));
+    for (int i = 0; i < procs; i++) {
+      all.get()[i] = gc::make<node>();
+      taken[std::size_t(i)] = Hidden(all.get()[i].get());
+    }
+    return 0;
+  });
+  begin();
+  // All at once, so each on a P of its own.
+  std::atomic<int> here{0}, done{0};
+  auto take = [&](int i) {
+    here++;
+    while (here < procs) {
+    }
+    all.get()[i] = nullptr;
+    wipe();
+    done++;
+  };
+  for (int i = 1; i < procs; i++) vitrine::go([&, i] { take(i); });
+  take(0);
+  EXPECT_TRUE(eventually([&] { return done == procs; }));
+  vitrine::gomaxprocs(1);
+  finish();
+  vitrine::gomaxprocs(procs);
+  EXPECT_EQ(living(taken), procs);
+  all = nullptr;
+}
+
+// Computes without a P until the test is over.
+class GcMarkWithoutP : public GcMark {
+ protected:
+  template <class F>
+  void compute(F f) {
+    if (underTsan) return;
+    rt::gcmarkhold.store(0);
+    stage = 0;
+    rt::g* gp = started([this, f] {
+      while (stage == 0) {
+      }
+      f();
+      stage = 2;
+      while (stage != 3) {
+      }
+    });
+    for (int i = 0; i < 50 && rt::load_relaxed(gp->noproc) == 0; i++) collect();
+    EXPECT_EQ(rt::load_relaxed(gp->noproc), 1);
+    rt::gcmarkhold.store(1);
+  }
+  void TearDown() override {
+    stage = 3;
+    GcMark::TearDown();
+  }
+  static inline std::atomic<int> stage;
+};
+
+TEST_F(GcMarkWithoutP, WhatItOverwritesIsMarked) {
+  if (underTsan) GTEST_SKIP() << "ThreadSanitizer delivers no signal to a loop without calls";
+  static Hidden h;
+  elsewhere([] {
+    holder = gc::make<node>();
+    holder->next = gc::make<node>();
+    return 0;
+  });
+  compute([] {
+    h = takenext();
+    wipe();
+  });
+  begin();
+  stage = 1;
+  ASSERT_TRUE(eventually([] { return stage == 2; }));
+  finish();
+  EXPECT_TRUE(alive(h));
+}
+
+TEST_F(GcMarkWithoutP, InTheMiddleOfAStoreItsRegistersAreLookedAtAtTheEnd) {
+  if (underTsan) GTEST_SKIP() << "ThreadSanitizer delivers no signal to a loop without calls";
+  static char stop;
+  __atomic_store_n(&stop, 0, __ATOMIC_RELAXED);
+  Hidden h = elsewhere([] {
+    holder = gc::make<node>();
+    holder->next = gc::make<node>();
+    return Hidden(holder->next.get());
+  });
+  compute([] { gc_test_halfstore(reinterpret_cast<void**>(&holder->next), &stop); });
+  begin();
+  stage = 1;
+  ASSERT_TRUE(eventually([] { return elsewhere([] { return holder->next == nullptr; }); }));
+  finish();
+  EXPECT_TRUE(alive(h));
+  __atomic_store_n(&stop, 1, __ATOMIC_RELAXED);
+  EXPECT_TRUE(eventually([] { return stage == 2; }));
 }
 
 // With mutators on all Ps, objects that are found dead overwritten, and every cycle checked.
