@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""heap_bench.py --build DIR [--heap spans objects] [--host cli gdb lldb] [--small]: what looking at a large heap costs.
+"""heap_bench.py --build DIR [--heap spans objects managed] [--host cli gdb lldb] [--small]: what looking at a large heap costs
 
 manyspans makes a heap of 10 GiB of address space with over a million spans, and one of 1 GiB of small objects; `mheap
-spans -count`, `mheap classes` and `mheap check` are timed on each, live and on its core (of `vitrine core`), as
-inspect_bench.py does it: cold is the first time in a fresh host, warm the second; the command line's time is that of the
-whole process; rss_anon_bytes is the peak of what the host allocated. JSON to standard output: a list of rows. --small: a
-hundredth of each, to see that everything works.
+spans -count`, `mheap classes` and `mheap check` are timed on each. On a graph of 10 million managed objects in 1 GiB:
+`heap types`, `heap why` (of the object that is farthest from its root), `goroutine leaks` and `heap retained`. Live and on
+a core (of `vitrine core`), as inspect_bench.py does it: cold is the first time in a fresh host, warm the second; the
+command line's time is that of the whole process; rss_anon_bytes is the peak of what the host allocated. JSON to standard
+output: a list of rows. --small: a hundredth of each, to see that everything works.
 """
 import argparse
 import contextlib
@@ -19,7 +20,8 @@ import tempfile
 import inspect_bench
 
 COMMANDS = ("mheap spans -count", "mheap classes", "mheap check")
-SIZES = {"spans": 10 << 17, "objects": 1024}
+MANAGED = ("heap types", "heap why {deep}", "goroutine leaks", "heap retained -top 10")
+SIZES = {"spans": 10 << 17, "objects": 1024, "managed": 10_000_000}
 
 
 def say(text):
@@ -82,11 +84,14 @@ def main():
                 core = os.path.join(directory, "core")
                 subprocess.run([os.path.join(build, "bin", "vitrine-inspect"), "--pid", str(pid), "vitrine", "core", core],
                                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=True)
-                for what, host, command in ((w, h, c) for w in ("live", "core") for h in options.host for c in COMMANDS):
+                for what, host, command in ((w, h, c) for w in ("live", "core") for h in options.host for c in
+                                            (MANAGED if heap == "managed" else COMMANDS)):
+                    command = command.format(**made)
                     cold, warm, answer, peak = measure(host, build, program, pid, core if what == "core" else None,
                                                        command, directory)
                     rows.append({"command": command, "heap": heap, "what": what, "host": host,
-                                 "heap_sys": made["heap_sys"], "cold_s": round(cold, 3), "warm_s": warm and round(warm, 3),
+                                 "heap_sys": made["heap_sys"], "heap_live": made["heap_live"],
+                                 "cold_s": round(cold, 3), "warm_s": warm and round(warm, 3),
                                  "rss_anon_bytes": peak or None, "answer": answer})
                     say(json.dumps(rows[-1]))
         finally:

@@ -114,7 +114,8 @@ OWN = ("frames", "frame", "value", "do")
 
 def play(session, target, said):
     """Runs the steps. `said` gets the library's output of each command, for comparison. Returns how many steps held."""
-    names, ok, out, held = {}, True, "", 0
+    names = {"HERE": os.path.dirname(os.path.abspath(session.path))}
+    ok, out, held = True, "", 0
     command_line = isinstance(target, OnCommandLine)
     looked, partial = True, False
     for word, rest, block, where in session.steps:

@@ -9,6 +9,7 @@
 #include "heap_commands.h"
 #include "heap_dominators.h"
 #include "heap_graph.h"
+#include "heap_kept.h"
 #include "heap_types.h"
 #include "render.h"
 
@@ -19,38 +20,45 @@ constexpr std::uint64_t kDefaultPaths = 3;
 
 // The graph with its types, or what happened instead.
 struct Look {
-  HeapState* heap = nullptr;
-  std::unique_ptr<GcState> gc;
-  std::unique_ptr<HeapGraph> graph;
-  std::unique_ptr<HeapTypes> types;
+  HeapState* heap = nullptr;  // which keeps the other two
+  HeapGraph* graph = nullptr;
+  HeapTypes* types = nullptr;
   Outcome outcome = Outcome::error;
 };
 
+// Made once a stop, as far as it is whole: on a core, and while the process does not run, the next command has it.
 Look look_at_graph(Session& session, Sink& sink) {
   Look l;
   auto heap = look_at_heap(session, sink);
   if (!heap) return l;
-  l.heap = *heap;
-  l.gc = std::make_unique<GcState>(**heap);
-  auto graph = HeapGraph::build(**heap, *l.gc, false);
   auto stopped = [&] {
     session.progress("");
     fail(sink, "stopped by Ctrl-C");
     l.outcome = Outcome::cancelled;
-    l.heap = nullptr;
   };
-  if (!graph) {
-    if (session.cancelled()) {
-      stopped();
-    } else {
-      fail(sink, graph.error());
+  std::unique_ptr<KeptGraph>& kept = (*heap)->kept_graph();
+  if (!kept || session.moving) {
+    kept.reset();
+    auto made = std::make_unique<KeptGraph>(**heap);
+    auto graph = HeapGraph::build(**heap, made->gc, false);
+    if (!graph) {
+      if (session.cancelled())
+        stopped();
+      else
+        fail(sink, graph.error());
+      return l;
     }
-    l.heap = nullptr;
-    return l;
+    made->graph = std::move(*graph);
+    made->types = std::make_unique<HeapTypes>(*made->graph);
+    if (!made->types->run()) {
+      stopped();
+      return l;
+    }
+    kept = std::move(made);
   }
-  l.graph = std::move(*graph);
-  l.types = std::make_unique<HeapTypes>(*l.graph);
-  if (!l.types->run()) stopped();
+  l.heap = *heap;
+  l.graph = kept->graph.get();
+  l.types = kept->types.get();
   return l;
 }
 

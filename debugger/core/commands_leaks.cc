@@ -9,6 +9,7 @@
 
 #include "choose.h"
 #include "heap_commands.h"
+#include "heap_kept.h"
 #include "leaks.h"
 #include "render.h"
 #include "stacks.h"
@@ -58,6 +59,7 @@ Outcome run_leaks(Session& session, const Line& line, std::size_t first, Sink& s
     fail(sink, "stopped by Ctrl-C");
     return Outcome::cancelled;
   };
+  (*heap)->kept_graph().reset();  // one at a time: each may take as much memory as half of the heap
   auto graph = HeapGraph::build(**heap, gc, true);
   if (!graph) return session.cancelled() ? stopped() : fail(sink, graph.error());
   session.progress("looking for what can still run");

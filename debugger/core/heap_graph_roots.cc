@@ -49,7 +49,14 @@ Status HeapGraph::root_range(std::uint64_t lo, std::uint64_t hi, RootKind kind, 
   std::vector<std::byte> piece;
   lo = (lo + 7) / 8 * 8;
   hi = hi / 8 * 8;
+  // A range whose end is damaged may go on for ever: so many pages in a row without memory are no part of it.
+  constexpr std::uint64_t kMostHoles = 4096;
+  std::uint64_t holes = 0;
   while (lo < hi) {
+    if (holes == kMostHoles) {
+      note(fmt::format("{:#x}-{:#x} cannot be read: roots there are not known", lo - kMostHoles * 4096, hi));
+      return Ok{};
+    }
     if (heap_.session().cancelled()) return Error{"stopped by Ctrl-C", {}};
     const std::uint64_t n = std::min(kPiece, hi - lo);
     piece.resize(n);
@@ -60,6 +67,7 @@ Status HeapGraph::root_range(std::uint64_t lo, std::uint64_t hi, RootKind kind, 
       root_word(lo + at, value, kind, who);
     }
     lo += got;
+    holes = got ? 0 : holes + 1;
     if (got == n) continue;
     // A hole: on with the next page.
     if (!unread_roots_++) first_unread_root_ = lo;

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "heap_kept.h"
 #include "render.h"
 
 namespace vitrine::inspect {
@@ -19,6 +20,11 @@ constexpr std::uint64_t kMaxNelems = 1 << 20;
 constexpr std::uint64_t kAddressBits = 57;
 
 }  // namespace
+
+HeapState::HeapState(Session& session, Model& model)
+    : session_(session), model_(model), layout_(model.layout()), mheap_(model.layout().root(Root::mheap)) {}
+
+HeapState::~HeapState() = default;
 
 std::size_t Slots::count(char c) const { return static_cast<std::size_t>(std::count(map.begin(), map.end(), c)); }
 

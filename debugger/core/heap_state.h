@@ -108,8 +108,11 @@ struct Slots {
   std::size_t count(char c) const;
 };
 
+struct KeptGraph;
+
 class HeapState {
  public:
+  ~HeapState();
   static Result<std::unique_ptr<HeapState>> load(Session& session, Model& model);
 
   Session& session() { return session_; }
@@ -173,9 +176,11 @@ class HeapState {
   bool spans_lost() const { return spans_lost_; }  // part of their list is unreadable: sums over them are too small
   void warn(std::string text);
 
+  // What the commands about objects found, until the process runs; null: nothing yet.
+  std::unique_ptr<KeptGraph>& kept_graph() { return kept_graph_; }
+
  private:
-  HeapState(Session& session, Model& model)
-      : session_(session), model_(model), layout_(model.layout()), mheap_(model.layout().root(Root::mheap)) {}
+  HeapState(Session& session, Model& model);
   Status read_words();
   Status read_spans();
   void decode(const std::byte* bytes, std::uint64_t addr);
@@ -201,6 +206,7 @@ class HeapState {
   std::optional<std::vector<TreapNode>> treap_;
   std::vector<std::string> warnings_;
   bool spans_lost_ = false;
+  std::unique_ptr<KeptGraph> kept_graph_;
 };
 
 }  // namespace vitrine::inspect

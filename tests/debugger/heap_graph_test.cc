@@ -263,6 +263,61 @@ TEST(HeapGraphDamage, EveryFailingReadIsAnsweredAndNothingHangs) {
   }
 }
 
+// Random bytes over objects, spans, bitmaps, roots and the collector's own words: whatever is asked is answered, by rows or
+// by what is wrong.
+TEST(HeapGraphDamage, RandomBytesAreAnsweredAndNothingHangs) {
+  const char* commands[] = {"gc",          "heap types",    "heap types -live",
+                            "heap roots",  "heap retained", "goroutine leaks",
+                            "mheap check", "mheap spans"};
+  int different = 0;
+  for (unsigned seed = 1; seed <= 100; ++seed) {
+    SCOPED_TRACE(seed);
+    std::mt19937_64 random(seed);
+    Known heap;
+    auto session = heap.session();
+    const std::string whole = run(*session, "heap types").out;
+    const std::uint64_t where[] = {G::object(random() % 8) + random() % 48,
+                                   G::kRoots + random() % 32,
+                                   G::kHandle + random() % 24,
+                                   G::kFinalizers + random() % 64,
+                                   heap.bits(G::cached) + random() % 16,
+                                   heap.bits(G::partly) + random() % 16,
+                                   heap.span(random() % 8) + random() % 160,
+                                   G::kMeta + random() % 64,
+                                   G::kSegments + random() % 24,
+                                   G::kGlobals + random() % 24};
+    for (unsigned n = 1 + random() % 8; n > 0; --n) {
+      const std::uint64_t at = where[random() % std::size(where)];
+      // A byte, or a word that looks like a pointer nearby.
+      if (random() % 2)
+        heap.poke(at, static_cast<std::uint8_t>(random()));
+      else
+        heap.poke(at / 8 * 8, G::object(random() % 200) + random() % 8);
+    }
+    session->set_stop(2);
+    for (const char* line : commands) {
+      const Answer r = run(*session, line);
+      EXPECT_TRUE(!r.out.empty() || !r.err.empty()) << line;
+    }
+    run(*session, fmt::format("heap why {:#x}", G::object(random() % 8)));
+    different += run(*session, "heap types").out != whole;
+  }
+  EXPECT_GT(different, 10);
+}
+
+TEST(HeapGraph, IsMadeOnceUntilTheProcessRuns) {
+  Known heap;
+  FakeTarget& target = heap.target;
+  auto session = heap.session();
+  const std::string first = run(*session, "heap types -live").out;
+  const std::size_t reads = target.reads();
+  heap.poke(G::kHeadVar, G::object(7));
+  EXPECT_EQ(run(*session, "heap types -live").out, first);
+  EXPECT_LT(target.reads() - reads, reads / 4);
+  session->set_stop(2);
+  EXPECT_NE(run(*session, "heap types -live").out, first);
+}
+
 TEST(HeapGraphDamage, CancelledWorkSaysSo) {
   Known heap;
   auto session = heap.session();

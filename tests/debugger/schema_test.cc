@@ -344,11 +344,17 @@ TEST(Schema, WhatTheCollectorsCommandsSayIsAsDescribed) {
   heap.handle(FakeGc::object(3));
   auto session = heap.session();
   const std::string why = fmt::format("heap why {:#x}", FakeGc::object(2));
+  // What one answer says is what heap diff reads.
+  const std::string dir = testing::TempDir();
+  std::ofstream(dir + "schema-a.json") << run(*session, "heap types -json");
+  std::ofstream(dir + "schema-b.json") << run(*session, "heap types -live -json=full");
+  const std::string diff = fmt::format("heap diff {0}schema-a.json {0}schema-b.json", dir);
   for (auto [command, name] : {std::pair<std::string, const char*>{"gc", "gc"},
                                {"heap types", "heap_types"},
                                {"heap roots", "heap_roots"},
                                {why, "heap_why"},
                                {"heap retained", "heap_retained"},
+                               {diff, "heap_diff"},
                                {"goroutine leaks", "leaks"}}) {
     for (const char* option : {" -json", " -json=full"}) {
       json rows = run(*session, command + option);

@@ -24,7 +24,7 @@
     fails there is no goroutine 99 instead of expect: the command fails, and says this
 
 Lines are compared with runs of blanks as one. <N> is a number, <ADDR> an address, <FILE> a file name, <*> anything;
-<word:X> takes a word and calls it X, <X> is then that word, in commands as well.
+<word:X> takes a word and calls it X, <X> is then that word, in commands as well. <HERE> is where the session file is.
 """
 
 import json
