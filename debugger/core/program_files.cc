@@ -141,7 +141,7 @@ Elf* ModuleFiles::elf() {
   if (image_tried_) return image_.elf;
   image_tried_ = true;
   elf_version(EV_CURRENT);
-  if (module_.path.find("/") == module_.path.npos) {  // [vdso]
+  if (module_.path.find('/') == module_.path.npos && access(module_.path.c_str(), F_OK) != 0) {  // [vdso]
     const std::uint64_t size = module_.hi - module_.lo;
     if (module_.hi <= module_.lo || size > kMaxVdso) return nullptr;
     memory_image_.resize((size + 4095) & ~4095ull);  // section headers lie behind the last segment

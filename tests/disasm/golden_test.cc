@@ -126,6 +126,11 @@ TEST(Golden, AnOffsetThatIsNotTheStructuresIsNoticed) {
   EXPECT_EQ(disasm(VITRINE_TEST_PIPELINE, "gogo").find("DIFFERS"), std::string::npos);
 }
 
+TEST(Golden, AProgramMayBeNamedFromWithinItsDirectory) {
+  const std::string text = run("cd " VITRINE_TEST_BIN " && ./vitrine-disasm pipeline gogo");
+  EXPECT_NE(text.find("jumps to buf->pc"), std::string::npos) << text;
+}
+
 TEST(Golden, BadInputIsOneClearLine) {
   EXPECT_EQ(disasm(VITRINE_TEST_PIPELINE, "nothing_of_that_name"),
             "vitrine-disasm: there is no function 'nothing_of_that_name'\n");
