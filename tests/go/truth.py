@@ -652,7 +652,7 @@ def check_stripped(toolchain, build, tally):
 
 def routine(tool, core, path):
     r = subprocess.run([tool, "--core", core, path, "trace", "gogo"], capture_output=True, text=True, timeout=60)
-    if not re.match(r"gogo +0x[0-9a-f]+, \d+ bytes, asm_amd64.s:\d+\n", r.stdout):
+    if not re.match(r"(runtime\.)?gogo +0x[0-9a-f]+, \d+ bytes, asm_amd64.s:\d+\n", r.stdout):
         raise Wrong("trace gogo: %s%s" % (r.stdout[:200], r.stderr))
     return 1
 
