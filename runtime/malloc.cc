@@ -41,7 +41,7 @@ static struct {
 static void* persistentchunk(uintptr size) {
   void* p = sysAlloc(size, nullptr);
   if (p == nullptr) {
-    print("runtime: cannot map ", uint64(size), " bytes\n");
+    outofmemory(size);
     fatal("out of memory");
   }
   san_root(p, size);

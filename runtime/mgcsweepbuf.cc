@@ -21,7 +21,10 @@ void gcSweepBuf::push(mspan* s) {
     gcSweepBlock** sp = spine.load(__ATOMIC_RELAXED);
     if (sp == nullptr) {
       sp = static_cast<gcSweepBlock**>(sysAlloc(gcSweepBufBlocks * sizeof(void*), &memstats.gc_sys));
-      if (sp == nullptr) throw_("gcSweepBuf: no memory");
+      if (sp == nullptr) {
+        outofmemory(gcSweepBufBlocks * sizeof(void*));
+        fatal("out of memory");
+      }
       spine.store(sp, __ATOMIC_RELEASE);
     }
     // Who is late finds it done; who is early, past a block that another is about to make, makes that too.

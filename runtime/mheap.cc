@@ -138,7 +138,10 @@ static void recordspan(void*, void* vp) {
   if (h->allspans.len == h->allspans.cap) {
     int64 cap = h->allspans.cap == 0 ? (64 << 10) / int64(ptrSize) : h->allspans.cap * 3 / 2;
     auto** array = static_cast<mspan**>(sysAlloc(uintptr(cap) * ptrSize, &memstats.other_sys));
-    if (array == nullptr) throw_("runtime: cannot allocate memory");
+    if (array == nullptr) {
+      outofmemory(uintptr(cap) * ptrSize);
+      fatal("out of memory");
+    }
     if (h->allspans.len > 0) memcpy(array, h->allspans.array, uintptr(h->allspans.len) * ptrSize);
     // The old array stays for readers that loaded it. Array before len, as with allgs.
     __atomic_store_n(&h->allspans.array, array, __ATOMIC_RELEASE);
@@ -166,7 +169,10 @@ void mheap::init() {
   for (int32 i = 0; i < numSizeClasses; i++) runtime[i].mcentral.init(makeSpanClass(uint8(i), true));
   runtimelarge.init();
   auto* l2 = rt::sysAlloc(sizeof(heapArena*) << arenaL2Bits, &memstats.gc_sys);
-  if (l2 == nullptr) throw_("runtime: no address space for the heap's index");
+  if (l2 == nullptr) {
+    outofmemory(sizeof(heapArena*) << arenaL2Bits);
+    fatal("out of memory");
+  }
   sysName(l2, sizeof(heapArena*) << arenaL2Bits, "vitrine: heap index");
   store_relaxed(arenas[0], static_cast<heapArena**>(l2));
 }

@@ -13,6 +13,7 @@
 // the default size and waits on its P's gFree list (64 there spill 32 to sched.gFree).
 #include <cstring>
 
+#include "mem.h"
 #include "mgc.h"
 #include "proc.h"
 
@@ -176,7 +177,8 @@ static g* newproc1(const newprocargs& a, p* pp) {
   if (newg->stack.lo == 0 && !stackalloc(newg, a.stacksize)) {
     print("runtime: cannot allocate a stack of ", a.stacksize, " bytes for goroutine number ", uint64(allgs.len + 1),
           ": errno ENOMEM (limits: vm.max_map_count, RLIMIT_AS, memory)\n");
-    throw_("newproc: out of memory for stacks");
+    outofmemory(a.stacksize);
+    fatal("out of memory");
   }
   if (fresh) {
     casgstatus(newg, Gidle, Gdead);

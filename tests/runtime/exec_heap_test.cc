@@ -38,6 +38,18 @@ TEST(OutOfMemory, OfTheRuntimesObjectsIsTheSame) {
   }
 }
 
+TEST(OutOfMemory, OfStacksAndAtTheStartIsTheSame) {
+  if (sanitized) GTEST_SKIP() << "a sanitizer's shadow does not fit into a limited address space";
+  ended e = heapcase({"stacks"});
+  EXPECT_EQ(e.status, 2);
+  EXPECT_TRUE(says(e, "runtime: cannot allocate a stack of 1048576 bytes for goroutine number "));
+  EXPECT_TRUE(says(e, "-byte block ("));
+  EXPECT_TRUE(says(e, " in use)\nfatal error: out of memory"));
+  e = heapcase({"atstart"});
+  EXPECT_EQ(e.status, 2);
+  EXPECT_TRUE(says(e, " in use)\nfatal error: out of memory"));
+}
+
 TEST(Freeing, WhatIsFreeOrOfOthersIsFound) {
   EXPECT_TRUE(says(heapcase({"twice"}), "fatal error: freeobject: freed twice"));
   EXPECT_TRUE(says(heapcase({"twicelater"}), "fatal error: freeobject: not an object that is in use"));

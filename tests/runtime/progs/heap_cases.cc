@@ -39,6 +39,23 @@ int byhand() {
   });
 }
 
+int stacks() {
+  return vitrine::run([] {
+    limit(1500);
+    for (;;) vitrine::go({.stack_size = 1 << 20}, [] { vitrine::sleep_for(std::chrono::hours(1)); });
+    return 0;
+  });
+}
+
+// There is room for the program as it is now and 16 MiB: the heap's index has none.
+int atstart() {
+  std::FILE* f = std::fopen("/proc/self/statm", "r");
+  std::size_t pages = 0;
+  if (f == nullptr || std::fscanf(f, "%zu", &pages) != 1) return 1;
+  limit((pages >> 8) + 16);
+  return vitrine::run([] { return 0; });
+}
+
 int twice() {
   return vitrine::run([] {
     void* p = rt::allocobject(48);
@@ -134,8 +151,8 @@ constexpr struct {
 } cases[] = {
 #define CASE(name) \
   { #name, name }
-    CASE(small),        CASE(byhand), CASE(twice), CASE(twicelater), CASE(notours), CASE(collected),
-    CASE(useafterfree), CASE(fence),  CASE(spans), CASE(trace),      CASE(early),
+    CASE(small),     CASE(byhand),       CASE(stacks), CASE(atstart), CASE(twice), CASE(twicelater), CASE(notours),
+    CASE(collected), CASE(useafterfree), CASE(fence),  CASE(spans),   CASE(trace), CASE(early),
 #undef CASE
 };
 
