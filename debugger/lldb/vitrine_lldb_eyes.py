@@ -4,6 +4,7 @@ at() says before each command which debugger, target and process the command is 
 made ourselves are not the target's and are left out. Expressions are evaluated without running code in the target.
 """
 
+import re
 import sys
 
 import lldb
@@ -77,10 +78,12 @@ class Eyes(vi.Host):
         kind = v.GetType().GetCanonicalType()
         if kind.IsReferenceType():
             kind = kind.GetDereferencedType()
-        if not kind.IsPointerType():  # what GetLoadAddress says of a result may be where LLDB keeps its copy
+        # What GetLoadAddress says of a result, and & of a register, may be where LLDB keeps its copy.
+        if not kind.IsPointerType() and not re.fullmatch(r"[\s(]*\$\w+[\s)]*", expression):
             at = where.EvaluateExpression("&(%s)" % expression, options)
             v = at if at.GetError().Success() else v
-        return v.GetValueAsUnsigned(), kind.GetName() or ""
+        signed = kind.GetTypeFlags() & lldb.eTypeIsSigned
+        return v.GetValueAsSigned() % (1 << 64) if signed else v.GetValueAsUnsigned(), kind.GetName() or ""
 
     def cancelled(self):
         return self.debugger.GetCommandInterpreter().WasInterrupted()
