@@ -86,15 +86,12 @@ Outcome run_mcentral(Session& session, const Line& line, std::size_t first, Sink
           "this heap's mcentrals have sets of spans, not lists; mheap spans -where \"owner ~ mcentral\" lists them",
           sink))
     return Outcome::error;
-  return run(
-      session, line, first, sink, "mcentral", "CLASS", "it has no spans",
-      [](HeapState& heap, std::optional<std::uint64_t> sizeclass) -> Result<GridRows> {
-        if (!sizeclass) return centrals_grid(heap);
-        if (*sizeclass >= heap.central_count() / 2)
-          return Error{
-              fmt::format("there is no size class {}; they are 0 to {}", *sizeclass, heap.central_count() / 2 - 1), {}};
-        return central_grid(heap, *sizeclass);
-      });
+  return run(session, line, first, sink, "mcentral", "CLASS", "it has no spans",
+             [](HeapState& heap, std::optional<std::uint64_t> sizeclass) -> Result<GridRows> {
+               if (!sizeclass) return centrals_grid(heap);
+               if (*sizeclass >= heap.central_count() / 2) return Error{no_such_class(heap, *sizeclass), {}};
+               return central_grid(heap, *sizeclass);
+             });
 }
 
 template <auto& columns>

@@ -20,6 +20,10 @@ std::optional<HeapState*> look_at_heap(Session& session, Sink& sink) {
   return *heap;
 }
 
+std::string no_such_class(const HeapState& heap, std::uint64_t sizeclass) {
+  return fmt::format("there is no size class {}; they are 0 to {}", sizeclass, heap.central_count() / 2 - 1);
+}
+
 std::vector<std::string> heap_warnings(HeapState& heap) {
   std::vector<std::string> warnings = all_warnings(heap.session(), heap.model());
   warnings.insert(warnings.end(), heap.warnings().begin(), heap.warnings().end());
@@ -132,17 +136,20 @@ Outcome run_spans(Session& session, const Line& line, std::size_t first, Sink& s
   if (!options->positional.empty())
     return fail(sink, fmt::format("mheap spans takes options only, not '{}'; mheap span ADDR shows one",
                                   line.words[options->positional[0]].text));
+  std::optional<std::uint64_t> only;
   if (const std::string* wanted = options->get("class")) {
-    auto number = parse_number(*wanted);
-    if (!number) return fail(sink, fmt::format("-class: '{}' is not a number", *wanted));
-    std::string where = fmt::format("class = {}", *number);
+    only = parse_number(*wanted);
+    if (!only) return fail(sink, fmt::format("-class: '{}' is not a number", *wanted));
+    std::string where = fmt::format("class = {}", *only);
     if (const std::string* other = options->get("where")) where = fmt::format("({}) and {}", *other, where);
     options->set.emplace_back("where", where);
   }
   auto heap = look_at_heap(session, sink);
   if (!heap) return Outcome::error;
   (*heap)->stack_uses();  // reads what OWNER needs, so that its warnings come first
-  SpanRows rows(**heap);
+  if (std::size_t n = (*heap)->central_count() / 2; n && only && *only >= n)
+    return fail(sink, no_such_class(**heap, *only));
+  SpanRows rows(**heap, only);
   return list_rows(**heap, sink, rows, *options, "the heap has no spans yet");
 }
 

@@ -16,6 +16,7 @@ namespace vitrine::inspect {
 std::optional<HeapState*> look_at_heap(Session& session, Sink& sink);
 // What the target, the scheduler and the heap warn of. Any of it makes the answer incomplete.
 std::vector<std::string> heap_warnings(HeapState& heap);
+std::string no_such_class(const HeapState& heap, std::uint64_t sizeclass);
 // The options of a list in which nothing is hidden, and these.
 std::vector<OptionSpec> heap_list_options(std::initializer_list<OptionSpec> more = {});
 // `nothing`: the answer when there are no rows at all; `more`: warnings beside those of the heap.

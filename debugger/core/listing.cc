@@ -131,6 +131,7 @@ FilterResult filter_rows(Session& session, Rows& rows, const std::string* where,
   std::vector<std::uint32_t>& kept = result.filtered.rows;
   kept.reserve(rows.size());
   for (std::uint32_t i = 0; i < rows.size(); ++i) {
+    if (rows.outside(i)) continue;
     if (!all && rows.hidden(i)) {
       ++result.filtered.hidden;
     } else {

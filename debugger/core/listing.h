@@ -34,11 +34,12 @@ class Rows {
   virtual std::string cell(std::uint32_t row, int column) = 0;
   virtual void json(std::uint32_t row, Json& json) = 0;
   virtual std::string short_text(std::uint32_t row) = 0;
-  virtual bool hidden(std::uint32_t row) const = 0;    // by default
-  virtual std::string_view hidden_noun() const = 0;    // "system goroutine"
-  virtual int hidden_column() const = 0;               // a -where that uses it hides nothing
-  virtual bool emphasis(std::uint32_t row) const = 0;  // comes first when nothing else orders
-  virtual bool newest_last() const { return false; }   // a limit keeps the last rows, unless -sort orders them
+  virtual bool outside(std::uint32_t) const { return false; }  // not what the command was asked about; never counted
+  virtual bool hidden(std::uint32_t row) const = 0;            // by default
+  virtual std::string_view hidden_noun() const = 0;            // "system goroutine"
+  virtual int hidden_column() const = 0;                       // a -where that uses it hides nothing
+  virtual bool emphasis(std::uint32_t row) const = 0;          // comes first when nothing else orders
+  virtual bool newest_last() const { return false; }           // a limit keeps the last rows, unless -sort orders them
 };
 
 std::span<const OptionSpec> listing_options();

@@ -63,7 +63,8 @@ std::optional<std::uint32_t> class_of(const HeapState& heap, const Span& s) {
   return heap.has_objects(s) ? std::optional<std::uint32_t>(s.sizeclass()) : std::nullopt;
 }
 
-SpanRows::SpanRows(HeapState& heap) : PlainRows(kColumns), heap_(heap) {}
+SpanRows::SpanRows(HeapState& heap, std::optional<std::uint64_t> only)
+    : PlainRows(kColumns), heap_(heap), only_(only) {}
 
 std::vector<int> SpanRows::default_columns() const {
   return {kBase, kPages, kState, kClass, kElem, kNelems, kAlloc, kFree, kSweep, kOwner, kNoscan};
@@ -71,6 +72,10 @@ std::vector<int> SpanRows::default_columns() const {
 
 int SpanRows::last_column() const { return kNoscan; }
 int SpanRows::hidden_column() const { return kState; }
+bool SpanRows::outside(std::uint32_t row) const {
+  const Span& s = heap_.spans()[row];
+  return only_ && !s.unreadable && class_of(heap_, s) != only_;
+}
 bool SpanRows::hidden(std::uint32_t row) const { return heap_.kind(heap_.spans()[row]) == SpanKind::dead; }
 
 Value SpanRows::value(std::uint32_t row, int column) {

@@ -1,5 +1,6 @@
 // span_rows.h: the spans of the heap as Rows: the columns and JSON of `mheap spans`, and its one-line texts elsewhere.
 #pragma once
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -10,7 +11,8 @@ namespace vitrine::inspect {
 
 class SpanRows : public PlainRows {
  public:
-  explicit SpanRows(HeapState& heap);
+  // only: of this size class; a span of which that cannot be known is among them.
+  explicit SpanRows(HeapState& heap, std::optional<std::uint64_t> only = {});
   std::string_view noun() const override { return "span"; }
   std::string_view schema() const override { return "spans"; }
   std::size_t size() const override { return heap_.spans().size(); }
@@ -20,6 +22,7 @@ class SpanRows : public PlainRows {
   Value value(std::uint32_t row, int column) override;
   void json(std::uint32_t row, Json& json) override;
   std::string short_text(std::uint32_t row) override;
+  bool outside(std::uint32_t row) const override;
   bool hidden(std::uint32_t row) const override;
   std::string_view hidden_noun() const override { return "span without pages"; }
   int hidden_column() const override;
@@ -31,6 +34,7 @@ class SpanRows : public PlainRows {
  private:
   bool cancelled() { return heap_.session().cancelled(); }
   HeapState& heap_;
+  std::optional<std::uint64_t> only_;
 };
 
 std::span<const ColumnSpec> span_columns();

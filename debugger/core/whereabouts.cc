@@ -43,7 +43,8 @@ class Search {
     if (w_.addr == 0) {
       w_.kind = "unmapped";
       w_.what = "the null pointer";
-    } else if (!structure() && !in_arena() && !stack_elsewhere() && !variable() && !code() && !module()) {
+    } else if (!structure() && !in_arena() && !stack_elsewhere() && !variable() && !code() && !treap_node() &&
+               !module()) {
       memory();
     }
     return std::move(w_);
@@ -341,6 +342,17 @@ class Search {
     w_.name = std::string(at.function);
     w_.what = fmt::format("in the code of {}", describe(at));
     return true;
+  }
+
+  // Late, as there may be hundreds of thousands of them.
+  bool treap_node() {
+    for (const TreapNode& n : heap_.treap()) {
+      if (!is_structure("treapNode", n.addr, [] { return std::string("a node of the treap of free spans"); })) continue;
+      w_.span = heap_.at_structure(n.span);
+      if (!n.error.empty()) w_.errors.push_back(n.error);
+      return true;
+    }
+    return false;
   }
 
   bool module() {

@@ -60,7 +60,10 @@ TEST(Mheap, ClassIsShortForWhere) {
   auto session = heap.session();
   EXPECT_EQ(run(*session, "mheap spans -class 5 -short").out, "0x40000000\n0x40002000\n");
   EXPECT_EQ(run(*session, "mheap spans -class 5 -where 'alloc < 5' -short").out, "0x40002000\n");
+  EXPECT_TRUE(run(*session, "mheap spans -class 5").out.ends_with("\n2 spans\n"));
   EXPECT_EQ(run(*session, "mheap spans -class x").err, "-class: 'x' is not a number\n");
+  EXPECT_EQ(run(*session, "mheap spans -class 99").err, run(*session, "mcentral 99").err);
+  EXPECT_TRUE(contains(run(*session, "mheap spans -class 99").err, "there is no size class 99; they are 0 to "));
 }
 
 TEST(Mheap, AnUnreadableSpanIsNamedAndTheRestIsShown) {
@@ -353,6 +356,8 @@ TEST(Obj, SaysWhatAnAddressIs) {
       {H::span(H::partly) + H::sGen, "the mspan of the span at 0x40002000\n"},
       {H::cache(1), "the mcache of P 1\n"},
       {H::kMeta + 5, "the metadata of the arena at 0x40000000\n"},
+      {H::node(0) + 8, "a node of the treap of free spans\n"},
+      {H::node(0), "4 pages, free; free treap\n"},
       {H::page(29) + 1, "the block for tiny objects of P 0 (0 bytes of it used)"},
       {0x6010, "in the code of worker at app.cc:11\n"},
       {0x9000, "in app, under no symbol\n"},
