@@ -276,7 +276,9 @@ NOSAN void scanblock(uintptr b, uintptr n, gcWork* w) {
   // Four at a time are asked whether one of them needs a closer look.
   for (; at + 4 <= end; at += 4) {
     uintptr p[] = {at[0], at[1], at[2], at[3]};
-    if (__builtin_expect(!(inheaprange(p[0]) | inheaprange(p[1]) | inheaprange(p[2]) | inheaprange(p[3])), 1)) continue;
+    uintptr near = 0;
+    for (uintptr one : p) near |= uintptr(inheaprange(one));
+    if (__builtin_expect(near == 0, 1)) continue;
     for (uintptr one : p)
       if (inheaprange(one)) gcshade(one, w);
   }

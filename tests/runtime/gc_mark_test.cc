@@ -438,7 +438,7 @@ class GcMarkWithoutP : public GcMark {
     if (underTsan) return;
     rt::gcmarkhold.store(0);
     stage = 0;
-    rt::g* gp = started([this, f] {
+    rt::g* gp = started([f] {
       while (stage == 0) {
       }
       f();
