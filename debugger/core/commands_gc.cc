@@ -161,22 +161,8 @@ void print(HeapState& heap, const GcState& gc, Buffered& out) {
 }
 
 void json_row(HeapState& heap, const GcState& gc, Json& json) {
-  auto number = [&](std::string_view key, std::optional<std::uint64_t> v) {
-    json.key(key);
-    if (v) {
-      json.value(*v);
-    } else {
-      json.null();
-    }
-  };
-  auto time = [&](std::string_view key, std::optional<std::int64_t> v) {
-    json.key(key);
-    if (v) {
-      json.value(*v);
-    } else {
-      json.null();
-    }
-  };
+  auto number = [&](std::string_view key, std::optional<std::uint64_t> v) { json.key(key).value_or_null(v); };
+  auto time = [&](std::string_view key, std::optional<std::int64_t> v) { json.key(key).value_or_null(v); };
   json.open_object().key("phase").value(gc.phase_text());
   json.key("started").value(gc.alive());
   number("cycles", gc.work(F::work_cycles));

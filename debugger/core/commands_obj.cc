@@ -69,22 +69,8 @@ void print(HeapState& heap, const Whereabouts& w, std::string_view type, Buffere
 }
 
 void json_row(HeapState& heap, const Whereabouts& w, std::string_view type, Json& json) {
-  auto address = [&](std::string_view key, std::optional<std::uint64_t> v) {
-    json.key(key);
-    if (v) {
-      json.address(*v);
-    } else {
-      json.null();
-    }
-  };
-  auto number = [&](std::string_view key, std::optional<std::uint64_t> v) {
-    json.key(key);
-    if (v) {
-      json.value(*v);
-    } else {
-      json.null();
-    }
-  };
+  auto address = [&](std::string_view key, std::optional<std::uint64_t> v) { json.key(key).address_or_null(v); };
+  auto number = [&](std::string_view key, std::optional<std::uint64_t> v) { json.key(key).value_or_null(v); };
   const Model& model = heap.model();
   json.open_object();
   address("addr", w.addr);

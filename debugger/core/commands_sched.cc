@@ -142,14 +142,7 @@ void json_counts(Json& json, std::string_view key, const std::map<std::string, s
 
 void json_page(SchedState& state, const Page& page, const SchedChecked* checked, Json& json) {
   Model& model = state.model();
-  auto number = [&](std::string_view key, std::optional<std::int64_t> v) {
-    json.key(key);
-    if (v) {
-      json.value(*v);
-    } else {
-      json.null();
-    }
-  };
+  auto number = [&](std::string_view key, std::optional<std::int64_t> v) { json.key(key).value_or_null(v); };
   auto machine = [&](std::string_view key, std::uint32_t m) {
     number(key, m == kNone ? std::nullopt : std::optional(model.machines()[m].id));
   };

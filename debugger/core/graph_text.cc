@@ -66,8 +66,7 @@ void GraphText::json(const Blocked& b, Json& json) {
   json.key("name").text_or_null(model_.name(g));
   json.key("foreign").value(objects_.foreign(g));
   json.key("wait_reason").text_or_null(model_.wait_text(g));
-  json.key("age_ns");
-  number(json, model_.age(g));
+  json.key("age_ns").value_or_null(model_.age(g));
   json.key("where");
   json_frame(json, stacks_.where(b.goroutine));
   Waits waits = objects_.waits_of(g);
@@ -78,8 +77,9 @@ void GraphText::json(const Blocked& b, Json& json) {
     json.key("side").value(side_text(w.side));
     auto object = objects_.read(w.kind, w.object, false);
     Holder h = object ? objects_.holder(*object) : Holder{Holder::How::unknown, 0, kNone, object.error().message};
-    json.key("holder_goid");
-    number(json, h.how == Holder::How::goroutine ? std::optional(static_cast<std::int64_t>(h.goid)) : std::nullopt);
+    json.key("holder_goid")
+        .value_or_null(h.how == Holder::How::goroutine ? std::optional(static_cast<std::int64_t>(h.goid))
+                                                       : std::nullopt);
     json.key("holder_exists");
     if (h.how == Holder::How::goroutine) {
       json.value(h.goroutine != kNone);
@@ -92,10 +92,8 @@ void GraphText::json(const Blocked& b, Json& json) {
   }
   json.close_array();
   auto id = [](std::uint32_t n) { return n == kNone ? std::nullopt : std::optional(std::int64_t{n} + 1); };
-  json.key("deadlock");
-  number(json, id(b.cycle));
-  json.key("behind_deadlock");
-  number(json, id(b.behind));
+  json.key("deadlock").value_or_null(id(b.cycle));
+  json.key("behind_deadlock").value_or_null(id(b.behind));
   json.key("errors").open_array();
   for (const std::string& e : waits.errors) json.value(std::string_view(e));
   json.close_array();
@@ -136,14 +134,6 @@ bool GraphText::dot(const std::vector<const Blocked*>& rows, Buffered& out) {
   }
   out.add("}\n");
   return true;
-}
-
-void GraphText::number(Json& json, std::optional<std::int64_t> n) {
-  if (n) {
-    json.value(*n);
-  } else {
-    json.null();
-  }
 }
 
 std::string GraphText::quoted(std::string_view text) {

@@ -37,7 +37,6 @@ class GraphText {
 
  private:
   const Goroutine& at(std::uint32_t i) const { return model_.goroutines()[i]; }
-  static void number(Json& json, std::optional<std::int64_t> n);
   static std::string quoted(std::string_view text);
   static const char* verb_of(ObjectKind kind);
   static const char* verb(const Waits& waits) { return waits.on.empty() ? "held by" : verb_of(waits.on[0].kind); }

@@ -242,14 +242,7 @@ void print_heap_page(HeapState& heap, const HeapPage& page, Buffered& out) {
 }
 
 void json_heap_page(HeapState& heap, const HeapPage& page, Json& json) {
-  auto number = [&](std::string_view key, std::optional<std::uint64_t> v) {
-    json.key(key);
-    if (v) {
-      json.value(*v);
-    } else {
-      json.null();
-    }
-  };
+  auto number = [&](std::string_view key, std::optional<std::uint64_t> v) { json.key(key).value_or_null(v); };
   json.open_object();
   number("arenas", heap.arenas().size());
   number("arena_bytes", heap.arena_bytes());

@@ -45,6 +45,11 @@ class Json {
   Json& value(std::uint64_t number);
   Json& null();
   Json& address(std::uint64_t addr);  // "0x…"
+  template <class T>
+  Json& value_or_null(std::optional<T> v) {
+    return v ? value(*v) : null();
+  }
+  Json& address_or_null(std::optional<std::uint64_t> addr) { return addr ? address(*addr) : null(); }
   Json& text_or_null(std::string_view text) { return text.empty() ? null() : value(text); }
   // A line break between rows keeps a bare array readable by line tools.
   Json& line_break();

@@ -208,11 +208,7 @@ void json_note(const Note& note, std::uint64_t start, Json& json) {
   json.key("operands").open_array();
   for (const Note::Access& a : note.accesses) {
     json.open_object().key("path").value(std::string_view(a.path)).key("write").value(a.write).key("value");
-    if (a.value) {
-      json.address(*a.value);
-    } else {
-      json.null();
-    }
+    json.address_or_null(a.value);
     json.close_object();
   }
   json.close_array().close_object();
