@@ -10,6 +10,7 @@ import os
 import pty
 import re
 import select
+import shlex
 import shutil
 import signal
 import subprocess
@@ -693,6 +694,55 @@ def through_the_debugger_alone_the_answer_is_the_same(kind):
         check("deep" in answers[0][0], answers[0][0])
         for one, other in zip(*(a.splitlines() for a in map("".join, answers))):
             check(one == other, "directly: %s\nblind:    %s" % (one, other))
+
+
+def serve(kind, program):
+    """The debugger's own server with the program, stopped at its first instruction: (server, port)."""
+    port, theirs = os.pipe()
+    command = ["gdbserver", "--once", "127.0.0.1:0"] if kind == "gdb" else \
+        ["lldb-server-19", "gdbserver", "--pipe", str(theirs), "127.0.0.1:0", "--"]
+    server = subprocess.Popen([*command, program], pass_fds=[theirs], stdin=subprocess.DEVNULL,
+                              stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
+    os.close(theirs)
+    try:
+        if kind == "lldb":
+            return server, int(os.read(port, 16).rstrip(b"\0"))
+        for line in server.stderr:
+            if found := re.search(rb"Listening on port (\d+)", line):
+                return server, int(found[1])
+        raise AssertionError("gdbserver did not say its port")
+    finally:
+        os.close(port)
+
+
+@test("gdb", "lldb")
+def over_the_debuggers_own_server_all_is_as_on_the_process(kind):
+    """What a host knows of a process that it did not start, with `target remote` and `gdb-remote`."""
+    server, port = serve(kind, program("parked-O2"))
+    try:
+        with debuggers.Debugger(kind, BUILD, program("parked-O2")) as debugger:
+            for command in ("set sysroot /", "target remote 127.0.0.1:%d" % port, "break stop_here", "continue") \
+                    if kind == "gdb" else \
+                    ("gdb-remote 127.0.0.1:%d" % port, "breakpoint set -n stop_here", "continue"):
+                debugger.must(command)
+            debugger.inferior = pid = debugger.ask("pid")["pid"]
+            parked = '-where "status != running"'  # without stopping it nothing is known of its registers
+            for command in ("info goroutines -cols goid,status,wait,where,name " + parked, "goroutine stacks " + parked,
+                            "mheap spans"):
+                ours = subprocess.run([os.path.join(BUILD, "bin", "vitrine-inspect"), "--nostop", "--pid", str(pid),
+                                       *shlex.split(command)], stdout=subprocess.PIPE, text=True, check=True).stdout
+                ours = ours.replace("warning: the program runs while we look: what is found may only be torn\n", "")
+                theirs = debugger.must(command)["core"]
+                check(ours == theirs, "%s: on the process\n%s\nover the server\n%s" % (command, ours, theirs))
+            found = debugger.must("vitrine doctor")["core"]
+            check(re.search(r"loaded at 0x[0-9a-f]+000$", found, re.M), found)
+            debugger.must("goroutine 5")
+            check(any("locker" in n for n in frames(debugger)), frames(debugger))
+            check("now on the stack of goroutine 5" in debugger.must("gotrace gogo 5")["core"], "gotrace gogo 5")
+            ended_well(debugger)
+    finally:
+        os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
 
 
 def main():

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdlib>
+#include <cstring>
 #include <fstream>
 
 #include "elf_image.h"
@@ -183,7 +184,12 @@ class Examination {
       yama();
     }
     if (const char* urls = std::getenv("DEBUGINFOD_URLS"); urls && *urls) {
-      good("debuginfod", fmt::format("DEBUGINFOD_URLS is set ({}); the inspector itself asks no server", urls));
+      const char* wanted = std::getenv("VITRINE_DEBUGINFOD");
+      good("debuginfod",
+           fmt::format("DEBUGINFOD_URLS is set ({}); {}", urls,
+                       wanted && !std::strcmp(wanted, "1")
+                           ? "VITRINE_DEBUGINFOD=1: it is asked for debug information that is not on this machine"
+                           : "the inspector asks it only with VITRINE_DEBUGINFOD=1"));
     }
   }
 

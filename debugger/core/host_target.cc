@@ -17,6 +17,8 @@
 namespace vitrine::inspect {
 namespace {
 
+constexpr std::uint64_t kPage = 4096;
+
 class LentTarget : public HostTarget {
  public:
   LentTarget(const vi_host& host, const vi_target& wanted)
@@ -148,7 +150,7 @@ class LentTarget : public HostTarget {
       Module made;
       made.path = lent->path;
       made.bias = lent->bias;
-      made.lo = lent->lo;
+      made.lo = lent->lo & ~(kPage - 1);  // a host may know no more than where the first section begins
       made.hi = lent->hi;
       made.main = lent->main != 0;
       if (lent->build_id) made.build_id = lent->build_id;

@@ -244,5 +244,21 @@ TEST(Program, ADebugFileOfAnotherBuildIsNotTaken) {
   EXPECT_TRUE(Program::open(again)->has_debug_info()) << "in .debug/ beside it";
 }
 
+// libdebuginfod takes a file: URL for a server.
+TEST(Program, ADebuginfodServerIsAskedIfTheUserWantsIt) {
+  Scratch dir;
+  std::filesystem::copy_file(LOW_TARGET_APART, dir / "alone");
+  FileTarget target(dir / "alone");
+  const std::string id = build_id_text(target.modules()[0].build_id);
+  std::filesystem::create_directories(dir / ("server/buildid/" + id));
+  std::filesystem::copy_file(std::string(LOW_TARGET_APART) + ".debug", dir / ("server/buildid/" + id + "/debuginfo"));
+  setenv("DEBUGINFOD_URLS", ("file://" + (dir / "server")).c_str(), 1);
+  setenv("DEBUGINFOD_CACHE_PATH", (dir / "cache").c_str(), 1);
+  EXPECT_FALSE(Program::open(target)->has_debug_info()) << "unasked";
+  setenv("VITRINE_DEBUGINFOD", "1", 1);
+  EXPECT_TRUE(Program::open(target)->has_debug_info());
+  for (const char* name : {"DEBUGINFOD_URLS", "DEBUGINFOD_CACHE_PATH", "VITRINE_DEBUGINFOD"}) unsetenv(name);
+}
+
 }  // namespace
 }  // namespace vitrine::inspect
