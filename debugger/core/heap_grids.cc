@@ -189,15 +189,17 @@ GridRows arenas_grid(HeapState& heap) {
   struct Sum {
     std::uint64_t spans = 0, used = 0, free = 0, scavenged = 0;
   };
-  std::map<std::uint64_t, Sum> sums;
+  std::map<std::uint64_t, Sum> sums;  // by base
+  for (const Arena& a : heap.arenas()) sums[a.base];
   const std::uint64_t size = heap.arena_bytes();
   for (std::size_t i = 0; i < heap.with_pages(); ++i) {
     const Span& s = heap.spans()[i];
     if (!heap.flaw(s).empty()) continue;
-    ++sums[s.base / size * size].spans;
-    for (std::uint64_t at = s.base; at < heap.end(s); at = (at / size + 1) * size) {
-      const std::uint64_t pages = (std::min(heap.end(s), (at / size + 1) * size) - at) / heap.page_size();
-      Sum& sum = sums[at / size * size];
+    const std::uint64_t first = s.base / size * size;
+    for (auto it = sums.lower_bound(first); it != sums.end() && it->first < heap.end(s); ++it) {
+      auto& [base, sum] = *it;
+      sum.spans += base == first;
+      const std::uint64_t pages = (std::min(heap.end(s), base + size) - std::max(s.base, base)) / heap.page_size();
       if (heap.kind(s) == SpanKind::free) {
         sum.free += pages;
         sum.scavenged += s.scavenged ? pages : 0;

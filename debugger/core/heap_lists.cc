@@ -240,7 +240,11 @@ const std::vector<Arena>& HeapState::arenas() {
     warn(fmt::format("the list of arenas: {} of {} entries are unreadable, from {:#x} on", len - got / 8, len,
                      array + got / 8 * 8));
   bases.resize(got / 8);
+  arenas_lost_ = got / 8 < len && len <= kMaxArenas;
   const std::uint64_t l2 = u64_at(words_, layout_.place(F::mheap_arenas).offset);
+  std::unordered_set<std::uint64_t> seen;
+  std::size_t again = 0, flawed = 0;
+  std::string first_again, first_flaw;
   for (std::uint64_t base : bases) {
     Arena a;
     std::uint64_t index = base / arena_bytes_;
@@ -248,17 +252,25 @@ const std::vector<Arena>& HeapState::arenas() {
       index = base;
       base = *first;
     }
+    if (!seen.insert(base).second || base >> kAddressBits || base % arena_bytes_) {
+      if (again++ == 0) first_again = fmt::format("{:#x}", base);
+      continue;
+    }
     a.base = base;
     auto addr = session_.memory().get<std::uint64_t>(l2 + 8 * index);
     if (addr) a.addr = *addr;
-    if (!addr || base % arena_bytes_) {
+    if (!addr) {
       a.error = fmt::format("the arena at {:#x} has no readable entry in the index at {:#x}", base, l2);
     } else if (!a.addr) {
       a.error = fmt::format("the arena at {:#x} is not in the index at {:#x}", base, l2);
     }
-    if (!a.error.empty()) warn(a.error);
+    if (!a.error.empty() && flawed++ == 0) first_flaw = a.error;
     arenas_->push_back(std::move(a));
   }
+  if (flawed) warn(first_flaw + (flawed > 1 ? fmt::format("; {} more like that", flawed - 1) : std::string()));
+  if (again)
+    warn(fmt::format("the list of arenas: {} of {} entries cannot be or are there twice, {} is the first", again,
+                     bases.size(), first_again));
   return *arenas_;
 }
 

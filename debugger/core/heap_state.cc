@@ -17,7 +17,6 @@ constexpr std::uint64_t kMaxSpans = 1ull << 26;
 constexpr std::uint64_t kBlock = 1 << 20;  // spans are read in pieces of at most this
 constexpr std::uint64_t kGap = 64 << 10;   // and a hole of this size ends a piece
 constexpr std::uint64_t kMaxNelems = 1 << 20;
-constexpr std::uint64_t kAddressBits = 57;
 
 }  // namespace
 
@@ -154,6 +153,7 @@ Status HeapState::read_spans() {
   auto less = [](const Span& a, const Span& b) { return a.base != b.base ? a.base < b.base : a.addr < b.addr; };
   auto middle = std::stable_partition(spans_.begin(), spans_.end(), pages);
   with_pages_ = static_cast<std::size_t>(middle - spans_.begin());
+  find_extents();
   std::size_t damaged = 0;
   std::string first;
   for (const Span& s : spans_) {
@@ -219,6 +219,24 @@ bool HeapState::has_objects(const Span& s) const {
   return k == SpanKind::small || k == SpanKind::large || k == SpanKind::runtime || k == SpanKind::runtime_large;
 }
 
+// Arenas that lie side by side make one extent. None: part of the arenas is not known, so nothing can be held to them.
+void HeapState::find_extents() {
+  std::vector<std::uint64_t> bases;
+  for (const Arena& a : arenas()) bases.push_back(a.base);
+  if (arenas_lost_) return;
+  std::sort(bases.begin(), bases.end());
+  for (std::uint64_t base : bases) {
+    if (extents_.empty() || extents_.back().second != base) extents_.emplace_back(base, base);
+    extents_.back().second += arena_bytes_;
+  }
+}
+
+bool HeapState::in_arenas(std::uint64_t lo, std::uint64_t hi) const {
+  if (extents_.empty()) return true;
+  auto after = std::upper_bound(extents_.begin(), extents_.end(), std::pair(lo, ~std::uint64_t{0}));
+  return after != extents_.begin() && hi <= std::prev(after)->second;
+}
+
 std::string HeapState::flaw(const Span& s) const {
   if (s.unreadable) return fmt::format("the span at {:#x} is unreadable", s.addr);
   if (kind(s) == SpanKind::dead) return {};
@@ -229,6 +247,8 @@ std::string HeapState::flaw(const Span& s) const {
     return wrong(fmt::format("has {} pages", s.npages));
   if (s.base % page_size_ || s.base >> kAddressBits || end(s) < s.base)
     return wrong(fmt::format("has the address {:#x}", s.base));
+  if (!in_arenas(s.base, end(s)))
+    return wrong(fmt::format("has {} from {:#x} on, which is not all in arenas", plural(s.npages, "page"), s.base));
   if (s.state == free_ || (s.state == manual_ && !layout_.has(F::mspan_owner) && !s.elemsize)) return {};
   if (s.elemsize == 0 || s.nelems == 0 || s.elemsize > bytes(s) || s.nelems > bytes(s) / s.elemsize)
     return wrong(fmt::format("has {} objects of {} bytes in {}", s.nelems, s.elemsize, bytes(s)));

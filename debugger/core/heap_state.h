@@ -81,6 +81,8 @@ struct ListName {
   std::uint32_t index = 0;         // span class, size class, order or log2 of pages
 };
 
+constexpr std::uint64_t kAddressBits = 57;  // no address has more
+
 struct Arena {
   std::uint64_t base = 0, addr = 0;  // addr: of its metadata; 0: the index has none
   std::string error;
@@ -184,6 +186,8 @@ class HeapState {
   Status read_words();
   Status read_spans();
   void decode(const std::byte* bytes, std::uint64_t addr);
+  void find_extents();
+  bool in_arenas(std::uint64_t lo, std::uint64_t hi) const;
   std::size_t count(F array, const char* element) const;
   void read_cache(std::uint64_t addr, std::uint32_t processor);
 
@@ -203,6 +207,8 @@ class HeapState {
   std::optional<std::unordered_map<std::uint32_t, StackUse>> stack_uses_;
   std::unordered_map<std::uint64_t, StackOf> stacks_;
   std::optional<std::vector<Arena>> arenas_;
+  bool arenas_lost_ = false;                                      // part of their list is unreadable
+  std::vector<std::pair<std::uint64_t, std::uint64_t>> extents_;  // of arenas, [from, to), in order
   std::optional<std::vector<TreapNode>> treap_;
   std::vector<std::string> warnings_;
   bool spans_lost_ = false;
