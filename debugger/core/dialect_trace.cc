@@ -29,6 +29,7 @@ constexpr TraceNames::Other kGoOthers[] = {{"gosave", "gosave_systemstack_switch
 constexpr std::array<TraceNames, 2> kAll = {{
     {"vitrine",
      "vitrine::rt::",
+     "",
      "gobuf",
      "g",
      "sp",
@@ -41,7 +42,7 @@ constexpr std::array<TraceNames, 2> kAll = {{
      kOurArguments,
      {},
      {}},
-    {"go", "runtime.", "gobuf", "g", "sp", "pc", "bp", "g", "runtime.tlsg", -8, true, kGoArguments, kGoUntyped,
+    {"go", "runtime.", "main.", "gobuf", "g", "sp", "pc", "bp", "g", "runtime.tlsg", -8, true, kGoArguments, kGoUntyped,
      kGoOthers},
 }};
 

@@ -10,8 +10,9 @@
 namespace vitrine::inspect {
 
 struct TraceNames {
-  std::string_view runtime;  // "vitrine", "go"
-  std::string_view prefix;   // of its functions and types: "vitrine::rt::"
+  std::string_view runtime;     // "vitrine", "go"
+  std::string_view prefix;      // of its functions and types: "vitrine::rt::"
+  std::string_view own_prefix;  // of the user's functions; "": they need none
   std::string_view context, g;
   std::string_view sp, pc, bp, owner;      // fields of the context
   std::string_view current_g;              // symbol of the thread-local variable

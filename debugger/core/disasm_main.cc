@@ -33,7 +33,8 @@ constexpr const char* kUsage =
     "usage: vitrine-disasm PROGRAM SYMBOL [-limit N] [-conventions] [-json[=full]]\n"
     "\n"
     "Decodes a function of a program: each instruction with what it does, then the whole. SYMBOL is a function's\n"
-    "name, its symbol, or 0xADDRESS; gogo, mcall, systemstack … are those of the program's runtime.\n"
+    "name, FILE:NAME where there are several, its symbol, or 0xADDRESS; gogo, mcall, systemstack … are those of the\n"
+    "program's runtime.\n"
     "\n"
     "Example: vitrine-disasm ./server gogo\n";
 

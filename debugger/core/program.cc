@@ -150,6 +150,17 @@ Program::Symbol ElfProgram::data_symbol(std::uint64_t addr) {
   return found.name ? Symbol{readable_symbol(found.name), found.start, found.size} : Symbol{};
 }
 
+// gcc's and clang's marks on what they have made of a function. (Of C++ the demangler takes them off.)
+static bool clone_of(std::string_view symbol, std::string_view name) {
+  if (name.empty() || !symbol.starts_with(name) || symbol.size() < name.size() + 2 || symbol[name.size()] != '.')
+    return false;
+  symbol.remove_prefix(name.size() + 1);
+  const std::string_view mark = symbol.substr(0, symbol.find('.'));
+  for (std::string_view known : {"cold", "part", "isra", "constprop", "lto_priv", "llvm"})
+    if (mark == known) return true;
+  return false;
+}
+
 std::vector<Program::Function> ElfProgram::functions(std::string_view name) {
   std::lock_guard lock(mutex_);
   std::vector<Function> out;
@@ -157,16 +168,19 @@ std::vector<Program::Function> ElfProgram::functions(std::string_view name) {
   std::string_view last = name.substr(std::min(name.size(), name.find('<')));
   last = last.empty() ? name : name.substr(0, name.size() - last.size());
   if (auto colons = last.rfind("::"); colons != last.npos) last.remove_prefix(colons + 2);
+  if (last.starts_with('~')) last.remove_prefix(1);
+  // Operators and lambdas are not called that in a symbol.
+  if (last.starts_with("operator") || last.find_first_of("{(") != last.npos) last = "";
   for (ModuleParts& m : modules_) {
     m.symbols.each_function([&](const ModuleSymbols::Found& f) {
       const std::string_view symbol = f.name;
       if (symbol.find(last) == symbol.npos) return;
       std::string readable = readable_symbol(f.name);
-      if (symbol != name && readable != name) return;
+      if (symbol != name && readable != name && !clone_of(symbol, name)) return;
       auto twin = std::find_if(out.begin(), out.end(), [&](const Function& o) { return o.start == f.start; });
       if (twin == out.end()) out.push_back({f.name, std::move(readable), f.start, f.size});
     });
-    if (!out.empty()) break;
+    if (!out.empty() && m.files.module().main) break;  // what the program has itself is meant, and no library's
   }
   return out;
 }

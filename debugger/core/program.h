@@ -118,7 +118,8 @@ class Program {
     std::string name;                   // readable, without parameters
     std::uint64_t start = 0, size = 0;  // 0: the symbol has no size, and nothing follows it
   };
-  // All of that name, which is a symbol's own or its readable one.
+  // All of that name, which is a symbol's own or its readable one: the program's, or else those of all libraries. What
+  // a compiler has split off a function or made of it beside it is there too.
   virtual std::vector<Function> functions(std::string_view) { return {}; }
   // The one that contains pc; start 0: none.
   virtual Function function_at(std::uint64_t) { return {}; }

@@ -8,13 +8,41 @@
 #include <algorithm>
 #include <cstdlib>
 #include <memory>
+#include <tuple>
 
+#include "stacks.h"
 #include "words.h"
 
 namespace vitrine::inspect {
 namespace {
 
 using disasm::Reg;
+
+constexpr std::size_t kShownNamesakes = 30;
+
+// "two.cc:measure" → {"two.cc", "measure"}; {"", word}: no file is named.
+std::pair<std::string_view, std::string_view> file_and_name(std::string_view word) {
+  const std::size_t colon = word.find(':');
+  if (colon == 0 || colon == word.npos || colon + 1 == word.size() || word[colon + 1] == ':') return {"", word};
+  return {word.substr(0, colon), word.substr(colon + 1)};
+}
+
+bool is_file(std::string_view path, std::string_view wanted) {
+  return path.ends_with(wanted) && (path.size() == wanted.size() || path[path.size() - wanted.size() - 1] == '/');
+}
+
+// `f` and the parts that the compiler has split off it are one function.
+bool split_off(const Program::Function& part, const Program::Function& f) {
+  return part.symbol.size() > f.symbol.size() && part.symbol.starts_with(f.symbol) &&
+         part.symbol[f.symbol.size()] == '.';
+}
+
+std::string signature(const std::string& symbol) {
+  int status = 0;
+  std::unique_ptr<char, decltype(&std::free)> text(abi::__cxa_demangle(symbol.c_str(), nullptr, nullptr, &status),
+                                                   std::free);
+  return status == 0 && text ? text.get() : symbol;
+}
 
 constexpr Reg kSysv[] = {Reg::rdi, Reg::rsi, Reg::rdx, Reg::rcx, Reg::r8, Reg::r9};
 constexpr Reg kGo[] = {Reg::rax, Reg::rbx, Reg::rcx, Reg::rdi, Reg::rsi, Reg::r8, Reg::r9, Reg::r10, Reg::r11};
@@ -88,7 +116,41 @@ std::string TraceFacts::bare(std::string_view name) const {
   return std::string(name);
 }
 
-Result<Program::Function> TraceFacts::find(std::string_view word) {
+// All that are meant by one word, each with what tells it from the others.
+std::string TraceFacts::namesakes(std::string_view word, std::vector<Program::Function>& found) {
+  std::sort(found.begin(), found.end(),
+            [](const Program::Function& a, const Program::Function& b) { return a.start < b.start; });
+  auto place = [&](const Program::Function& f) -> const Location& { return program_.locate(f.start).back(); };
+  bool same_file_name = false, files_differ = false;  // in several directories; at all
+  for (const Program::Function& f : found) {
+    const std::string &a = place(found[0]).file, &b = place(f).file;
+    files_differ = files_differ || a != b;
+    same_file_name = same_file_name || (a != b && basename_of(a) == basename_of(b));
+  }
+  std::string out = fmt::format("'{}' names {} functions; say which by its address", word, found.size());
+  if (files_differ && !place(found[0]).file.empty())
+    out += fmt::format(" or its file, like {}:{}", basename_of(place(found[0]).file), word);
+  std::vector<std::string> texts;
+  for (const Program::Function& f : found) {
+    const Location& at = place(f);
+    texts.push_back(signature(f.symbol));
+    if (!at.file.empty())
+      texts.back() +=
+          fmt::format(" at {}:{}", same_file_name ? std::string_view(at.file) : basename_of(at.file), at.line);
+  }
+  for (std::size_t i = 0; i < found.size() && i < kShownNamesakes; ++i) {
+    out += fmt::format("\n  {:#x}  {}", found[i].start, texts[i]);
+    // Constructors and destructors come as several that do different work.
+    if (std::count(texts.begin(), texts.end(), texts[i]) > 1) out += fmt::format(", {}", found[i].symbol);
+  }
+  if (found.size() > kShownNamesakes) out += fmt::format("\n  {} of {} shown", kShownNamesakes, found.size());
+  return out;
+}
+
+Result<Program::Function> TraceFacts::find(std::string_view given) {
+  std::string_view file, word = given;
+  // (Go has functions with a colon in their names.)
+  if (program_.functions(given).empty()) std::tie(file, word) = file_and_name(given);
   if (word.starts_with("0x")) {
     auto address = parse_number(word);
     if (!address) return Error{fmt::format("'{}' is no address", word), {}};
@@ -105,6 +167,7 @@ Result<Program::Function> TraceFacts::find(std::string_view word) {
   const auto routines = trace_routines();
   const bool own_first = std::find(routines.begin(), routines.end(), word) == routines.end();
   if (own_first) tries.emplace_back(word);
+  if (own_first && names_ && !names_->own_prefix.empty()) tries.push_back(std::string(names_->own_prefix) + tries[0]);
   if (names_) {
     of_runtime(*names_);
   } else {
@@ -115,18 +178,23 @@ Result<Program::Function> TraceFacts::find(std::string_view word) {
     for (const TraceNames::Other& o : names_->others)
       if (o.routine == word && !o.symbol.empty()) tries.emplace_back(o.symbol);
   }
+  bool elsewhere = false;
   for (const std::string& name : tries) {
     auto found = program_.functions(name);
-    if (found.size() == 1) return found[0];
+    std::erase_if(found, [&](const Program::Function& part) {
+      return std::any_of(found.begin(), found.end(), [&](const Program::Function& f) { return split_off(part, f); });
+    });
+    elsewhere = elsewhere || (!found.empty() && !file.empty());
+    std::erase_if(found, [&](const Program::Function& f) {
+      return !file.empty() && !is_file(program_.locate(f.start).back().file, file);
+    });
     if (found.empty()) continue;
-    std::string all;
-    for (const Program::Function& f : found) {
-      if (f.symbol == name) return f;
-      all += fmt::format("{}{} at {:#x}", all.empty() ? "" : ", ", f.symbol, f.start);
-    }
-    return Error{
-        fmt::format("'{}' names {} functions: {}; say which by its symbol or address", word, found.size(), all), {}};
+    const auto own = [&](const Program::Function& f) { return f.symbol == name; };
+    if (std::count_if(found.begin(), found.end(), own) == 1) return *std::find_if(found.begin(), found.end(), own);
+    if (found.size() == 1) return found[0];
+    return Error{namesakes(word, found), {}};
   }
+  if (elsewhere) return Error{fmt::format("there is a function '{}', but none in a file '{}'", word, file), {}};
   for (const TraceNames::Other& o : names_ ? names_->others : std::span<const TraceNames::Other>()) {
     if (o.routine != word || !o.symbol.empty()) continue;
     return Error{

@@ -20,7 +20,7 @@ class TraceFacts : public disasm::Facts {
   TraceFacts(Program& program, Memory& memory);
   const TraceNames* names() const { return names_; }
 
-  // What a word means: a symbol, a readable name, a routine of the runtime without its namespace, an address.
+  // What a word means: a symbol, a readable name, FILE:NAME, a routine of the runtime without its namespace, an address.
   Result<Program::Function> find(std::string_view word);
   // A routine that the compiler has made a part of another one: of which.
   struct Part {
@@ -56,6 +56,7 @@ class TraceFacts : public disasm::Facts {
   std::uint32_t preserved() const override;
 
  private:
+  std::string namesakes(std::string_view word, std::vector<Program::Function>& found);
   const Type* type(std::string_view bare);
   std::string bare(std::string_view name) const;
   std::optional<std::uint64_t> own_address(const Type* to);

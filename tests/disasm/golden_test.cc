@@ -131,6 +131,40 @@ TEST(Golden, AProgramMayBeNamedFromWithinItsDirectory) {
   EXPECT_NE(text.find("jumps to buf->pc"), std::string::npos) << text;
 }
 
+// 0xADDRESS of the function whose signature or file stands in a line of the message.
+std::string address_in(const std::string& message, const std::string& of) {
+  std::smatch found;
+  std::istringstream lines(message);
+  for (std::string line; std::getline(lines, line);)
+    if (line.find(of) != line.npos && std::regex_search(line, found, std::regex("0x[0-9a-f]+"))) return found[0];
+  return "no address of " + of;
+}
+
+TEST(Golden, ANameOfSeveralFunctionsIsAnsweredWithTheirAddressesAndFiles) {
+  const std::string measure = disasm(NAMESAKES, "'(anonymous namespace)::measure'");
+  EXPECT_EQ(std::regex_replace(measure, std::regex("0x[0-9a-f]+"), "ADDR"),
+            "vitrine-disasm: '(anonymous namespace)::measure' names 3 functions; say which by its address or its file, "
+            "like namesakes.cc:(anonymous namespace)::measure\n"
+            "  ADDR  (anonymous namespace)::measure(int) at namesakes.cc:5\n"
+            "  ADDR  (anonymous namespace)::measure(long) at namesakes.cc:6\n"
+            "  ADDR  (anonymous namespace)::measure(int) at namesakes_too.cc:5\n");
+  EXPECT_NE(disasm(NAMESAKES, address_in(measure, "(long)")).find("namesakes.cc:6\n"), std::string::npos);
+  const std::string two = disasm(NAMESAKES, "'namesakes.cc:(anonymous namespace)::measure'");
+  EXPECT_NE(two.find("names 2 functions; say which by its address\n"), std::string::npos) << two;
+  // Of one symbol, which does not tell them apart.
+  const std::string weigh = disasm(NAMESAKES, "weigh");
+  EXPECT_NE(weigh.find("'weigh' names 2 functions"), std::string::npos) << weigh;
+  for (const char* at : {"namesakes.cc:10", "namesakes_too.cc:9"})
+    EXPECT_NE(disasm(NAMESAKES, address_in(weigh, at)).find(at), std::string::npos) << weigh;
+  EXPECT_NE(disasm(NAMESAKES, "namesakes_too.cc:weigh").find("namesakes_too.cc:9\n"), std::string::npos);
+  EXPECT_EQ(disasm(NAMESAKES, "nowhere.cc:weigh"),
+            "vitrine-disasm: there is a function 'weigh', but none in a file 'nowhere.cc'\n");
+  EXPECT_NE(disasm(NAMESAKES, "only_here").find("namesakes.cc:11\n"), std::string::npos);
+  const std::string split = disasm(NAMESAKES, "split");  // and not the part that was split off it
+  EXPECT_EQ(split.rfind("split  0x", 0), 0u) << split;
+  EXPECT_EQ(disasm(NAMESAKES, "split.part.0").rfind("split.part.0  0x", 0), 0u);
+}
+
 TEST(Golden, BadInputIsOneClearLine) {
   EXPECT_EQ(disasm(VITRINE_TEST_PIPELINE, "nothing_of_that_name"),
             "vitrine-disasm: there is no function 'nothing_of_that_name'\n");

@@ -27,7 +27,7 @@ class Driver:
             on_out(session, ctx, message)
 
         def err(session, ctx, message):
-            heard.append("error: " + vi._decode(message) + "\n")
+            heard.append("error: " + vi._decode(message).replace("\n", "\nerror: ") + "\n")
             on_err(session, ctx, message)
 
         act = vi.Session._act

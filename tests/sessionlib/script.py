@@ -5,7 +5,8 @@
     stop at stop_here              live: the function to stop at (this one if nothing is said); `signal`: where it dies
     args overflow                  the program's arguments
     core of parked-O2              the cores are of that program
-    cores kernel vitrine           which cores the core modes use: kernel (if nothing is said), gcore, vitrine, truncated
+    cores kernel vitrine           which cores the core modes use: kernel (if nothing is said), gcore, vitrine, truncated,
+                                   without-gs
     modes gdb-live lldb-core …     if not all of MODES; `all` are these, lldb14-live and lldb14-core more
     run info goroutines            a command of ours
     expect                         its output, line by line; `...` stands for any number of lines
