@@ -657,6 +657,36 @@ def a_missing_library_is_said_in_one_line(kind):
             check("set VITRINE_HOME" in said and "Traceback" not in said, said)
 
 
+@test("gdb", "lldb", "lldb14")
+def a_step_passes_over_the_users_breakpoints_and_leaves_them(kind):
+    """One where the switch begins, and two inside of it; then -live ends at the first, as for any other stop."""
+    with start(kind, "turning-O2", "tick") as debugger:
+        entry, = re.findall(r"^vitrine::rt::gogo +(0x[0-9a-f]+)", debugger.must("gotrace gogo -limit 1")["core"])
+        places = [int(entry, 16) + offset for offset in (0, 0x12, 0x1a)]
+        for place in places:
+            debugger.must(("break *0x%x" if kind == "gdb" else "breakpoint set -a 0x%x") % place)
+        for _ in range(2):
+            said = debugger.must("gotrace gogo -step")["core"]
+            steps = re.findall(r"^  \+(0x[0-9a-f]+) ", said, re.M)
+            check(steps[:7] == ["0x00", "0x04", "0x07", "0x0e", "0x12", "0x16", "0x1a"], said)
+            check("landed after 15 steps" in said and len(steps) == 15, said)
+        said = debugger.must("gotrace gogo -live")["core"]
+        check(re.search(r"^1 switch in .*the process stopped for another reason: breakpoint 2", said, re.M), said)
+        check(frames(debugger)[0].startswith("vitrine::rt::gogo"), str(frames(debugger)))
+        for place in places:  # still there
+            listed = debugger.must("info breakpoints" if kind == "gdb" else "breakpoint list")["out"]
+            check("%x" % place in listed, "%x: %s" % (place, listed))
+        check(len(re.findall(r"^\d", listed, re.M)) == 4, "one breakpoint more or less: " + listed)
+        debugger.must("delete" if kind == "gdb" else "breakpoint delete -f")
+        out = debugger.must("continue")["out"]
+        if kind == "gdb":
+            check(debugger.ask("value", text="$_exitcode")["value"] == "0", out)
+        else:
+            check("exited with status = 0" in out + debugger.command("process status")["out"], out)
+        debugger.inferior = 0
+        ended_well(debugger)
+
+
 @test("gdb", "lldb")
 def a_core_is_read_as_it_is_when_another_target_is_opened(kind):
     """The session follows the host's target: program, then core, then another core."""

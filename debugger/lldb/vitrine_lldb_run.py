@@ -94,12 +94,13 @@ class RunControl(vitrine_run.RunControl):
             others = []
             for thread in process.threads:
                 reason = thread.GetStopReason()
-                if reason == lldb.eStopReasonBreakpoint and self.ours(thread):
+                ours, theirs = self.hits(thread) if reason == lldb.eStopReasonBreakpoint else (False, True)
+                if ours:
                     tid = thread.GetThreadID()
                     if not hit(tid, registers_of(thread, names)):
                         process.SetSelectedThread(thread)
                         return vi.STOP_DONE, tid, ""
-                elif reason not in (lldb.eStopReasonNone, lldb.eStopReasonInvalid):
+                if theirs and reason not in (lldb.eStopReasonNone, lldb.eStopReasonInvalid):
                     others.append(thread)
             if others:
                 process.SetSelectedThread(others[0])
@@ -109,10 +110,11 @@ class RunControl(vitrine_run.RunControl):
             if interrupted():
                 return vi.STOP_INTERRUPTED, 0, ""
 
-    def ours(self, thread):
-        """Only ours: where the user has one as well, theirs is what stops the process."""
+    def hits(self, thread):
+        """(one of ours, one of the user's): both where the user has one at the same place."""
         ids = [thread.GetStopReasonDataAtIndex(i) for i in range(0, thread.GetStopReasonDataCount(), 2)]
-        return bool(ids) and all(i in self.points for i in ids)
+        ours = [i in self.points for i in ids]
+        return any(ours), not all(ours) or not ours
 
     def thread(self, tid):
         thread = self.eyes.process.GetThreadByID(tid)

@@ -87,10 +87,11 @@ class Debugger:
         """Starts the program and lets it run to a function, or (signal) to its end by a signal."""
         if stop != "signal":
             self.must(("break %s" if self.kind == "gdb" else "breakpoint set -n %s") % stop)
-        self.must(("run " if self.kind == "gdb" else "process launch -- ") + args)
+        said = self.must(("run " if self.kind == "gdb" else "process launch -- ") + args)
         self.inferior = self.ask("pid").get("pid", 0)
         if not self.inferior:
-            raise Died("%s: the program did not stop at %s\n%s" % (self.kind, stop, self.output()[-3000:]))
+            raise Died("%s: the program did not stop at %s\n%s\n%s" % (
+                self.kind, stop, said["out"], self.output()[-3000:]))
 
     def output(self):
         self.log.seek(0)

@@ -38,7 +38,8 @@ class Driver(common.Driver):
         return v.GetSummary() or v.GetValue() or ""
 
     def pid(self):
-        return self.debugger.GetSelectedTarget().GetProcess().GetProcessID()
+        process = self.debugger.GetSelectedTarget().GetProcess()
+        return process.GetProcessID() if process.GetState() == lldb.eStateStopped else 0
 
     def registers(self):
         process = self.debugger.GetSelectedTarget().GetProcess()
