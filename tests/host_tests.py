@@ -540,6 +540,18 @@ def control_c_ends_a_long_command_and_nothing_else(kind):
         ended_well(gdb)
 
 
+@test("gdb")
+def control_c_while_gdb_lists_its_threads_loses_none_of_them(kind):
+    with start(kind, "many-O2") as gdb:
+        gdb.must("python import os, signal, vitrine_gdb_eyes; Eyes, real = vitrine_gdb_eyes.Eyes, vitrine_gdb_eyes.Eyes.threads;"
+                 " Eyes.threads = lambda e: (os.kill(os.getpid(), signal.SIGINT), real(e))[1]")
+        answer = gdb.command("info goroutines")
+        check(not answer["ok"] and answer["err"] == "Quit", "it was not ended: %s" % answer)
+        gdb.must("python Eyes.threads = real")
+        check(gdb.must("info goroutines -count")["core"] == "601\n", gdb.must("info goroutines -count")["core"])
+        ended_well(gdb)
+
+
 # ---- LLDB ------------------------------------------------------------------------------------------------------------
 
 

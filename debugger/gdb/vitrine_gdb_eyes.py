@@ -102,6 +102,9 @@ class Eyes(vi.Host):
             gdb.execute("set may-call-functions " + ("on" if calls else "off"), to_string=True)
             gdb.execute("set language " + language, to_string=True)
 
+    def cancelled(self):
+        return vi.waits()
+
     def progress(self, message):
         if sys.__stderr__ is not None and sys.__stderr__.isatty() and (message or self.told):
             sys.__stderr__.write("\r\x1b[K" + message)

@@ -10,6 +10,7 @@ The stop id that the library gets changes with every event after which the targe
 it has cached, and its selection.
 """
 
+import contextlib
 import re
 import signal
 import sys
@@ -108,9 +109,13 @@ class Host:
         return session
 
     def run(self, words, text):
+        connection = gdb.selected_inferior().connection
+        # The silence of another machine must be left by Ctrl-C.
+        remote = connection is not None and connection.type not in ("native", "core")
         try:
-            self.levels = {}
-            self.session().perform(words, text, self.hands)
+            with contextlib.nullcontext() if remote else vi.kept_back():
+                self.levels = {}
+                self.session().perform(words, text, self.hands)
         except vi.NotOurs:
             tracepoint(text)
         except vi.Failed as e:

@@ -69,8 +69,9 @@ class RunControl(vitrine_run.RunControl):
             thread, frame = gdb.selected_thread(), gdb.newest_frame()
             tid = thread.ptid[1] or thread.ptid[0]
             regs = {name: int(frame.read_register(name)) & (1 << 64) - 1 for name in self.names}
-            if self.hit(tid, regs):
-                return False
+            with vi.kept_back():
+                if self.hit(tid, regs):
+                    return False
             self.hit_tid = tid
         except BaseException:
             self.hit_tid = 0
@@ -89,7 +90,8 @@ class RunControl(vitrine_run.RunControl):
         gdb.events.stop.connect(seen.append)
         gdb.events.exited.connect(seen.append)
         try:
-            gdb.execute(command)  # not to a string: that would keep what is printed at the hits as well
+            with vi.let_through():
+                gdb.execute(command)  # not to a string: that would keep what is printed at the hits as well
         except KeyboardInterrupt:
             return vi.STOP_INTERRUPTED, 0, ""
         except gdb.error as e:

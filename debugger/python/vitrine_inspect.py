@@ -15,12 +15,16 @@ Rules of the boundary:
     each callback catches everything and sets *done as its last act; *done unset is a failure to the core.
   * Ctrl-C: the interpreter raises KeyboardInterrupt at the entry of whichever function runs next, which for a callback
     is before its `try`. Such an exception is only seen by sys.unraisablehook, which is ours during a call: it notes
-    the interrupt, and the next poll of `cancelled` says 1.
+    the interrupt, and the next poll of `cancelled` says 1. What the callback was asked for has failed then, and a list
+    that failed stays so until the next stop; so a host that can does its commands in kept_back(): the signal waits,
+    `cancelled` sees that it does, and it comes where the debugger itself works on (let_through) or at the end.
   * Every C string is copied before the next call into the library.
 """
 
+import contextlib
 import ctypes as C
 import os
+import signal
 import struct
 import sys
 
@@ -31,6 +35,37 @@ from vitrine_abi import (  # noqa: F401: the hosts take all from here
 from vitrine_abi import (  # noqa: F401
     STOP_DONE, STOP_EXITED, STOP_FAILED, STOP_INTERRUPTED, STOP_OTHER,
     _CANCELLED, _EVAL, _MODULES, _READ, _TEXT, _THREADS, _Action, _decode, _Host, _Module, _Sink, _Target, _Thread)
+
+
+@contextlib.contextmanager
+def kept_back():
+    """Ctrl-C waits, on this thread, and raises KeyboardInterrupt at the end."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def waits():
+    """Was Ctrl-C pressed while it was kept back?"""
+    return signal.SIGINT in signal.sigpending()
+
+
+@contextlib.contextmanager
+def let_through():
+    """Ctrl-C comes at once in here; one that waits does instead of it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    if signal.SIGINT not in before:
+        yield
+        return
+    if waits():
+        raise KeyboardInterrupt
+    try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class Thread:
@@ -192,7 +227,8 @@ class Session:
         elif action.kind == DESELECT:
             ui.deselect()
         elif action.kind == EXECUTE:
-            ui.execute(action.text)
+            with let_through():
+                ui.execute(action.text)
         elif action.kind == SHOW_FRAME:
             ui.show_frame()
         elif action.kind == PRINT:
@@ -218,7 +254,8 @@ class Session:
     def _on_out(self, _, message):
         try:
             if self._ui:
-                self._ui.out(_decode(message))
+                with let_through():  # a pager may wait
+                    self._ui.out(_decode(message))
         except BaseException:  # a pager that was left, a closed pipe: stop the command
             self._interrupted = True
 
