@@ -201,7 +201,10 @@ class Annotator {
     Summary& sum = out_.summary;
     auto store = [&](const Place& p, const Operand& from) {
       Value v = machine_.read(before, in, from);
-      if (p.kind == Place::Kind::slot) return add(sum.current, p.name, machine_.text(v), in.address);
+      if (p.kind == Place::Kind::slot) {  // errno is another
+        if (facts_.thread_local_slot(p.offset)) add(sum.current, p.name, machine_.text(v), in.address);
+        return;
+      }
       // What is put onto the stack of a context, where it is to go on.
       if (p.kind == Place::Kind::unknown && p.name.starts_with("*(") && !sum.set.empty())
         return add(sum.set, p.name, machine_.text(v), in.address);

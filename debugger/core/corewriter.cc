@@ -280,6 +280,8 @@ Status Writer::write_headers() {
   eh.e_ident[EI_CLASS] = ELFCLASS64;
   eh.e_ident[EI_DATA] = ELFDATA2LSB;
   eh.e_ident[EI_VERSION] = EV_CURRENT;
+  // LLDB refuses a core that does not say so, unless it finds a path of a Linux library in it: a static program has none.
+  eh.e_ident[EI_OSABI] = ELFOSABI_LINUX;
   eh.e_type = ET_CORE;
   eh.e_machine = EM_X86_64;
   eh.e_version = EV_CURRENT;

@@ -150,6 +150,15 @@ TEST(Annotate, ASwitchWithOtherFieldsRegistersAndOrderIsUnderstood) {
   EXPECT_EQ(r.summary.switches[0].where, "load->stack");
 }
 
+TEST(Annotate, AnotherThreadLocalWordIsNotWhatRuns) {
+  Made facts;
+  for (int b : {0x64, 0xc7, 0x04, 0x25, 0xe0, 0xff, 0xff, 0xff, 12,   0,   0, 0,  // mov dword fs:[-0x20], 12
+                0x64, 0x48, 0x89, 0x3c, 0x25, 0xf0, 0xff, 0xff, 0xff, 0xc3})      // mov fs:[-0x10], rdi; ret
+    facts.bytes.push_back(static_cast<std::byte>(b));
+  facts.arguments[Reg::rdi] = {"x", fiber(), "", {}};
+  EXPECT_EQ(all(annotate(facts, "r", 0x1000, facts.bytes.size()).summary.current), "current fiber x; ");
+}
+
 TEST(Annotate, AStackPointerFromTheWrongFieldAndCrossedSlotsAreTold) {
   Made facts;
   Routine r = routine(facts, wrong_switch, wrong_switch_end);

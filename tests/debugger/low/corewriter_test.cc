@@ -1,6 +1,7 @@
 // Our own cores: gdb opens them, nothing is lost, and nothing but the file is left behind.
 #include "corewriter.h"
 
+#include <fstream>
 #include <thread>
 
 #include "elf_image.h"
@@ -62,6 +63,15 @@ TEST_F(CoreWriter, ItsCoreHasTheThreadsStacksAndMemoryOfTheProcess) {
     ASSERT_EQ(memory.read_prefix(m.lo, b), n) << m.path;
     EXPECT_TRUE(a == b) << m.path;
   }
+}
+
+// LLDB refuses the core of a static program (Go's) that does not.
+TEST_F(CoreWriter, ItsCoreSaysThatItIsLinuxs) {
+  write();
+  std::ifstream in(core_, std::ios::binary);
+  char ident[EI_NIDENT] = {};
+  ASSERT_TRUE(in.read(ident, sizeof ident));
+  EXPECT_EQ(ident[EI_OSABI], ELFOSABI_LINUX);
 }
 
 TEST_F(CoreWriter, ItsFileIsSparseAndShowsItsSize) {
