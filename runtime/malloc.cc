@@ -155,7 +155,7 @@ VITRINE_NOINLINE static mspan* largeAlloc(uintptr size, bool needzero, bool nosc
     fatal("out of memory");
   }
   uintptr npages = alignUp(size, pageSize) >> pageShift;
-  mspan* s = mheap_.alloc(npages, makeSpanClass(0, noscan), true, needzero);
+  mspan* s = mheap_.alloc(npages, makeSpanClass(0, noscan), needzero);
   if (s == nullptr) {
     outofmemory(npages << pageShift);
     fatal("out of memory");

@@ -1,7 +1,8 @@
 // mcache.cc: what a P allocates from without a lock. Follows Go's mcache.go.
 //
 // alloc[class] is a span that only this P allocates from; &emptymspan stands for none, so that the fast path needs no
-// test. refill changes a full span for one of mcentral's. A P's M uses the mcache while pinned, so nobody else is in
+// test. refill changes a full span for one that was taken ahead (mcentral.cc says when and why), or for one of
+// mcentral's. A P's M uses the mcache while pinned, so nobody else is in
 // it: the P cannot be taken away, and stopping the world waits.
 //
 // flushGen: when a collection begins its sweep, spans in mcaches are not swept, so each mcache has to give them up
@@ -45,7 +46,15 @@ void mcache::refill(spanClass sc) {
     __atomic_store_n(&s->freeIndexForScan, uint16(s->freeindex), __ATOMIC_RELEASE);
     s->sweepgen.store(sg, __ATOMIC_RELEASE);
   }
-  s = mheap_.central[sc].mcentral.cacheSpan();
+  spansAhead& next = ahead[sc];
+  if (next.n > 0) {
+    s = next.slot[next.n - 1];  // as mcentral.grow left it: cached, nothing allocated, freeIndexForScan 0
+    s->clear();
+    store_relaxed(alloc[sc], s);
+    store_relaxed(next.n, next.n - 1);
+    return;
+  }
+  s = mheap_.central[sc].mcentral.cacheSpan(&next);
   if (s == nullptr) {
     outofmemory(uintptr(class_to_allocnpages[spansizeclass(sc)]) << pageShift);
     fatal("out of memory");
@@ -62,10 +71,16 @@ void mcache::refill(spanClass sc) {
 
 void mcache::releaseAll() {
   for (int32 i = 0; i < numSpanClasses; i++) {
+    mcentral& c = mheap_.central[i].mcentral;
+    for (spansAhead& a = ahead[i]; a.n > 0;) {
+      store_relaxed(a.n, a.n - 1);
+      c.uncacheSpan(a.slot[a.n]);
+    }
+    ahead[i].want = 0;
     mspan* s = alloc[i];
     if (s == &emptymspan) continue;
     store_relaxed(alloc[i], &emptymspan);
-    mheap_.central[i].mcentral.uncacheSpan(s);
+    c.uncacheSpan(s);
   }
   tiny = 0;
   tinyoffset = 0;

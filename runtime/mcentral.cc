@@ -5,8 +5,22 @@
 //      One that is unswept is swept first; one that somebody else sweeps at this moment is left alone
 //   2. none: the first of empty that is unswept is swept, and taken if it has a free object then. Spans that are swept
 //      are at the back of empty, so the first swept one ends the search
-//   3. none: grow() gets a fresh span from the heap, which goes to the back of empty as well
-// uncacheSpan: the mcache gives it back; with free objects it goes to nonempty, else it stays on empty
+//   3. none: grow() gets a fresh span from the heap, which goes to the back of empty as well; where Ps wait for each
+//      other, several
+// uncacheSpan: the mcache gives it back; with free objects it goes to nonempty, else it stays on empty. One that nothing
+// was taken from goes back to the heap
+//
+// Spans ahead. A refill for objects of 2 KiB and more is one span, and so two holds of this lock, one of the heap's and
+// some counters: where two Ps did that at once, each cost the other as much as clearing the pages. So each time that grow
+// finds the heap's lock held it takes one span more than the last time, at most 16 or 128 KiB; they wait in
+// mcache.ahead[class], from where refill takes them without any lock. One P by itself never finds the lock held, and
+// takes one at a time: clearing one page goes on in the memory's queues while the next span is made.
+//   To everybody else they are as the span that the mcache allocates from: cached, at sweepgen + 3, on empty, all
+//   objects counted in nmalloc and heap_live. Only the P's M, pinned, touches mcache.ahead and those spans; the others
+//   that come across them leave them alone as they are: takeSpan and sweepone change a span only from sweepgen - 2, markers
+//   look at no object from freeIndexForScan, 0, on. When a collection begins to sweep, the world is stopped and all mcaches
+//   are empty (releaseAll), so no span ahead is ever to be swept. Unlike Go: its Ps have pages ahead (pageCache), not spans;
+//   that needs a third place where a page can be, and still a list of mcentral for each span.
 //
 // nmalloc counts all objects of a span as allocated from the moment that an mcache has it; uncacheSpan takes back those
 // that are still free. So mem_stats needs to look at no mcache to know an upper bound, and at the cached spans'
@@ -55,16 +69,13 @@ mspan* mcentral::takeSpan() {
   }
 }
 
-mspan* mcentral::cacheSpan() {
+mspan* mcentral::cacheSpan(spansAhead* ahead) {
   deductSweepCredit(uintptr(class_to_allocnpages[spansizeclass(spanclass)]) << pageShift, 0);
   rt::lock(&lock);
   mspan* s = takeSpan();
   if (s == nullptr) {
     rt::unlock(&lock);
-    s = grow();
-    if (s == nullptr) return nullptr;
-    rt::lock(&lock);
-    empty.insertBack(s);
+    return grow(ahead);
   }
   uintptr n = s->nelems - s->allocCount;
   if (n == 0 || s->freeindex == s->nelems) throw_("mcentral: the span has no free objects");
@@ -80,22 +91,23 @@ mspan* mcentral::cacheSpan() {
 }
 
 void mcentral::uncacheSpan(mspan* s) {
-  if (s->allocCount == 0) throw_("mcentral: an unused span comes back");
   uint32 sg = load_relaxed(mheap_.sweepgen);
   rt::lock(&lock);
   // sg + 1: cached since before the sweep began, so still to be swept.
-  bool stale = s->sweepgen.load(__ATOMIC_RELAXED) == sg + 1;
+  // Of an unused one there is nothing to sweep.
+  bool unused = s->allocCount == 0, stale = !unused && s->sweepgen.load(__ATOMIC_RELAXED) == sg + 1;
   s->sweepgen.store(stale ? sg - 2 : sg, __ATOMIC_RELEASE);
   s->incache = 0;
   __atomic_store_n(&s->freeIndexForScan, uint16(s->freeindex), __ATOMIC_RELEASE);
   uintptr n = s->nelems - s->allocCount;
   if (n > 0) {
     empty.remove(s);
-    nonempty.insert(s);
+    if (!unused) nonempty.insert(s);
     store_relaxed(nmalloc, nmalloc - n);
   }
   rt::unlock(&lock);
   if (n > 0) mSysStatDec(&memstats.heap_live, n * s->elemsize);
+  if (unused) mheap_.freeSpan(s, false);
 }
 
 // s was just swept, has free objects, and is still at h-1. preserve: the caller takes it. True: its pages went back.
@@ -123,10 +135,33 @@ bool mcentral::freeSpan(mspan* s, bool preserve) {
   return true;
 }
 
-mspan* mcentral::grow() {
-  mspan* s = mheap_.alloc(class_to_allocnpages[spansizeclass(spanclass)], spanclass, false, true);
-  if (s != nullptr && !spannoscan(spanclass)) heapBitsForSpan(s->base()).initSpan(s);
-  return s;
+// A fresh span, and perhaps others for *ahead, which is empty; all of them cached from now on. Null: no memory.
+mspan* mcentral::grow(spansAhead* ahead) {
+  constexpr uintptr maxPages = 16;
+  mspan* fresh[1 + maxSpansAhead];
+  // A glance, which may be wrong: it decides only how many.
+  if (mheap_.lock.key.load(__ATOMIC_RELAXED) != 0 && ahead->want < maxSpansAhead) ahead->want++;
+  uintptr pages = class_to_allocnpages[spansizeclass(spanclass)], want = 1 + ahead->want;
+  if (want > 1 && want * pages > maxPages) want = maxPages / pages > 1 ? maxPages / pages : 1;
+  if (want > 1) deductSweepCredit((want - 1) * pages << pageShift, 0);
+  uintptr n = mheap_.allocSmall(pages, spanclass, want, fresh);
+  if (n == 0) return nullptr;
+  uintptr objects = n * fresh[0]->nelems;
+  uint32 cached = load_relaxed(mheap_.sweepgen) + 3;  // it does not change while we are pinned
+  for (uintptr i = 0; i < n; i++) {
+    if (!spannoscan(spanclass)) heapBitsForSpan(fresh[i]->base()).initSpan(fresh[i]);
+    fresh[i]->sweepgen.store(cached, __ATOMIC_RELAXED);
+    fresh[i]->incache = 1;
+  }
+  rt::lock(&lock);
+  for (uintptr i = 0; i < n; i++) empty.insertBack(fresh[i]);
+  store_relaxed(nmalloc, nmalloc + objects);
+  rt::unlock(&lock);
+  mSysStatInc(&memstats.heap_live, objects * fresh[0]->elemsize);
+  for (uintptr i = n - 1; i > 0; i--) store_relaxed(ahead->slot[n - 1 - i], fresh[i]);  // the lowest is the last
+  store_relaxed(ahead->n, uint32(n - 1));
+  fresh[0]->clear();
+  return fresh[0];
 }
 
 }  // namespace vitrine::rt

@@ -1,7 +1,7 @@
 // mgcsweepbuf.cc: the set of spans in use, for the sweeper to walk. Follows Go's mgcsweepbuf.go (1.12).
 //
-// Blocks of 512 spans under a spine of pointers to blocks. push takes the next index by one atomic add; who gets the
-// first index of a block that is not there yet makes it, under spineLock. pop takes from the end. push and push, pop
+// Blocks of 512 spans under a spine of pointers to blocks. push takes the next indices by one atomic add; who gets one
+// in a block that is not there yet makes that, under spineLock. pop takes from the end. push and push, pop
 // and pop may run at once; push and pop may not: mheap_ has two of these, of swept and of unswept spans, which change
 // roles with the world stopped. A span that was freed stays in the set until it is popped, so who pops looks at its
 // state.
@@ -12,9 +12,10 @@
 
 namespace vitrine::rt {
 
-void gcSweepBuf::push(mspan* s) {
-  uint32 cursor = index.add(1) - 1;
-  uintptr top = cursor / gcSweepBlockEntries, bottom = cursor % gcSweepBlockEntries;
+void gcSweepBuf::push(mspan* const* s, uint32 n) {
+  if (n == 0) return;
+  uint32 first = index.add(n) - n;
+  uintptr top = (first + n - 1) / gcSweepBlockEntries;
   if (top >= gcSweepBufBlocks) throw_("gcSweepBuf: too many spans");
   if (top >= spineLen.load(__ATOMIC_ACQUIRE)) {
     lock(&spineLock);
@@ -28,14 +29,16 @@ void gcSweepBuf::push(mspan* s) {
       spine.store(sp, __ATOMIC_RELEASE);
     }
     // Who is late finds it done; who is early, past a block that another is about to make, makes that too.
-    for (uintptr n = spineLen.load(__ATOMIC_RELAXED); n <= top; n++) {
-      if (sp[n] == nullptr)
-        sp[n] = static_cast<gcSweepBlock*>(persistentalloc(sizeof(gcSweepBlock), 64, &memstats.gc_sys));
-      spineLen.store(n + 1, __ATOMIC_RELEASE);
+    for (uintptr k = spineLen.load(__ATOMIC_RELAXED); k <= top; k++) {
+      if (sp[k] == nullptr)
+        sp[k] = static_cast<gcSweepBlock*>(persistentalloc(sizeof(gcSweepBlock), 64, &memstats.gc_sys));
+      spineLen.store(k + 1, __ATOMIC_RELEASE);
     }
     unlock(&spineLock);
   }
-  store_relaxed(spine.load(__ATOMIC_ACQUIRE)[top]->spans[bottom], s);
+  gcSweepBlock** sp = spine.load(__ATOMIC_ACQUIRE);
+  for (uint32 at = first; at < first + n; at++)
+    store_relaxed(sp[at / gcSweepBlockEntries]->spans[at % gcSweepBlockEntries], s[at - first]);
 }
 
 mspan* gcSweepBuf::pop() {

@@ -1,11 +1,12 @@
 // mheap.cc: spans — runs of pages — given out, taken back and merged. Follows Go's mheap.go (1.12 to 1.13).
 //
 // alloc(npages):
-//   1. the best fit of the treap (mgclarge.cc); none: grow (mheap_grow.cc), and again
+//   1. the best fit of the treap (mgclarge.cc), or one of the next best if that has memory and the best has none, which
+//      would have to be faulted in; none: grow (mheap_grow.cc), and again
 //   2. a larger span is cut: its tail stays in the treap as a span of its own
-//   3. of a scavenged span what is taken becomes used (sysUsed), in steps of 1 MiB: one system call for many spans;
-//      the rest of the step is a free span that has (or may get) memory
+//   3. of a scavenged span what is taken becomes used (sysUsed): one system call for many spans (useahead)
 //   4. every page of the span points to it in its arena's spans[], then the state says what it is
+// allocSmall(npages, want): the same for several spans of one class, cut from one run of pages (mcentral.cc says why)
 // free(s):
 //   5. coalesce: the free spans next to it are found through spans[] and become part of it. Spans in use have all their
 //      pages there; of a free span only the first and the last are right, and only those are looked at
@@ -80,6 +81,12 @@ void mspan::init(uintptr base, uintptr n) {
   *this = {};
   startAddr = base;
   npages = n;
+}
+
+void mspan::clear() {
+  if (needzero == 0) return;
+  memset(reinterpret_cast<void*>(base()), 0, bytes());
+  needzero = 0;
 }
 
 uintptr mspan::layout(uintptr* size, uintptr* n) const {
@@ -179,59 +186,76 @@ void mheap::init() {
 
 // ---- allocation
 
-// What is cut off a span that is given out: free. Above it there may be a free span that it merges with: of a scavenged
-// one the rest of a step becomes used, and so what the used one behind it is. mheap_.lock held.
-static void keeptail(mheap* h, uintptr base, uintptr npages, const mspan* of, bool scavenged) {
+// What is cut off a free span, of which the first pages are given out: free, and as the whole was. What is above it did
+// not merge with the whole, and does not with its end. mheap_.lock held.
+static void keeptail(mheap* h, uintptr base, uintptr npages, const mspan* of) {
   auto* t = static_cast<mspan*>(h->spanalloc.alloc());
   t->init(base, npages);
   t->needzero = of->needzero;
-  t->scavenged = scavenged;
+  t->scavenged = of->scavenged;
   t->unusedsince = of->unusedsince;
   t->state.store(mSpanFree, __ATOMIC_RELAXED);
-  mspan* o = spanOf(base + t->bytes());
-  if (o != nullptr && o->state.load(__ATOMIC_RELAXED) == mSpanFree && o->scavenged == t->scavenged) {
-    h->free.removeSpan(o);
-    t->npages += o->npages;
-    t->needzero |= o->needzero;
-    o->state.store(mSpanDead, __ATOMIC_RELAXED);
-    h->spanalloc.free(o);
-  }
   h->setSpan(base, t);
   h->setSpan(base + t->bytes() - 1, t);
   h->free.insert(t);
 }
 
-constexpr uintptr usedStepPages = (1 << 20) / pageSize;
+// [base, base+n), from the bottom of a scavenged span that ends at `end`, is to be used. The system call keeps every page
+// fault of the process waiting, so it is made for a quarter of what is in use, 1 to 16 MiB, and most calls here find that
+// done: h->dumped is the part of the scavenged span that is left of it. That is scavenged to its end until we come here
+// again: nobody else makes free pages used, nor gives back what is given back. mheap_.lock held.
+static void useahead(mheap* h, uintptr base, uintptr n, uintptr end) {
+  uintptr upto = base + n;
+  if (base >= h->dumped.base && upto <= h->dumped.end) {
+    h->dumped.base = upto;
+    return;
+  }
+  if (physPageSize <= pageSize) {
+    constexpr uintptr least = 1 << 20, most = 16 << 20;
+    uintptr ahead = alignDown(load_relaxed(memstats.heap_inuse) / 4, least);
+    ahead = ahead < least ? least : ahead > most ? most : ahead;
+    if (ahead > n) upto = ahead < end - base ? base + ahead : end;
+  }
+  sysUsed(reinterpret_cast<void*>(base), upto - base);
+  h->dumped = {base + n, upto};
+}
+
+// The best fit for npages; of the next few in order, if it has no memory, one that has. Null: none. mheap_.lock held.
+static treapNode* fit(const mheap* h, uintptr npages) {
+  treapNode* best = h->free.find(npages);
+  treapNode* t = best;
+  for (int32 i = 0; t != nullptr && i < 4; i++, t = treapsucc(t))
+    if (t->spanKey->scavenged == 0) return t;
+  return best;
+}
 
 // A span of exactly npages, in no state yet; null: no memory. mheap_.lock held.
 mspan* mheap::allocSpanLocked(uintptr npages, uint64* stat) {
-  treapNode* t = free.find(npages);
+  treapNode* t = fit(this, npages);
   if (t == nullptr) {
     if (!grow(npages)) return nullptr;
     t = free.find(npages);
     if (t == nullptr) throw_("mheap: grew and has no span");
   }
+  return takePages(t, npages, stat);
+}
+
+// Of a free span the first npages, as a span in no state yet. mheap_.lock held.
+mspan* mheap::takePages(treapNode* t, uintptr npages, uint64* stat) {
   mspan* s = t->spanKey;
   if (s->state.load(__ATOMIC_RELAXED) != mSpanFree) throw_("mheap: the span in the treap is not free");
   free.removeNode(t);
   uintptr whole = s->npages, released = s->released();
-  bool wasscavenged = s->scavenged != 0;
-  if (wasscavenged) {
-    uintptr used = alignUp(npages, usedStepPages);
-    if (used > whole || physPageSize > pageSize) used = physPageSize > pageSize ? npages : whole;
-    s->npages = npages;
-    sysUsed(reinterpret_cast<void*>(s->base()), used << pageShift);
-    if (whole > used) keeptail(this, s->base() + (used << pageShift), whole - used, s, true);
-    if (used > npages) keeptail(this, s->base() + s->bytes(), used - npages, s, false);
-    s->scavenged = 0;
+  s->npages = npages;
+  if (s->scavenged != 0) useahead(this, s->base(), s->bytes(), s->base() + (whole << pageShift));
+  if (whole > npages) keeptail(this, s->base() + s->bytes(), whole - npages, s);
+  if (s->scavenged != 0) {
     mspan rest{};
-    rest.startAddr = s->base() + (used << pageShift);
-    rest.npages = whole - used;
+    rest.startAddr = s->base() + s->bytes();
+    rest.npages = whole - npages;
     rest.scavenged = 1;
-    mSysStatDec(&memstats.heap_released, released - (whole > used ? rest.released() : 0));
-  } else if (whole > npages) {
-    s->npages = npages;
-    keeptail(this, s->base() + s->bytes(), whole - npages, s, false);
+    mSysStatDec(&memstats.heap_released, released - rest.released());
+    s->scavenged = 0;
   }
   s->unusedsince = 0;
   setSpans(s->base(), npages, s);
@@ -270,37 +294,71 @@ static void setclass(mheap* h, mspan* s, uint8 sizeclass) {
   s->gcmarkBits = static_cast<gcBits*>(h->bitsalloc[s->bitsclass].alloc());
 }
 
-// A span for objects of class sc, or for one large object; null: no memory.
-mspan* mheap::alloc_m(uintptr npages, rt::spanClass sc, bool large) {
+// s comes to life, for objects. mheap_.lock held.
+static void setinuse(mheap* h, mspan* s, spanClass sc) {
+  s->sweepgen.store(load_relaxed(h->sweepgen), __ATOMIC_RELAXED);
+  s->spanclass = sc;
+  s->owner = spanNobody;
+  setclass(h, s, spansizeclass(sc));
+  setPageInUse(s, true);
+  s->state.store(mSpanInUse, __ATOMIC_RELEASE);
+}
+
+// A span for one large object; null: no memory.
+mspan* mheap::alloc_m(uintptr npages, rt::spanClass sc) {
   if (sweepdone.load(__ATOMIC_RELAXED) == 0) reclaim(npages);
   rt::lock(&lock);
   mspan* s = allocSpanLocked(npages, &memstats.heap_inuse);
   if (s != nullptr) {
-    s->sweepgen.store(load_relaxed(sweepgen), __ATOMIC_RELAXED);
-    s->spanclass = sc;
-    s->owner = spanNobody;
-    setclass(this, s, spansizeclass(sc));
-    setPageInUse(s, true);
+    setinuse(this, s, sc);
     pagesInUse.add(npages, __ATOMIC_RELAXED);
-    if (large) {
-      largealloc += s->elemsize;
-      nlargealloc++;
-      mSysStatInc(&memstats.heap_live, s->bytes());
-    }
-    s->state.store(mSpanInUse, __ATOMIC_RELEASE);
+    largealloc += s->elemsize;
+    nlargealloc++;
+    mSysStatInc(&memstats.heap_live, s->bytes());
   }
   rt::unlock(&lock);
   if (s != nullptr) sweepSpans[load_relaxed(sweepgen) / 2 % 2].push(s);
   return s;
 }
 
-mspan* mheap::alloc(uintptr npages, rt::spanClass sc, bool large, bool needzero) {
-  mspan* s = alloc_m(npages, sc, large);
-  if (s != nullptr && needzero && s->needzero != 0) {
-    memset(reinterpret_cast<void*>(s->base()), 0, s->bytes());
-    s->needzero = 0;
-  }
+mspan* mheap::alloc(uintptr npages, rt::spanClass sc, bool needzero) {
+  mspan* s = alloc_m(npages, sc);
+  if (s != nullptr && needzero) s->clear();
   return s;
+}
+
+// Up to `want` spans of npages, each for objects of class sc, by one hold of the lock; returns how many, 0: no memory.
+// As many as are in the best fit for one, then in the next: holes are filled as by want calls, and what is next to each
+// other costs the treap one change.
+uintptr mheap::allocSmall(uintptr npages, rt::spanClass sc, uintptr want, mspan** out) {
+  if (sweepdone.load(__ATOMIC_RELAXED) == 0) reclaim(want * npages);
+  rt::lock(&lock);
+  uintptr n = 0;
+  while (n < want) {
+    treapNode* t = fit(this, npages);
+    if (t == nullptr && n > 0) break;  // the heap grows for who has none
+    uintptr row = want - n;
+    if (t != nullptr && t->npagesKey / npages < row) row = t->npagesKey / npages;
+    mspan* s = t == nullptr ? allocSpanLocked(row * npages, &memstats.heap_inuse)
+                            : takePages(t, row * npages, &memstats.heap_inuse);
+    if (s == nullptr) break;
+    for (uintptr i = 0; i < row; i++) {
+      if (i > 0) {
+        auto* next = static_cast<mspan*>(spanalloc.alloc());
+        next->init(s->base() + s->bytes(), npages);
+        next->needzero = s->needzero;
+        s = next;
+        setSpans(s->base(), npages, s);
+      }
+      s->npages = npages;
+      setinuse(this, s, sc);
+      out[n++] = s;
+    }
+  }
+  pagesInUse.add(n * npages, __ATOMIC_RELAXED);
+  rt::unlock(&lock);
+  sweepSpans[load_relaxed(sweepgen) / 2 % 2].push(out, uint32(n));
+  return n;
 }
 
 mspan* mheap::allocManual(uintptr npages, rt::spanOwner owner, uint64* stat, uint8 sizeclass) {

@@ -13,8 +13,9 @@
 //
 // Whose is a span? state and owner say it:
 //   mSpanFree    in mheap_.free; pages that are not `scavenged` may have memory
-//   mSpanInUse   objects of one class: incache, then some p.mcache.alloc[spanclass] is it; else on the lists of
-//                mheap_.central[spanclass] (`list` says on which); large objects, spanclass 0 or 1, are on none
+//   mSpanInUse   objects of one class: on the lists of mheap_.central[spanclass] (`list` says on which); incache, then
+//                on `empty`, and some p.mcache.alloc[spanclass] is it, or one of p.mcache.ahead[spanclass].slot[0 … n);
+//                large objects, spanclass 0 or 1, are on none
 //   mSpanManual  owner: spanStackPool (slots of one order; `list` is stackpool's if a slot is free), spanStackLarge
 //                (one stack; list: if it is free), spanRuntime (list: of mheap_.runtime[class]) or spanRuntimeLarge (one
 //                object; list: mheap_.runtimelarge)
@@ -62,6 +63,7 @@ constexpr uint32 heapAddrClasses = heapAddrBits - pageShift;
 struct mspan;
 struct mcache;
 struct mcentral;
+struct spansAhead;
 struct special;
 
 // A size class and whether its objects have no pointers: class << 1 | noscan.
@@ -141,6 +143,7 @@ struct mspan {
   uintptr base() const { return startAddr; }
   uintptr bytes() const { return npages << pageShift; }
   void init(uintptr base, uintptr npages);
+  void clear();                                     // all of its memory, unless that is known to be zero
   uintptr layout(uintptr* size, uintptr* n) const;  // returns all bytes of the span
   void physPageBounds(uintptr* start, uintptr* end) const;
   uintptr released() const;  // bytes that have no memory
@@ -234,7 +237,8 @@ struct gcSweepBuf {
   atomic<gcSweepBlock**> spine;  // gcSweepBufBlocks pointers, NORESERVE
   atomic<uintptr> spineLen;
   atomic<uint32> index;  // one past the last span
-  void push(mspan* s);
+  void push(mspan* s) { push(&s, 1); }
+  void push(mspan* const* s, uint32 n);
   mspan* pop();
   uint32 numBlocks() const;
 };
@@ -249,14 +253,23 @@ struct mcentral {
   uint64 nfree;        // objects given back by hand, spanRuntime only; lock
 
   void init(rt::spanClass sc);
-  mspan* cacheSpan();
+  mspan* cacheSpan(spansAhead* ahead);
   mspan* takeSpan();
   void uncacheSpan(mspan* s);
   bool freeSpan(mspan* s, bool preserve);
-  mspan* grow();
+  mspan* grow(spansAhead* ahead);
 };
 struct alignas(64) mcentralPadded {
   rt::mcentral mcentral;
+};
+
+// Spans of one class that a P took together with one that it needed (mcentral.cc): all of their objects are free. The
+// last is used next. Owner P.
+constexpr uint32 maxSpansAhead = 15;
+struct spansAhead {
+  uint32 n;
+  uint32 want;  // how many to take with the next: grows when the heap's lock is found held, 0 after a collection
+  mspan* slot[maxSpansAhead];
 };
 
 // Objects of the runtime of one size class that a P may hand out; last in, first out. Owner P.
@@ -282,8 +295,9 @@ struct mcache {
   uintptr local_scan;  // bytes of scannable heap allocated
   uintptr tiny;        // the current block for objects below 16 bytes without pointers; 0: none
   uintptr tinyoffset;
-  uint64 local_tinyallocs;       // objects put into such blocks
-  mspan* alloc[numSpanClasses];  // the span to allocate from; &emptymspan: none
+  uint64 local_tinyallocs;           // objects put into such blocks
+  mspan* alloc[numSpanClasses];      // the span to allocate from; &emptymspan: none
+  spansAhead ahead[numSpanClasses];  // those that come after it
   stackfreelist stackcache[numStackOrders];
   uint64 local_largefree;
   uint64 local_nlargefree;
@@ -367,6 +381,9 @@ struct mheap {
   struct {
     uintptr base, end;
   } curArena;  // mapped, and not yet in a span; lock
+  struct {
+    uintptr base, end;
+  } dumped;  // in core dumps already, but scavenged; lock
   mcentralPadded central[numSpanClasses];
   mcentralPadded runtime[numSizeClasses];  // objects of the runtime; their spans are never in an mcache
   mutex runtimelargelock;                  // guards the list
@@ -387,14 +404,16 @@ struct mheap {
   rt::mcache* mcache0;  // for who has no P; mcache0lock
 
   void init();
-  mspan* alloc(uintptr npages, rt::spanClass sc, bool large, bool needzero);
-  mspan* alloc_m(uintptr npages, rt::spanClass sc, bool large);
+  mspan* alloc(uintptr npages, rt::spanClass sc, bool needzero);
+  mspan* alloc_m(uintptr npages, rt::spanClass sc);
+  uintptr allocSmall(uintptr npages, rt::spanClass sc, uintptr want, mspan** out);
   // State mSpanManual; null: no memory. The pages may hold anything if needzero. sizeclass: for spanRuntime.
   mspan* allocManual(uintptr npages, rt::spanOwner owner, uint64* stat, uint8 sizeclass);
   void reclaim(uintptr npages);
   void freeSpan(mspan* s, bool large);
   void freeManual(mspan* s, uint64* stat, bool unused);  // unused: its pages were given back by the caller
   mspan* allocSpanLocked(uintptr npages, uint64* stat);
+  mspan* takePages(treapNode* t, uintptr npages, uint64* stat);
   void freeSpanLocked(mspan* s, uint64* stat, bool unused);
   void coalesce(mspan* s);
   bool grow(uintptr npages);

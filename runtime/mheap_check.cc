@@ -69,7 +69,11 @@ struct checker {
 
   static int cached(const mspan* s) {
     int n = 0;
-    mcaches([&](mcache* c) { n += c->alloc[s->spanclass] == s; });
+    mcaches([&](mcache* c) {
+      n += c->alloc[s->spanclass] == s;
+      const spansAhead& a = c->ahead[s->spanclass];
+      for (uint32 i = 0; i < a.n && i < maxSpansAhead; i++) n += a.slot[i] == s;
+    });
     return n;
   }
 
@@ -157,11 +161,18 @@ struct checker {
   }
 
   void held(mcache* c) {
-    for (int32 i = 0; i < numSpanClasses; i++)
-      if (mspan* s = c->alloc[i]; s != &emptymspan)
-        check(s->state.load() == mSpanInUse && s->incache && s->spanclass == i &&
-                  s->sweepgen.load() == mheap_.sweepgen + 3,
-              "an mcache has a span that is not for it", uintptr(s));
+    auto ours = [&](mspan* s, int32 i) {
+      return check(
+          s->state.load() == mSpanInUse && s->incache && s->spanclass == i && s->sweepgen.load() == mheap_.sweepgen + 3,
+          "an mcache has a span that is not for it", uintptr(s));
+    };
+    for (int32 i = 0; i < numSpanClasses; i++) {
+      if (mspan* s = c->alloc[i]; s != &emptymspan) ours(s, i);
+      const spansAhead& a = c->ahead[i];
+      if (!check(a.n <= maxSpansAhead, "an mcache has too many spans ahead", uintptr(&a))) continue;
+      for (uint32 k = 0; k < a.n; k++)
+        if (ours(a.slot[k], i)) check(a.slot[k]->allocCount == 0, "a span ahead has objects", a.slot[k]->base());
+    }
     for (int32 sc = 0; sc < numSizeClasses; sc++) {
       rawCache& r = c->rawcache[sc];
       if (!check(r.n <= rawCacheSlots, "a rawcache is overfull", uintptr(&r))) continue;

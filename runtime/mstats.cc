@@ -35,6 +35,10 @@ void addclasses(memStats* st) {
       if (cache == nullptr) continue;
       const mspan* s = load_relaxed(cache->alloc[i]);
       if (s != nullptr && s != &emptymspan) n -= s->nelems - load_relaxed(s->allocCount);  // not yet allocated
+      const spansAhead& a = cache->ahead[i];
+      uint32 spans = load_relaxed(a.n);
+      for (uint32 j = 0; j < spans; j++)
+        if (load_relaxed(a.slot[j]) != s) n -= load_relaxed(a.slot[j])->nelems;
     }
     st->by_size[i >> 1].size = uint32(size);
     st->by_size[i >> 1].mallocs += n;

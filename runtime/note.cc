@@ -476,6 +476,10 @@ void layoutnote() {
   FIELD(mcache, mcache, local_rawallocs);
   FIELD(mcache, mcache, local_rawfrees);
   FIELD(mcache, mcache, rawcache);
+  FIELD(mcache, mcache, ahead);
+  TYPE(spansAhead, spansAhead);
+  FIELD(spansAhead, spansAhead, n);
+  FIELD(spansAhead, spansAhead, slot);
   TYPE(rawCache, rawCache);
   FIELD(rawCache, rawCache, n);
   FIELD(rawCache, rawCache, slot);

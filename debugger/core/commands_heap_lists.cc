@@ -140,9 +140,10 @@ constexpr CommandSpec kCommands[] = {
      "Next: mheap spans -where \"owner ~ stack\", mcache N for what one P keeps.\n",
      run_stacks, complete<stack_columns>},
     {"mcache", "What each P allocates from without a lock; with a number: all that P keeps.",
-     "mcache [P] " OPTIONS
-     "Without a number one row a P, and one for who has no P. With one: each span that it allocates from, the free\n"
-     "objects of the runtime and the free stacks that it keeps, by class.\n\n"
+     "mcache [P] " OPTIONS "Without a number one row a P, and one for who has no P. With one: each span that it "
+     "allocates from, those that it\n"
+     "took ahead because Ps waited for the heap (WHAT ahead, the next one first), the free objects of the runtime and\n"
+     "the free stacks that it keeps, by class.\n\n"
      "Columns: p spans free_objects tiny tiny_offset objects stacks stack_bytes flushgen addr; with a number: what\n"
      "class elem_size free nelems noscan first.\n\n"
      "Example:\n"

@@ -183,7 +183,7 @@ constexpr CommandSpec kCommands[] = {
      "[-all]\n\n"
      "One row a span, by address. STATE is the program's word: inuse (objects), manual (stacks and the runtime's own\n"
      "objects), free. SWEEP is where it stands against the heap's generation. OWNER is\n"
-     "  mcache of P 2           the span from which P 2 allocates objects of this class\n"
+     "  mcache of P 2           the span from which P 2 allocates objects of this class, or one that it took ahead\n"
      "  mcentral nonempty       has free objects; any P may take it; empty: it has none\n"
      "  large                   one object\n"
      "  stack pool: 3 goroutines, 2 cached, 11 free    stacks of one size, and who has them\n"

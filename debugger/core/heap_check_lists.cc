@@ -182,21 +182,32 @@ void HeapCheck::caches() {
     const Guard guard{heap_.root() + layout_.place(F::mheap_mcache0lock).offset, "the lock for who has no P", &c};
     const std::string name = "mcache of " + heap_.cache_name(c);
     expect(c.error.empty(), "mcache", guard, [&] { return Text{name, "readable", c.error}; });
-    for (std::size_t i = 0; i < c.alloc.size(); ++i) {
-      if (!c.alloc[i]) continue;
-      std::uint32_t index = heap_.at_structure(c.alloc[i]);
+    // i: its class; fresh: nobody has taken anything from it.
+    auto span = [&](std::uint64_t at, std::size_t i, bool fresh) {
+      std::uint32_t index = heap_.at_structure(at);
       const Span* s = index == kNone || heap_.spans()[index].unreadable ? nullptr : &heap_.spans()[index];
       const bool ok = s && heap_.kind(*s) == SpanKind::small && s->spanclass == i;
       expect(ok, "mcache span", guard, [&] {
         return Text{fmt::format("{}, span class {}", name, i), "a span of that class",
-                    !s ? fmt::format("{:#x}", c.alloc[i])
+                    !s ? fmt::format("{:#x}", at)
                        : fmt::format("span {:#x}, {}, span class {}", s->base, heap_.state_text(*s), s->spanclass)};
       });
-      auto [it, fresh] = spans.emplace(c.alloc[i], &c);
-      expect(fresh, "mcache span", guard, [&] {
+      if (ok && fresh)
+        expect(s->alloc_count == 0, "mcache span", guard, [&] {
+          return Text{fmt::format("{}, span {:#x} ahead", name, s->base), "without objects",
+                      std::to_string(s->alloc_count)};
+        });
+      auto [it, once] = spans.emplace(at, &c);
+      expect(once, "mcache span", guard, [&] {
         return Text{name, "spans that nobody else has",
-                    fmt::format("{:#x}, which {} has too", c.alloc[i], heap_.cache_name(*it->second))};
+                    fmt::format("{:#x}, which {} has too", at, heap_.cache_name(*it->second))};
       });
+    };
+    for (std::size_t i = 0; i < c.alloc.size(); ++i) {
+      if (c.alloc[i]) span(c.alloc[i], i, false);
+    }
+    for (std::size_t i = 0; i < c.ahead.size(); ++i) {
+      for (std::uint64_t at : c.ahead[i]) span(at, i, true);
     }
     cached_objects(c);
     cached_stacks(c);

@@ -63,7 +63,7 @@ constexpr ColumnSpec kStacks[] = {
 };
 constexpr ColumnSpec kCaches[] = {
     {"p", "P", T::number, true, false, "the P; none: for who has no P"},
-    {"spans", "SPANS", T::number, true, false, "spans to allocate from"},
+    {"spans", "SPANS", T::number, true, false, "spans to allocate from, now or later"},
     {"free_objects", "FREE", T::number, true, false, "free objects in them"},
     {"tiny", "TINY", T::address, true, false, "block for tiny objects"},
     {"tiny_offset", "USED", T::number, true, false, "bytes of it used"},
@@ -74,7 +74,7 @@ constexpr ColumnSpec kCaches[] = {
     {"addr", "ADDR", T::address, true, false, "address of the mcache"},
 };
 constexpr ColumnSpec kCacheParts[] = {
-    {"what", "WHAT", T::text, false, false, "span, objects, stacks"},
+    {"what", "WHAT", T::text, false, false, "span, ahead (a span for later), objects, stacks"},
     {"class", "CLASS", T::number, true, false, "size class, or order of stacks"},
     {"elem_size", "ELEM", T::number, true, false, "bytes of one"},
     {"free", "FREE", T::number, true, false, "that may be handed out"},
@@ -285,12 +285,14 @@ GridRows caches_grid(HeapState& heap) {
   GridRows rows(kCaches, 10, "mcache", "mcache");
   for (const HeapCache& c : heap.caches()) {
     std::uint64_t spans = 0, free = 0, bytes = 0;
-    for (std::uint64_t at : c.alloc) {
+    auto span = [&](std::uint64_t at) {
       std::uint32_t i = at ? heap.at_structure(at) : kNone;
       spans += at != 0;
       if (i != kNone)
         free += heap.spans()[i].nelems - std::min<std::uint64_t>(heap.spans()[i].nelems, heap.spans()[i].alloc_count);
-    }
+    };
+    for (std::uint64_t at : c.alloc) span(at);
+    for (const auto& list : c.ahead) std::for_each(list.begin(), list.end(), span);
     for (const auto& list : c.stacks) {
       for (std::uint64_t at : list) {
         std::uint32_t i = heap.at_address(at);
@@ -308,18 +310,22 @@ GridRows caches_grid(HeapState& heap) {
 
 GridRows cache_grid(HeapState& heap, const HeapCache& c) {
   GridRows rows(kCacheParts, 7, "part", "mcache_parts");
-  for (std::uint32_t i = 0; i < c.alloc.size(); ++i) {
-    if (!c.alloc[i]) continue;
-    std::uint32_t at = heap.at_structure(c.alloc[i]);
+  auto span = [&](const char* what, std::uint32_t i, std::uint64_t addr) {
+    std::uint32_t at = heap.at_structure(addr);
     if (at == kNone || heap.spans()[at].unreadable) {
-      rows.add({"span", i >> 1, Cell(), Cell(), Cell(), i & 1, Cell()},
-               fmt::format("{:#x} is no span that can be read", c.alloc[i]));
-      continue;
+      rows.add({what, i >> 1, Cell(), Cell(), Cell(), i & 1, Cell()},
+               fmt::format("{:#x} is no span that can be read", addr));
+      return;
     }
     const Span& s = heap.spans()[at];
-    rows.add({"span", i >> 1, s.elemsize, s.nelems - std::min<std::uint64_t>(s.nelems, s.alloc_count), s.nelems, i & 1,
+    rows.add({what, i >> 1, s.elemsize, s.nelems - std::min<std::uint64_t>(s.nelems, s.alloc_count), s.nelems, i & 1,
               s.base},
              heap.flaw(s));
+  };
+  for (std::uint32_t i = 0; i < c.alloc.size(); ++i) {
+    if (c.alloc[i]) span("span", i, c.alloc[i]);
+    if (i >= c.ahead.size()) continue;
+    for (std::size_t k = c.ahead[i].size(); k-- > 0;) span("ahead", i, c.ahead[i][k]);
   }
   for (bool stack : {false, true}) {
     const auto& lists = stack ? c.stacks : c.objects;

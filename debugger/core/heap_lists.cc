@@ -60,6 +60,7 @@ void HeapState::read_cache(std::uint64_t addr, std::uint32_t processor) {
       for (std::uint64_t i = 0; i < std::min(n, room); ++i) list.push_back(u64_at(b, at + first.offset + 8 * i));
     }
   };
+  slots(F::mcache_ahead, "spansAhead", F::spansAhead_n, F::spansAhead_slot, c.ahead);
   slots(F::mcache_rawcache, "rawCache", F::rawCache_n, F::rawCache_slot, c.objects);
   slots(F::mcache_stackcache, "stackfreelist", F::stackfreelist_n, F::stackfreelist_slot, c.stacks);
   caches_->push_back(std::move(c));
@@ -79,6 +80,9 @@ const std::vector<HeapCache>& HeapState::caches() {
     if (!c.error.empty()) warn(c.error);
     for (std::uint64_t s : c.alloc) {
       if (s) cached_spans_.emplace(s, i);
+    }
+    for (const auto& list : c.ahead) {
+      for (std::uint64_t s : list) cached_spans_.emplace(s, i);
     }
     for (const auto* lists : {&c.objects, &c.stacks}) {
       for (const auto& list : *lists) {

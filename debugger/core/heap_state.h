@@ -59,6 +59,7 @@ struct HeapCache {
   std::uint64_t addr = 0;
   std::uint32_t processor = kNone;                  // index of its P; kNone: the one for who has no P
   std::vector<std::uint64_t> alloc;                 // by span class: the span; 0: none
+  std::vector<std::vector<std::uint64_t>> ahead;    // by span class: spans that come after that; the last is next
   std::vector<std::vector<std::uint64_t>> objects;  // by size class: free objects of the runtime
   std::vector<std::vector<std::uint64_t>> stacks;   // by order: bases of free stacks
   std::uint64_t tiny = 0, tiny_offset = 0, tiny_allocs = 0;

@@ -81,6 +81,9 @@
   X(mcache_local_rawallocs, "mcache", "local_rawallocs", word, optional)                   \
   X(mcache_local_rawfrees, "mcache", "local_rawfrees", word, optional)                     \
   X(mcache_rawcache, "mcache", "rawcache", bytes, optional)                                \
+  X(mcache_ahead, "mcache", "ahead", bytes, optional)                                      \
+  X(spansAhead_n, "spansAhead", "n", word, optional)                                       \
+  X(spansAhead_slot, "spansAhead", "slot", bytes, optional)                                \
   X(rawCache_n, "rawCache", "n", word, optional)                                           \
   X(rawCache_slot, "rawCache", "slot", bytes, optional)                                    \
   X(stackfreelist_n, "stackfreelist", "n", word, optional)                                 \
@@ -128,6 +131,7 @@
   X(gcController, "gcController", optional)
 
 // The types of these rows that the rows of layout.h do not name.
-#define VITRINE_HEAP_TYPES                                                                                    \
-  "mspan", "mheap", "heapArena", "mcentral", "mcentralPadded", "mSpanList", "stackpoolPadded", "stackLargeT", \
-      "mcache", "rawCache", "stackfreelist", "treapNode", "special", "specialprofile", "mstats", "gcControllerState"
+#define VITRINE_HEAP_TYPES                                                                                     \
+  "mspan", "mheap", "heapArena", "mcentral", "mcentralPadded", "mSpanList", "stackpoolPadded", "stackLargeT",  \
+      "mcache", "spansAhead", "rawCache", "stackfreelist", "treapNode", "special", "specialprofile", "mstats", \
+      "gcControllerState"

@@ -77,7 +77,8 @@ class FakeHeap : public FakeSched {
     mcAlloc = 16,
     mcStacks = mcAlloc + 8 * 2 * kClasses,  // two orders of {n, slot[4]}
     mcObjects = mcStacks + 2 * 40,          // {n, slot[3]}
-    mcSize = mcObjects + 32 * kClasses,
+    mcAhead = mcObjects + 32 * kClasses,    // {n, slot[2]}
+    mcSize = mcAhead + 24 * 2 * kClasses,
     // heapArena
     aSpans = 16384,
     aInuse = aSpans + 512,
@@ -311,6 +312,7 @@ class FakeHeap : public FakeSched {
     Type* item = rt("stackpoolItem", 24, {{"lock", 0, u32}, {"span", 8, list}});
     rt("stackpoolPadded", 64, {{"item", 0, item}, {"after", 32, u64}});
     rt("stackLargeT", 136, {{"lock", 0, u32}, {"free", 8, array(128)}});
+    rt("spansAhead", 24, {{"n", 0, u32}, {"slot", 8, array(16)}});
     rt("rawCache", 32, {{"n", 0, u32}, {"slot", 8, array(24)}});
     rt("stackfreelist", 40, {{"n", 0, u32}, {"slot", 8, array(32)}});
     rt("mcache", mcSize,
@@ -318,7 +320,8 @@ class FakeHeap : public FakeSched {
         {"tinyoffset", mcOffset, u64},
         {"alloc", mcAlloc, array(8 * 2 * kClasses)},
         {"stackcache", mcStacks, array(80)},
-        {"rawcache", mcObjects, array(32 * kClasses)}});
+        {"rawcache", mcObjects, array(32 * kClasses)},
+        {"ahead", mcAhead, array(24 * 2 * kClasses)}});
     rt("treapNode", 64,
        {{"left", nLeft, ptr},
         {"right", nRight, ptr},

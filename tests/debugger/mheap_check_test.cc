@@ -136,6 +136,20 @@ const Break kBreaks[] = {
      "a span that no other node has span 0x40022000"},
     {"CachedInTwo", [](H& h) { h.poke(H::cache(1) + H::mcAlloc + 80, H::span(H::cached)); },
      "mcache of P 1 mcache span spans that nobody else has 0x320000, which P 0 has too"},
+    {"AheadWithObjects",
+     [](H& h) {
+       h.poke(H::cache(1) + H::mcAhead + 24 * 10, std::uint32_t{1});
+       h.poke(H::cache(1) + H::mcAhead + 24 * 10 + 8, H::span(H::partly));
+     },
+     "mcache of P 1, span 0x40002000 ahead mcache span without objects 4"},
+    {"AheadAndCached",
+     [](H& h) {
+       h.poke(H::cache(1) + H::mcAhead + 24 * 10, std::uint32_t{1});
+       h.poke(H::cache(1) + H::mcAhead + 24 * 10 + 8, H::span(H::cached));
+     },
+     "mcache of P 1 mcache span spans that nobody else has 0x320000, which P 0 has too"},
+    {"TooManyAhead", [](H& h) { h.poke(H::cache(1) + H::mcAhead + 24 * 10, std::uint32_t{3}); },
+     "claims 3 entries in 2 slots"},
     {"CachedOfAnotherClass", [](H& h) { h.poke(H::cache(1) + H::mcAlloc, H::span(H::full)); },
      "mcache of P 1, span class 0 mcache span a span of that class span 0x4003a000, inuse, span class 5"},
     {"CachedNowhere", [](H& h) { h.poke(H::cache(1) + H::mcAlloc, std::uint64_t{0x99}); },

@@ -213,6 +213,7 @@ TEST_F(Malloc, AFlushedMcacheGivesItsSpansUp) {
           rt::mcache* c = rt::allp.array[i]->mcache;
           c->releaseAll();
           for (mspan* s : c->alloc) EXPECT_EQ(s, &rt::emptymspan);
+          for (auto& a : c->ahead) EXPECT_EQ(a.n + a.want, 0u);
           EXPECT_EQ(c->tiny, 0u);
         }
       },
@@ -224,6 +225,49 @@ TEST_F(Malloc, AFlushedMcacheGivesItsSpansUp) {
   void* p = rt::mallocgc(100, nullptr, true);
   EXPECT_EQ(rt::spanOf(std::uintptr_t(p)), s) << "the span with free objects is used before a new one";
   EXPECT_EQ(s->allocCount, had + 1);
+}
+
+// As many spans come with the next as were asked for, are used in their order, and count as free until then; what was not
+// used is free memory again after a flush.
+TEST_F(Malloc, SpansThatWereTakenAheadAreUsedNextOrGivenBack) {
+  constexpr std::uintptr_t size = 6784;  // a class of its own here: spans of 5 pages with 6 objects
+  const rt::spanClass sc = rt::makeSpanClass(rt::sizeToClass(size), true);
+  auto taken = [] { return vitrine::runtime::mem_stats().mallocs; };
+  auto inuse = [] { return vitrine::runtime::mem_stats().heap_inuse; };
+  std::uint64_t used = 0, was = inuse();
+  struct {
+    rt::spanClass sc;
+    rt::spansAhead* a;
+  } here{sc, nullptr};
+  vitrine::no_preempt pinned;  // one P all the time
+  here.a = &mycache()->ahead[sc];
+  here.a->want = 2;
+  std::uint64_t before = taken();
+  void* first = rt::mallocgc(size, nullptr, true);
+  used++;
+  ASSERT_EQ(here.a->n, 2u);
+  EXPECT_EQ(taken() - before, 1u) << "what is ahead counts as free";
+  EXPECT_EQ(checkedheap(), 0);
+  mspan* s = rt::spanOf(std::uintptr_t(first));
+  mspan* next = here.a->slot[1];
+  EXPECT_EQ(next->base(), s->base() + s->bytes()) << "neighbours, lowest first";
+  void* p = first;
+  while (rt::spanOf(std::uintptr_t(p)) == s) p = rt::mallocgc(size, nullptr, true), used++;
+  EXPECT_EQ(rt::spanOf(std::uintptr_t(p)), next);
+  EXPECT_EQ(here.a->n, 1u);
+  EXPECT_EQ(taken() - before, used);
+  EXPECT_EQ(checkedheap(), 0);
+  mspan* last = here.a->slot[0];
+  EXPECT_EQ(inuse() - was, 3 * s->bytes());
+  std::uint64_t live = rt::load_relaxed(rt::memstats.heap_live);
+  rt::withworldstopped(
+      "test", [](void*) { mycache()->releaseAll(); }, nullptr);
+  EXPECT_EQ(here.a->n + here.a->want, 0u);
+  EXPECT_EQ(last->state.load(), rt::mSpanFree);
+  EXPECT_EQ(inuse() - was, 2 * s->bytes());
+  EXPECT_GE(live - rt::load_relaxed(rt::memstats.heap_live), last->bytes() / size * size);
+  EXPECT_EQ(taken() - before, used);
+  EXPECT_EQ(checkedheap(), 0);
 }
 
 // ---- what is freed by hand

@@ -213,7 +213,7 @@ TEST_F(MHeap, TheTailOfAScavengedSpanMergesWithTheFreeOneBehindIt) {
 }
 
 TEST_F(MHeap, SpanOfKnowsEachPageOfASpanAndNothingElse) {
-  mspan* s = rt::mheap_.alloc(7, rt::makeSpanClass(0, true), true, true);
+  mspan* s = rt::mheap_.alloc(7, rt::makeSpanClass(0, true), true);
   ASSERT_NE(s, nullptr);
   s->allocCount = 1;
   s->freeindex = 1;
