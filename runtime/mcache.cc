@@ -42,7 +42,9 @@ void mcache::refill(spanClass sc) {
   if (s != &emptymspan) {
     uint32 sg = load_relaxed(mheap_.sweepgen);
     if (s->sweepgen.load(__ATOMIC_RELAXED) != sg + 3) throw_("mcache: the cached span has a wrong sweepgen");
-    s->incache = 0;  // it is full, and stays on mcentral's empty
+    // Full, it stays on mcentral's empty. In no mcache from here on: getting the next one may take a while.
+    store_relaxed(alloc[sc], &emptymspan);
+    s->incache = 0;
     __atomic_store_n(&s->freeIndexForScan, uint16(s->freeindex), __ATOMIC_RELEASE);
     s->sweepgen.store(sg, __ATOMIC_RELEASE);
   }

@@ -63,7 +63,10 @@ const std::vector<Actor>& SchedState::actors() {
       for (const Frame& f : walk.frames) {
         for (const Location& l : session_.program().locate(f.lookup_pc())) {
           std::string_view own = dialect.runtime_function(l.function);
-          const bool users = a.user_code || (!l.function.empty() && !dialect.plumbing(l.function) && !in_library(f.pc));
+          // A stub on the way into a library (memset@plt) is nobody's code.
+          const bool stub = l.function.ends_with("@plt");
+          const bool users =
+              a.user_code || (!l.function.empty() && !stub && !dialect.plumbing(l.function) && !in_library(f.pc));
           a.user_code = users;
           if (!own.empty() && !users && !(own == kBegin && a.in(kStay))) {
             a.functions.push_back(own);

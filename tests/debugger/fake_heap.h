@@ -352,6 +352,7 @@ class FakeHeap : public FakeSched {
     program.functions.push_back({0x7600, 0x7700, "vitrine::rt::mheap::freeSpanLocked", "/rt/mheap.cc", 500});
     program.functions.push_back({0x7700, 0x7800, "vitrine::rt::mallocgc", "/rt/malloc.cc", 600});
     program.functions.push_back({0x7800, 0x7900, "vitrine::rt::flushmcaches", "/rt/mgc.cc", 700});
+    program.functions.push_back({0x7900, 0x7a00, "memset@plt", "", 0});
   }
 
   std::uint64_t inuse_ = 0;
