@@ -227,45 +227,78 @@ std::vector<std::string> GoroutineRows::errors(std::uint32_t row) {
   return errors;
 }
 
-std::string GoroutineRows::cell(std::uint32_t row, int column) {
-  const Goroutine& g = at(row);
-  if (column == kMark) return row == marked_ ? "*" : "";
-  if (column == kStack) {
-    auto used = model_.stack_used(g);
-    bool total = !g.is(Goroutine::bad_stack) && g.stack_size && !g.is(Goroutine::unreadable);
-    return fmt::format("{}/{}", used ? format_size(*used) : "?", total ? format_size(g.stack_size) : "?");
+// WHERE by itself, which is the same for all that have one stack.
+void GoroutineRows::add_where(std::string& out, std::uint32_t row) {
+  const std::uint32_t shape = stacks_.shape_of(row);
+  if (shape == kNone || !stacks_.user_frame(shape).valid()) {
+    if (SourceFrame f = stacks_.where(row); f.valid()) add_printable(out, describe(f));
+    return;
   }
-  if (column == kWhere && g.is(Goroutine::unreadable)) return fmt::format("<unreadable {:#x}>", g.addr);
-  Value v = value(row, column);
-  std::string out = v.known ? "" : g.is(Goroutine::unreadable) ? "?" : column == kWhere ? "" : "-";
-  if (v.known) {
-    switch (kColumns[column].type) {
-      case ColumnType::text:
-        out = printable(v.text);
-        break;
-      case ColumnType::number:
-        out = column == kGoid ? std::to_string(static_cast<std::uint64_t>(v.n)) : std::to_string(v.n);
-        break;
-      case ColumnType::address:
-        out = fmt::format("{:#x}", static_cast<std::uint64_t>(v.n));
-        break;
-      case ColumnType::flag:
-        out = v.n ? "yes" : "no";
-        break;
-      case ColumnType::duration:
-        out = format_duration(v.n) + (model_.age_at_least() ? "+" : "");
-        break;
-      case ColumnType::size:
-        out = format_size(static_cast<std::uint64_t>(v.n));
-        break;
-    }
+  if (where_.size() <= shape) where_.resize(stacks_.shape_count());
+  if (where_[shape].empty()) where_[shape] = printable(describe(stacks_.user_frame(shape)));
+  out += where_[shape];
+}
+
+void GoroutineRows::add_cell(std::string& out, std::uint32_t row, int column) {
+  const Goroutine& g = at(row);
+  const std::size_t begin = out.size();
+  if (column == kMark) {
+    if (row == marked_) out += '*';
+    return;
+  }
+  const bool readable = !g.is(Goroutine::unreadable);
+  if (column == kStack) {
+    if (auto used = model_.stack_used(g))
+      add_size(out, *used);
+    else
+      out += '?';
+    out += '/';
+    if (!g.is(Goroutine::bad_stack) && g.stack_size && readable)
+      add_size(out, g.stack_size);
+    else
+      out += '?';
+    return;
   }
   if (column == kWhere) {
+    if (!readable) {
+      out += fmt::format("<unreadable {:#x}>", g.addr);
+      return;
+    }
+    add_where(out, row);
     auto wrong = errors(row);
-    if (!wrong.empty()) out += fmt::format("{}<{}>", out.empty() ? "" : " ", wrong[0]);
+    if (!wrong.empty()) out += fmt::format("{}<{}>", out.size() == begin ? "" : " ", wrong[0]);
     if (wrong.size() > 1) out += fmt::format(" (+{} more, see -json)", wrong.size() - 1);
+    return;
   }
-  return out;
+  const Value v = value(row, column);
+  if (!v.known) {
+    out += readable ? '-' : '?';
+    return;
+  }
+  switch (kColumns[column].type) {
+    case ColumnType::text:
+      add_printable(out, v.text);
+      break;
+    case ColumnType::number:
+      if (column == kGoid)
+        add_number(out, static_cast<std::uint64_t>(v.n));
+      else
+        add_number(out, v.n);
+      break;
+    case ColumnType::address:
+      out += fmt::format("{:#x}", static_cast<std::uint64_t>(v.n));
+      break;
+    case ColumnType::flag:
+      out += v.n ? "yes" : "no";
+      break;
+    case ColumnType::duration:
+      add_duration(out, v.n);
+      if (model_.age_at_least()) out += '+';
+      break;
+    case ColumnType::size:
+      add_size(out, static_cast<std::uint64_t>(v.n));
+      break;
+  }
 }
 
 void json_frame_keys(Json& json, const SourceFrame& frame) {

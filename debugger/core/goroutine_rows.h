@@ -23,7 +23,12 @@ class GoroutineRows : public Rows {
   bool prepare_json(const std::vector<std::uint32_t>& rows) override { return stacks_.ensure(rows); }
   Value value(std::uint32_t row, int column) override;
   Tri frames_match(std::uint32_t row, int column, const Pattern& pattern) override;
-  std::string cell(std::uint32_t row, int column) override;
+  std::string cell(std::uint32_t row, int column) override {
+    std::string out;
+    add_cell(out, row, column);
+    return out;
+  }
+  void add_cell(std::string& out, std::uint32_t row, int column) override;
   void json(std::uint32_t row, Json& json) override;
   std::string short_text(std::uint32_t row) override;
   bool hidden(std::uint32_t row) const override;
@@ -35,12 +40,20 @@ class GoroutineRows : public Rows {
   bool damaged() const { return damaged_; }  // some row had errors so far
 
  private:
-  const Goroutine& at(std::uint32_t row) const { return model_.goroutines()[row]; }
+  // Valid until another row is asked for.
+  const Goroutine& at(std::uint32_t row) const {
+    if (row != at_) at_is_ = model_.goroutines()[at_ = row];
+    return at_is_;
+  }
   Value text(std::string text);
   Model& model_;
   Stacks& stacks_;
+  mutable std::uint32_t at_ = kNone;  // what at() gave last
+  mutable Goroutine at_is_;
   std::uint32_t marked_ = kNone;  // the selected goroutine, else that of the current thread
+  void add_where(std::string& out, std::uint32_t row);
   std::string scratch_;
+  std::vector<std::string> where_;               // by shape: what add_where prints of it; "": not known yet
   std::vector<std::vector<std::uint8_t>> memo_;  // by pattern and shape: 0 not asked, else 1 + Tri
   bool damaged_ = false;
 };

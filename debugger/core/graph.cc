@@ -19,7 +19,7 @@ bool has_holder(ObjectKind kind) {
 }  // namespace
 
 bool Graph::build(Session& session, Objects& objects) {
-  const std::vector<Goroutine>& all = objects.model().goroutines();
+  const Goroutines& all = objects.model().goroutines();
   at_.assign(all.size(), kNone);
   std::unordered_map<std::uint64_t, std::uint32_t> holders;  // object and kind → goroutine index
   std::size_t bad = 0;

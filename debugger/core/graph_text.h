@@ -36,7 +36,7 @@ class GraphText {
   bool dot(const std::vector<const Blocked*>& rows, Buffered& out);
 
  private:
-  const Goroutine& at(std::uint32_t i) const { return model_.goroutines()[i]; }
+  Goroutine at(std::uint32_t i) const { return model_.goroutines()[i]; }
   static std::string quoted(std::string_view text);
   static const char* verb_of(ObjectKind kind);
   static const char* verb(const Waits& waits) { return waits.on.empty() ? "held by" : verb_of(waits.on[0].kind); }

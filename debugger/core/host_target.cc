@@ -3,7 +3,7 @@
 //   2. data → the direct target (core file, /proc/PID/mem) when there is one; what it cannot read is asked of the host,
 //      which may know more (a section of a file, say).
 //   3. A callback that did not set *done failed, whatever it wrote.
-// Worker threads may only use view() and the direct read: read() falls back to the host on the session's thread alone.
+// Worker threads may only use view(), read_many() and the direct read: read() falls back to the host on the session's thread alone.
 #include "host_target.h"
 
 #include <fmt/format.h>
@@ -70,6 +70,10 @@ class LentTarget : public HostTarget {
       return got + more;
     }
     return here ? host_read(addr, out, space) : 0;
+  }
+  void read_many(std::span<Piece> pieces) override {
+    if (direct_) return direct_->read_many(pieces);
+    Target::read_many(pieces);
   }
   const std::byte* view(std::uint64_t addr, std::size_t len) override {
     return direct_ ? direct_->view(addr, len) : nullptr;

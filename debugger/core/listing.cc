@@ -280,10 +280,14 @@ Outcome run_listing(Session& session, Sink& sink, Rows& rows, const Options& opt
       headings.push_back({std::string(spec.heading), spec.right});
     }
     Table table(out, std::move(headings), session.colour);
+    Cells cells;
     for (std::size_t i = 0; i < order.size(); ++i) {
-      std::vector<std::string> cells;
-      for (int c : columns) cells.push_back(rows.cell(order[i], c));
-      table.row(std::move(cells), rows.emphasis(order[i]));
+      cells.clear();
+      for (int c : columns) {
+        rows.add_cell(cells.text(), order[i], c);
+        cells.end();
+      }
+      table.row(cells, rows.emphasis(order[i]));
       if (stopped(i)) {
         table.finish();
         return cancelled();

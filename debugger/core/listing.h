@@ -32,6 +32,8 @@ class Rows {
   virtual Value value(std::uint32_t row, int column) = 0;
   virtual Tri frames_match(std::uint32_t row, int column, const Pattern& pattern) = 0;
   virtual std::string cell(std::uint32_t row, int column) = 0;
+  // The same, behind what is there.
+  virtual void add_cell(std::string& out, std::uint32_t row, int column) { out += cell(row, column); }
   virtual void json(std::uint32_t row, Json& json) = 0;
   virtual std::string short_text(std::uint32_t row) = 0;
   virtual bool outside(std::uint32_t) const { return false; }  // not what the command was asked about; never counted

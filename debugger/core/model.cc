@@ -11,14 +11,16 @@
 #include <cstring>
 #include <unordered_set>
 
+#include "read_ahead.h"
+
 namespace vitrine::inspect {
 namespace {
 
 constexpr std::uint64_t kMaxGoroutines = 1ull << 28;
 constexpr std::size_t kMaxMachines = 1 << 20;
 constexpr std::uint64_t kMaxProcessors = 1 << 16;
-constexpr std::uint64_t kBlock = 1 << 20;  // g's are read in pieces of at most this
-constexpr std::uint64_t kGap = 64 << 10;   // and a hole of this size ends a piece
+constexpr std::uint64_t kBlock = 256 << 10;  // g's are read in pieces of at most this, which stay in the cache
+constexpr std::uint64_t kGap = 64 << 10;     // and a hole of this size ends a piece
 
 }  // namespace
 
@@ -71,6 +73,7 @@ Status Model::read_goroutines(const std::function<bool()>& cancelled) {
   }
   std::vector<std::uint64_t> pointers;
   constexpr std::uint64_t kChunk = 1 << 17;
+  pointers.reserve(std::min<std::uint64_t>(wanted, 1 << 23));
   for (std::uint64_t done = 0; done < wanted;) {
     std::uint64_t now = std::min(kChunk, wanted - done);
     pointers.resize(done + now);
@@ -97,23 +100,33 @@ Status Model::read_goroutines(const std::function<bool()>& cancelled) {
   }
 
   goroutines_.reserve(pointers.size());
-  std::uint64_t size = layout_.size_of("g");
-  std::vector<std::byte> buffer;
+  const std::uint64_t size = layout_.size_of("g");
+  std::vector<std::size_t> ends;  // the g's of a range: up to this one
+  std::vector<ReadAhead::Range> ranges;
   for (std::size_t i = 0; i < pointers.size();) {
-    std::uint64_t lo = pointers[i];
+    const std::uint64_t lo = pointers[i];
     std::size_t j = i + 1;
     while (j < pointers.size() && pointers[j] - lo + size <= kBlock && pointers[j] - pointers[j - 1] <= size + kGap)
       ++j;
-    std::uint64_t bytes = pointers[j - 1] + size - lo;
-    const std::byte* at = lo + bytes > lo ? memory_.target().view(lo, bytes) : nullptr;
-    std::size_t got = bytes;
-    if (!at) {
-      buffer.resize(bytes);
-      got = lo + bytes > lo ? memory_.read_prefix(lo, buffer) : 0;
-      at = buffer.data();
+    const std::uint64_t bytes = pointers[j - 1] + size - lo;
+    ranges.push_back({lo, lo + bytes > lo ? bytes : 0});
+    ends.push_back(i = j);
+  }
+  ReadAhead reader(memory_.target(), ranges);
+  std::vector<std::byte> buffer, alone(size);
+  for (std::size_t range = 0, i = 0; range < ranges.size(); ++range) {
+    // Not what view() may give: a page of a mapped core is dearer at its first touch than a copy.
+    std::span<const std::byte> bytes = reader.next();
+    const std::uint64_t lo = ranges[range].addr;
+    if (bytes.size() < ranges[range].size) {  // what is behind an odd page may be known to the cache, or the host
+      buffer.assign(ranges[range].size, std::byte{0});
+      std::copy(bytes.begin(), bytes.end(), buffer.begin());
+      bytes = std::span(buffer).first(bytes.size() +
+                                      memory_.read_prefix(lo + bytes.size(), std::span(buffer).subspan(bytes.size())));
     }
-    std::vector<std::byte> alone(size);
-    for (; i < j; ++i) {
+    const std::byte* at = bytes.data();
+    const std::size_t got = bytes.size();
+    for (; i < ends[range]; ++i) {
       std::uint64_t offset = pointers[i] - lo;
       if (offset + size <= got) {
         decode(at + offset, pointers[i]);
@@ -123,19 +136,12 @@ Status Model::read_goroutines(const std::function<bool()>& cancelled) {
         Goroutine g;
         g.addr = pointers[i];
         g.flags = Goroutine::unreadable;
-        goroutines_.push_back(g);
+        goroutines_.add(g);
       }
     }
-    if (cancelled && cancelled()) return Error{"stopped by Ctrl-C", {}};
+    if (range % 4 == 0 && cancelled && cancelled()) return Error{"stopped by Ctrl-C", {}};
   }
-  auto less = [](const Goroutine& a, const Goroutine& b) {
-    bool ua = a.is(Goroutine::unreadable), ub = b.is(Goroutine::unreadable);
-    if (ua != ub) return ub;
-    return a.goid != b.goid ? a.goid < b.goid : a.addr < b.addr;
-  };
-  if (!std::is_sorted(goroutines_.begin(), goroutines_.end(), less)) {
-    std::sort(goroutines_.begin(), goroutines_.end(), less);
-  }
+  goroutines_.sort();
   return Ok{};
 }
 
@@ -191,7 +197,7 @@ void Model::decode(const std::byte* bytes, std::uint64_t addr) {
       g.flags |= Goroutine::bad_m;
     }
   }
-  goroutines_.push_back(g);
+  goroutines_.add(g);
 }
 
 void Model::read_machines() {
@@ -319,7 +325,7 @@ void Model::read_wait_reasons() {
 
 void Model::match_threads() {
   for (std::size_t i = 0; i < goroutines_.size(); ++i) {
-    const Goroutine& g = goroutines_[i];
+    const Goroutine g = goroutines_[i];
     if (g.machine != kNone && machines_[g.machine].curg == g.addr) {
       machines_[g.machine].goroutine = static_cast<std::uint32_t>(i);
     }
@@ -358,20 +364,30 @@ void Model::match_threads() {
       if (m.thread == t && m.goroutine != kNone) current_ = m.goroutine;
     }
   }
-  if (current_ != kNone) goroutines_[current_].flags |= Goroutine::current;
+  if (current_ != kNone) {
+    Goroutine g = goroutines_[current_];
+    g.flags |= Goroutine::current;
+    goroutines_.replace(current_, g);
+  }
 }
 
 std::uint32_t Model::find_goid(std::uint64_t goid) const {
-  auto it = std::lower_bound(goroutines_.begin(), goroutines_.end(), goid, [](const Goroutine& g, std::uint64_t id) {
-    return !g.is(Goroutine::unreadable) && g.goid < id;
-  });
-  if (it == goroutines_.end() || it->goid != goid || it->is(Goroutine::unreadable)) return kNone;
-  return static_cast<std::uint32_t>(it - goroutines_.begin());
+  std::size_t lo = 0, hi = goroutines_.size();
+  while (lo < hi) {
+    const std::size_t mid = lo + (hi - lo) / 2;
+    if (goroutines_.readable(mid) && goroutines_.goid(mid) < goid) {
+      lo = mid + 1;
+    } else {
+      hi = mid;
+    }
+  }
+  if (lo == goroutines_.size() || goroutines_.goid(lo) != goid || !goroutines_.readable(lo)) return kNone;
+  return static_cast<std::uint32_t>(lo);
 }
 
 std::uint32_t Model::find_addr(std::uint64_t addr) const {
   for (std::size_t i = 0; i < goroutines_.size(); ++i) {
-    if (goroutines_[i].addr == addr) return static_cast<std::uint32_t>(i);
+    if (goroutines_.addr(i) == addr) return static_cast<std::uint32_t>(i);
   }
   return kNone;
 }

@@ -1,12 +1,13 @@
 // model.h: the scheduler of a stopped target as plain structures — goroutines, machines (Ms), processors (Ps) — read in
 // bulk. One load:
-//   1. allgs in one read; its pointers sorted by address, so that g's lying together are read together (a core that is
-//      mapped is not even copied). A million goroutines take some tenths of a second and under 100 bytes each.
+//   1. allgs in one read; its pointers sorted by address, so that g's lying together are read together, and the next
+//      ones while some are decoded. A million goroutines take some tenths of a second and 44 bytes each.
 //   2. allm by its links (bounded, cycle-checked) and allp; Ms are matched with threads by thread pointer, by the stack
 //      that the thread stands on, or by thread id, in that order.
 //   3. What is wrong with one row stays with that row (errors_of), and the list goes on.
 // Rarely wanted facts (name, waited-on object, creator) are read when asked for.
 #pragma once
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -15,41 +16,11 @@
 #include <unordered_map>
 #include <vector>
 
+#include "goroutine_store.h"
 #include "layout.h"
 #include "target.h"
 
 namespace vitrine::inspect {
-
-constexpr std::uint32_t kNone = 0xffffffff;
-
-struct Goroutine {
-  std::uint64_t addr = 0;
-  std::uint64_t goid = 0;
-  std::uint64_t stack_lo = 0;
-  std::uint64_t sp = 0, pc = 0, bp = 0;  // saved context; in a system call that of its entry
-  std::uint64_t gopc = 0, startpc = 0;
-  std::int64_t waitsince = 0;
-  std::uint32_t stack_size = 0;   // bytes; 0xffffffff: not believable
-  std::uint32_t status = 0;       // without the scan bit
-  std::uint32_t machine = kNone;  // index of its M while it runs
-  std::uint8_t wait_reason = 0;
-  std::uint16_t flags = 0;
-  enum : std::uint16_t {
-    unreadable = 1,
-    system = 2,
-    scan = 4,
-    bad_stack = 8,
-    bad_m = 16,
-    bad_sp = 32,
-    current = 64,
-    foreign = 128,  // stands for a thread that is no M
-    noproc = 256,   // runs on although its P was taken
-    locked = 512,   // to its M
-  };
-  bool is(std::uint16_t flag) const { return flags & flag; }
-  std::uint64_t stack_hi() const { return stack_lo + stack_size; }
-};
-static_assert(sizeof(Goroutine) <= 96, "a million of these must stay under 100 MB");
 
 struct Machine {
   std::uint64_t addr = 0;
@@ -79,7 +50,7 @@ class Model {
   static Result<std::unique_ptr<Model>> load(Layout& layout, Memory& memory, std::int64_t now,
                                              const std::function<bool()>& cancelled);
 
-  const std::vector<Goroutine>& goroutines() const { return goroutines_; }  // neither dead nor idle ones; by goid
+  const Goroutines& goroutines() const { return goroutines_; }  // neither dead nor idle ones; by goid
   const std::vector<Machine>& machines() const { return machines_; }
   const std::vector<Processor>& processors() const { return processors_; }
   const std::vector<std::string>& warnings() const { return warnings_; }
@@ -133,13 +104,14 @@ class Model {
 
   Layout& layout_;
   Memory& memory_;
-  std::vector<Goroutine> goroutines_;
+  Goroutines goroutines_;
   std::vector<Machine> machines_;
   std::vector<Processor> processors_;
   std::unordered_map<std::uint64_t, std::uint32_t> machine_at_;
   std::vector<std::string> warnings_;
   std::vector<std::string> wait_reasons_;
   std::unordered_map<std::uint32_t, std::string> number_texts_;
+  std::array<std::string, 16> status_texts_;  // of the small numbers; "": not asked yet
   std::optional<std::uint32_t> waiting_status_, running_status_, syscall_status_, dead_status_, idle_status_,
       extra_status_;
   std::vector<std::uint64_t> dead_;

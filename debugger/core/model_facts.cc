@@ -9,6 +9,11 @@
 namespace vitrine::inspect {
 
 std::string_view Model::status_text(const Goroutine& g) {
+  if (g.status < status_texts_.size()) {  // all that there are: a million rows ask
+    std::string& text = status_texts_[g.status];
+    if (text.empty()) text = layout_.g_status(g.status);
+    return text;
+  }
   auto [it, fresh] = number_texts_.try_emplace(g.status);
   if (fresh) it->second = layout_.g_status(g.status);
   return it->second;
@@ -128,9 +133,10 @@ bool Model::resuming(const Goroutine& g) const {
 std::optional<std::uint64_t> Model::stack_used(const Goroutine& g) const {
   if (g.is(Goroutine::unreadable) || g.is(Goroutine::bad_stack) || !g.stack_size) return std::nullopt;
   std::uint64_t sp = g.sp;
-  if (standing(g) == Standing::on_goroutine) sp = thread(g)->regs.r[kRsp];
+  const bool here = (g.machine != kNone || g.is(Goroutine::foreign)) && standing(g) == Standing::on_goroutine;
+  if (here) sp = thread(g)->regs.r[kRsp];
   if (sp > g.stack_hi()) return std::nullopt;
-  if (sp < g.stack_lo && standing(g) != Standing::on_goroutine) return std::nullopt;
+  if (sp < g.stack_lo && !here) return std::nullopt;
   return g.stack_hi() - sp;
 }
 

@@ -189,7 +189,7 @@ void ObjectRows::json_holder(const SyncObject& object, Json& json) {
   } else {
     json.open_object().key("goid").value(h.goid);
     bool there = h.goroutine != kNone;
-    const Goroutine* g = there ? &objects_.model().goroutines()[h.goroutine] : nullptr;
+    const auto g = there ? std::optional(objects_.model().goroutines()[h.goroutine]) : std::nullopt;
     json.key("name").text_or_null(there ? objects_.model().name(*g) : std::string());
     json.key("status").text_or_null(there ? objects_.model().status_text(*g) : std::string_view());
     json.key("where");
@@ -208,7 +208,7 @@ void ObjectRows::json_waiters(const SyncObject& object, Json& json) {
   stacks_.ensure(indexes);
   json.open_array();
   for (const Waiter& w : object.waiters) {
-    const Goroutine* g = w.goroutine == kNone ? nullptr : &objects_.model().goroutines()[w.goroutine];
+    const auto g = w.goroutine == kNone ? std::nullopt : std::optional(objects_.model().goroutines()[w.goroutine]);
     json.open_object().key("side").value(side_text(w.side)).key("select").value(w.select);
     json.key("sudog").address(w.sudog).key("g").address(w.g);
     json.key("goid");
@@ -354,7 +354,7 @@ void ObjectRows::print_waiters(const SyncObject& object, std::uint64_t limit, Bu
     Table table(out, headings, session_.colour);
     for (std::uint64_t i = 0; i < shown; ++i) {
       const Waiter& w = object.waiters[i];
-      const Goroutine* g = w.goroutine == kNone ? nullptr : &model.goroutines()[w.goroutine];
+      const auto g = w.goroutine == kNone ? std::nullopt : std::optional(model.goroutines()[w.goroutine]);
       std::string side(side_text(w.side));
       if (w.select) side += " (select)";
       if (g && !model.waiting(*g)) side += " (woken)";

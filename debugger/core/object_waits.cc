@@ -179,7 +179,7 @@ std::string Objects::rw_text(const SyncObject& object) const {
 }
 
 std::uint32_t Objects::goroutine_at(std::uint64_t g) {
-  const std::vector<Goroutine>& all = model_.goroutines();
+  const Goroutines& all = model_.goroutines();
   if (by_addr_.size() != all.size()) {
     by_addr_.clear();
     for (std::uint32_t i = 0; i < all.size(); ++i) by_addr_.emplace_back(all[i].addr, i);

@@ -63,28 +63,32 @@ std::uint32_t Stacks::intern(const std::uint64_t* pcs, std::size_t count, bool e
 }
 
 bool Stacks::ensure(const std::vector<std::uint32_t>& goroutines) {
-  std::vector<std::uint32_t> saved;
-  std::vector<bool> entered;  // it never ran: its pc is no return address
-  std::vector<Unwinder::Context> contexts;
+  struct Saved {
+    std::uint32_t goroutine : 31;
+    std::uint32_t entered : 1;  // it never ran: its pc is no return address
+  };
+  std::vector<Saved> saved;  // those with a saved context, which is made of the goroutine only as it is walked
+  saved.reserve(goroutines.size());
+  std::unordered_map<std::uint32_t, Registers> resuming;
+  const auto bounds_of = [](const Goroutine& g) {
+    return g.stack_size && !g.is(Goroutine::bad_stack) ? StackBounds{g.stack_lo, g.stack_hi()} : StackBounds{};
+  };
   for (std::uint32_t i : goroutines) {
     if (walked_[i]) continue;
     const Goroutine& g = model_.goroutines()[i];
     if (g.is(Goroutine::unreadable)) continue;
-    StackBounds bounds;
-    if (g.stack_size && !g.is(Goroutine::bad_stack)) bounds = {g.stack_lo, g.stack_hi()};
     Standing standing = model_.running(g) || model_.in_syscall(g) ? model_.standing(g) : Standing::no_thread;
     if (standing == Standing::on_goroutine && model_.resuming(g)) {
       const Context c = context_of(model_, g);
-      saved.push_back(i);
-      entered.push_back(c.exact);
-      contexts.push_back({c.regs.r[kRip] + c.exact, c.regs.r[kRsp], c.regs.r[kRbp], bounds});
+      saved.push_back({i, c.exact});
+      resuming[i] = c.regs;
       continue;
     }
     bool own = standing == Standing::on_goroutine || standing == Standing::on_signal || standing == Standing::elsewhere;
     if (own) {
       const Thread& t = *model_.thread(g);
       // In a signal handler the walk crosses to the goroutine's stack: only growth could be checked, and not even that.
-      StackWalk walk = unwinder_.walk(t.regs, true, standing == Standing::on_goroutine ? bounds : StackBounds{});
+      StackWalk walk = unwinder_.walk(t.regs, true, standing == Standing::on_goroutine ? bounds_of(g) : StackBounds{});
       if (standing == Standing::on_signal) add_saved_context(unwinder_, model_.layout(), g, walk);
       std::vector<std::uint64_t> pcs;
       for (const Frame& f : walk.frames) pcs.push_back(f.lookup_pc());
@@ -92,35 +96,44 @@ bool Stacks::ensure(const std::vector<std::uint32_t>& goroutines) {
       shape_of_[i] = intern(pcs.data(), pcs.size(), true, walk.end);
       walked_[i] = true;
     } else if (g.sp) {
-      saved.push_back(i);
-      entered.push_back(model_.layout().is_entry(g.pc));
-      contexts.push_back({g.pc + entered.back(), g.sp, g.bp, bounds});
+      saved.push_back({i, model_.layout().is_entry(g.pc)});
     }
   }
-  if (contexts.empty()) return true;
+  if (saved.empty()) return true;
+  auto context = [&](std::size_t index) -> Unwinder::Context {
+    const Saved s = saved[index];
+    const Goroutine& g = model_.goroutines()[s.goroutine];
+    if (auto it = resuming.find(s.goroutine); !resuming.empty() && it != resuming.end()) {
+      const std::uint64_t* r = it->second.r;
+      return {r[kRip] + s.entered, r[kRsp], r[kRbp], bounds_of(g)};
+    }
+    return {g.pc + s.entered, g.sp, g.bp, bounds_of(g)};
+  };
   std::atomic<std::size_t> done{0};
   auto sink = [&](std::size_t index, const std::uint64_t* pcs, std::size_t count, StackEnd end, std::uint64_t bad) {
-    shape_of_[saved[index]] = intern(pcs, count, entered[index], end);
+    const Saved s = saved[index];
+    shape_of_[s.goroutine] = intern(pcs, count, s.entered, end);
     if (end != StackEnd::bottom) {
       std::lock_guard lock(mutex_);
-      bad_[saved[index]] = {end, bad};
+      bad_[s.goroutine] = {end, bad};
     }
     done.fetch_add(1, std::memory_order_relaxed);
   };
   auto cancelled = [&] {
-    if (contexts.size() > 20000) {
-      session_.progress(fmt::format("walking stacks: {} of {}", done.load(std::memory_order_relaxed), contexts.size()));
+    if (saved.size() > 20000) {
+      session_.progress(fmt::format("walking stacks: {} of {}", done.load(std::memory_order_relaxed), saved.size()));
     }
     return session_.cancelled();
   };
-  bool finished = unwinder_.walk_many(contexts, sink, cancelled);
-  if (contexts.size() > 20000) session_.progress("");
+  bool finished = unwinder_.walk_many(saved.size(), context, sink, cancelled);
+  if (saved.size() > 20000) session_.progress("");
   if (!finished) return false;
-  for (std::uint32_t i : saved) walked_[i] = true;
+  for (Saved s : saved) walked_[s.goroutine] = true;
   return true;
 }
 
 std::string Stacks::problem(std::uint32_t goroutine) const {
+  if (bad_.empty()) return {};
   auto it = bad_.find(goroutine);
   if (it == bad_.end()) return {};
   StackWalk walk;

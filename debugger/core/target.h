@@ -59,12 +59,23 @@ class Target {
   // Reads a prefix of [addr, addr + out.size()): returns how many bytes could be read, 0 when not even the first.
   virtual std::size_t read(std::uint64_t addr, std::span<std::byte> out, Space space) = 0;
 
+  // Many pieces of data at once, where the target can do that for less than one by one. `got` counts a prefix as read()
+  // does, but may be less than read() would give: ask it for the rest that is wanted.
+  struct Piece {
+    std::uint64_t addr = 0;
+    std::span<std::byte> out;
+    std::size_t got = 0;
+  };
+  virtual void read_many(std::span<Piece> pieces) {
+    for (Piece& p : pieces) p.got = read(p.addr, p.out, Space::data);
+  }
+
   // The bytes themselves when they lie in memory of ours (a mmapped core), else nullptr. Valid while the target lives.
   virtual const std::byte* view(std::uint64_t addr, std::size_t len) {
     (void)addr, (void)len;
     return nullptr;
   }
-  // True when read() and view() may be called from several threads at once (cores and /proc, never a host callback).
+  // True when read(), read_many() and view() may be called from several threads at once (cores and /proc, never a host callback).
   virtual bool concurrent() const { return false; }
 
   virtual const std::vector<Thread>& threads() = 0;

@@ -55,7 +55,13 @@ class Unwinder {
   };
   using BulkSink = std::function<void(std::size_t index, const std::uint64_t* pcs, std::size_t count, StackEnd end,
                                       std::uint64_t bad_address)>;
-  bool walk_many(const std::vector<Context>& contexts, const BulkSink& sink, const std::function<bool()>& cancelled);
+  // `context` says where the stack of an index begins; it is called once for each, from several threads.
+  bool walk_many(std::size_t count, const std::function<Context(std::size_t)>& context, const BulkSink& sink,
+                 const std::function<bool()>& cancelled);
+  bool walk_many(const std::vector<Context>& contexts, const BulkSink& sink, const std::function<bool()>& cancelled) {
+    return walk_many(
+        contexts.size(), [&](std::size_t i) { return contexts[i]; }, sink, cancelled);
+  }
 
  private:
   Program& program_;

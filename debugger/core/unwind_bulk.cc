@@ -1,9 +1,13 @@
 // unwind_bulk.cc: walks the stacks of all goroutines at once. A million of them, twenty frames each, is what this file
 // is for, so nothing is allocated, locked or read twice per frame.
 //
+// A worker takes kChunk contexts at once and walks them by address. The used parts of their stacks, kBatchRead bytes of
+// each at first, are read together: what lies close is one piece (Go's smallest stacks are two to a page), and
+// a group of pieces one Target::read_many. The kernel's work per page is most of the whole walk, so pages count.
+//
 // One stack, on the fast path:
-//   1. A window on its used part, [sp, hi): one read into the worker's buffer (kFirstRead bytes, more as the walk gets
-//      there).
+//   1. A window on its used part, [sp, hi): the group's bytes, then the worker's own reads, longer and longer, as the
+//      walk gets there.
 //   2. Per frame: the lookup pc's rule from the worker's table (open addressing; a rule is 24 bytes and says how to get
 //      the CFA from rsp or rbp, and where rbp was saved), two loads, the checks of unwind.cc: the CFA grows and stays
 //      within the bounds.
@@ -12,28 +16,25 @@
 //      that cannot be read — sends the stack, from its start, through walk_stack, which is exact about everything and
 //      slower.
 //
-// Workers take contexts in chunks from a shared counter; the calling thread is one of them, and the only one that polls
-// `cancelled`. Threads are made only if the target may be read by several, with all signals blocked: a debugger's
-// handlers belong to its own threads.
+// Workers take chunks from a shared counter; the calling thread is one of them, and the only one that polls
+// `cancelled`. Threads are made only if the target may be read by several.
 //
 // Rejected: walking in the mapped bytes of a core (Target::view). Over the first touch of 200,000 stacks that took
 // twice the time of reading each into a buffer that stays in the cache: a page fault a stack, then a cache miss a
 // frame. Also rejected: keeping rules in one shared table (every worker then pays for the coherence of lines that are
 // never written again; a private copy is 24 bytes per distinct pc); and remembering whole stacks by a hash of their
 // words, since two stacks with equal words but different CFI do not exist, but finding the words is the work.
-#include <pthread.h>
 #include <sched.h>
 
 #include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
-#include <csignal>
 #include <cstring>
 #include <mutex>
-#include <system_error>
 #include <thread>
 
+#include "quiet_thread.h"
 #include "unwind.h"
 #include "unwind_step.h"
 
@@ -42,7 +43,11 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr std::size_t kChunk = 256;          // contexts taken at once
+constexpr std::size_t kChunk = 1024;         // contexts taken at once
+constexpr std::size_t kBatchRead = 2048;     // of a stack at least, to the page's end
+constexpr std::size_t kGap = 2048;           // between stacks that are read as one piece
+constexpr std::size_t kPiece = 64 << 10;     // a piece at most
+constexpr std::size_t kGroup = 256 << 10;    // and the pieces that are read at once: stays in the cache
 constexpr std::size_t kMinPerWorker = 2048;  // fewer are not worth a thread
 constexpr unsigned kMaxWorkers = 8;
 constexpr std::size_t kFirstRead = 8192;
@@ -125,16 +130,19 @@ class RowTable {
 class Window {
  public:
   explicit Window(Target& target) : target_(target) {}
-  void start(std::uint64_t hi) {
+  // `at`: bytes of this stack that are at hand.
+  void start(std::uint64_t hi, std::uint64_t lo, std::span<const std::byte> at) {
     hi_ = hi;
-    size_ = 0;
+    lo_ = lo;
+    size_ = at.size();
+    bytes_ = at.data();
     next_read_ = kFirstRead;
   }
   bool load(std::uint64_t at, std::uint64_t& v) {
     if (at - lo_ >= size_ || size_ - (at - lo_) < 8) {
       if (!fill(at)) return false;
     }
-    std::memcpy(&v, buffer_.data() + (at - lo_), 8);
+    std::memcpy(&v, bytes_ + (at - lo_), 8);
     return true;
   }
 
@@ -149,17 +157,20 @@ class Window {
     next_read_ = std::min(next_read_ * 2, kMaxRead);
     lo_ = at;
     size_ = got;
+    bytes_ = buffer_.data();
     return got >= 8;
   }
 
   Target& target_;
   std::uint64_t lo_ = 0, size_ = 0, hi_ = 0;
+  const std::byte* bytes_ = nullptr;
   std::size_t next_read_ = kFirstRead;
   std::vector<std::byte> buffer_;
 };
 
 struct Shared {
-  const std::vector<Unwinder::Context>& contexts;
+  std::size_t count;
+  const std::function<Unwinder::Context(std::size_t)>& context;
   const Unwinder::BulkSink& sink;
   Program& program;
   Target& target;
@@ -179,17 +190,19 @@ class Worker {
         pcs_(256) {}
 
   void run() {
-    const std::size_t n = shared_.contexts.size();
     for (;;) {
       const std::size_t from = shared_.next.fetch_add(kChunk, std::memory_order_relaxed);
-      if (from >= n) return;
-      for (std::size_t i = from; i < std::min(from + kChunk, n); i++) {
-        if (poll()) return;  // a stack may have to come from a disk: once each, not once a chunk
-        const Unwinder::Context& c = shared_.contexts[i];
-        WalkEnd end;
-        if (!fast(c, end)) end = slow(c);
-        if (shared_.stop.load(std::memory_order_relaxed)) return;  // the walk may have been cut short
-        shared_.sink(i, pcs_.data(), count_, end.end, end.bad_address);
+      if (from >= shared_.count) return;
+      chunk_.clear();
+      for (std::size_t i = from; i < std::min(from + kChunk, shared_.count); i++)
+        chunk_.push_back({i, shared_.context(i), 0});
+      std::sort(chunk_.begin(), chunk_.end(), [](const Taken& a, const Taken& b) { return a.c.sp < b.c.sp; });
+      for (std::size_t i = 0; i < chunk_.size();) {
+        if (poll()) return;  // a stack may have to come from a disk: once a group, not once a chunk
+        const std::size_t end = read_group(i);
+        for (; i < end; i++) {
+          if (!walk(chunk_[i])) return;
+        }
       }
     }
   }
@@ -208,6 +221,60 @@ class Worker {
   }
 
  private:
+  struct Taken {
+    std::size_t index;
+    Unwinder::Context c;
+    std::size_t piece;  // in pieces_; kNoPiece: nothing was read of it
+  };
+  static constexpr std::size_t kNoPiece = ~std::size_t{0};
+
+  // Reads of the stacks from `first` on as many as fit into a group; returns which is the first that is not among them.
+  std::size_t read_group(std::size_t first) {
+    pieces_.clear();
+    std::size_t used = 0, i = first;  // used: of group_
+    for (; i < chunk_.size(); i++) {
+      const Unwinder::Context& c = chunk_[i].c;
+      chunk_[i].piece = kNoPiece;
+      std::uint64_t end = (c.sp + kBatchRead + kPage - 1) & ~(kPage - 1);
+      if (c.bounds.hi) end = std::min(end, c.bounds.hi);
+      if (end <= c.sp || c.sp < c.bounds.lo) continue;  // a broken one
+      if (!pieces_.empty()) {
+        Target::Piece& p = pieces_.back();
+        const std::uint64_t have = p.addr + p.out.size();
+        const std::uint64_t more = end > have ? end - have : 0;
+        if (c.sp <= have + kGap && p.out.size() + more <= kPiece && used + more <= kGroup) {
+          used += more;
+          p.out = {p.out.data(), p.out.size() + more};
+          chunk_[i].piece = pieces_.size() - 1;
+          continue;
+        }
+      }
+      if (used + (end - c.sp) > kGroup) break;
+      pieces_.push_back({c.sp, std::span(group_).subspan(used, end - c.sp)});
+      used += end - c.sp;
+      chunk_[i].piece = pieces_.size() - 1;
+    }
+    if (!pieces_.empty()) shared_.target.read_many(pieces_);
+    return i;
+  }
+
+  // False: stop.
+  bool walk(const Taken& taken) {
+    const Unwinder::Context& c = taken.c;
+    window_.start(c.bounds.hi, c.sp, {});
+    if (taken.piece != kNoPiece) {
+      const Target::Piece& p = pieces_[taken.piece];
+      const std::uint64_t skip = c.sp - p.addr;
+      if (skip < p.got) window_.start(c.bounds.hi, c.sp, p.out.first(p.got).subspan(skip));
+    }
+    WalkEnd end;
+    if (poll()) return false;
+    if (!fast(c, end)) end = slow(c);
+    if (shared_.stop.load(std::memory_order_relaxed)) return false;  // the walk may have been cut short
+    shared_.sink(taken.index, pcs_.data(), count_, end.end, end.bad_address);
+    return true;
+  }
+
   bool add(std::uint64_t pc) {
     if (count_ == pcs_.size()) {
       if (count_ >= kMaxDepth) return false;
@@ -230,6 +297,9 @@ class Worker {
   Shared& shared_;
   const std::function<bool()>* poll_;
   RowTable rows_;
+  std::vector<Taken> chunk_;
+  std::vector<Target::Piece> pieces_;
+  std::vector<std::byte> group_ = std::vector<std::byte>(kGroup);
   Window window_;
   Memory memory_;  // of the slow path
   std::vector<std::uint64_t> pcs_;
@@ -248,7 +318,6 @@ bool Worker::fast(const Unwinder::Context& c, WalkEnd& end) {
     end = {StackEnd::left_stack, sp};
     return true;
   }
-  window_.start(hi);
   for (;;) {
     if (pc == 0) return false;
     const std::uint64_t lookup = pc - 1;
@@ -327,33 +396,28 @@ unsigned workers_for(std::size_t n, bool concurrent) {
 
 }  // namespace
 
-bool Unwinder::walk_many(const std::vector<Context>& contexts, const BulkSink& sink,
+bool Unwinder::walk_many(std::size_t count, const std::function<Context(std::size_t)>& context, const BulkSink& sink,
                          const std::function<bool()>& cancelled) {
-  Shared shared{contexts, sink, program_, memory_.target(), {}, {}};
+  Shared shared{count, context, sink, program_, memory_.target(), {}, {}};
   Worker own(shared, &cancelled);
   std::mutex mutex;
   std::condition_variable finished;
-  unsigned running = workers_for(contexts.size(), shared.target.concurrent()) - 1;
+  unsigned running = workers_for(count, shared.target.concurrent()) - 1;
   std::vector<std::thread> threads;
-  if (running > 0) {
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    const auto work = [&] {
-      Worker(shared, nullptr).run();
+  const auto work = [&] {
+    Worker(shared, nullptr).run();
+    std::lock_guard lock(mutex);
+    running--;
+    finished.notify_one();
+  };
+  for (unsigned i = running; i > 0; i--) {
+    std::thread thread;
+    if (start_quiet_thread(thread, work)) {
+      threads.push_back(std::move(thread));
+    } else {  // fewer do it
       std::lock_guard lock(mutex);
       running--;
-      finished.notify_one();
-    };
-    for (unsigned i = running; i > 0; i--) {
-      try {
-        threads.emplace_back(work);
-      } catch (const std::system_error&) {  // no more threads to be had: fewer do it
-        std::lock_guard lock(mutex);
-        running--;
-      }
     }
-    pthread_sigmask(SIG_SETMASK, &before, nullptr);
   }
   if (!own.poll()) own.run();
   const auto all_done = [&] {

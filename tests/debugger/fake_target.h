@@ -89,6 +89,14 @@ class FakeTarget : public Target {
     return done;
   }
 
+  // Gives no more than many_ bytes of a piece, as a target may.
+  std::size_t many_ = ~std::size_t{0};
+  std::size_t many_calls_ = 0;
+  void read_many(std::span<Piece> pieces) override {
+    if (!concurrent_) many_calls_++;
+    for (Piece& p : pieces) p.got = read(p.addr, p.out.first(std::min(p.out.size(), many_)), Space::data);
+  }
+
   const std::byte* view(std::uint64_t addr, std::size_t len) override {
     if (!viewable_ || readable(addr, len) < len) return nullptr;
     const auto* r = find(addr);

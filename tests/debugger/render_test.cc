@@ -1,8 +1,10 @@
 // How values look: durations, sizes, tables, JSON.
 #include "render.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "fake_runtime.h"
@@ -33,6 +35,27 @@ TEST(Render, SizesAreShort) {
   EXPECT_EQ(format_size(61440), "60K");
   EXPECT_EQ(format_size(1 << 20), "1M");
   EXPECT_EQ(format_size(3ull << 40), "3T");
+}
+
+TEST(Render, SizesAreRoundedToTheNearest) {
+  EXPECT_EQ(format_size(1280), "1.2K") << "1.25: a half goes to the even digit";
+  EXPECT_EQ(format_size(1792), "1.8K");
+  EXPECT_EQ(format_size(~std::uint64_t{0}), "16E");
+  EXPECT_EQ(format_size(10188), "9.9K");
+  EXPECT_EQ(format_size(10189), "10K");
+  for (std::uint64_t unit : {std::uint64_t{1} << 10, std::uint64_t{1} << 20, std::uint64_t{1} << 30}) {
+    for (std::uint64_t i = 0; i < 30000; ++i) {
+      const std::uint64_t bytes = unit + i * (unit / 1024 * 3 + 1);
+      const double value = static_cast<double>(bytes) / static_cast<double>(unit);
+      if (value >= 1024) break;
+      const bool decimal = value < 9.95 && value != std::floor(value);
+      ASSERT_EQ(format_size(bytes), fmt::format("{:.{}f}{}", value, decimal ? 1 : 0,
+                                                unit >> 30   ? "G"
+                                                : unit >> 20 ? "M"
+                                                             : "K"))
+          << bytes;
+    }
+  }
 }
 
 TEST(Render, ControlCharactersDoNotReachTheTerminal) { EXPECT_EQ(printable("a\x1b[1m\n"), "a\\x1b[1m\\x0a"); }

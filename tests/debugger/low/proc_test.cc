@@ -1,4 +1,5 @@
 // Live processes: every thread is stopped, and every thread goes on whatever becomes of us.
+#include <algorithm>
 #include <chrono>
 #include <thread>
 
@@ -108,6 +109,51 @@ TEST(Process, ReadsUpToAGuardAndBehindIt) {
   EXPECT_EQ(bytes[0], std::byte{0x5a});
   EXPECT_EQ(memory.read_prefix(8, bytes), 0u);
   EXPECT_EQ(memory.read_prefix(0xffff800000000000, bytes), 0u) << "the kernel's half is not ours";
+}
+
+TEST(Process, ManyPiecesSayEachWhatOneReadSays) {
+  Running p;
+  auto t = open_process(p.pid(), true);
+  ASSERT_TRUE(t) << t.error().message;
+  auto program = Program::open(**t);
+  Memory memory(**t);
+  const std::uint64_t at = memory.get<std::uint64_t>(program->variable("low::guarded").at(0).address).value_or(0);
+  std::vector<std::uint64_t> from = {at,    at + 4096, at + 100,        8, at + 8192, 0xffff800000000000, at + 4000,
+                                     ~7ull, at + 8000, at + 8192 + 4000};
+  for (int i = 0; i < 700; i++)
+    from.push_back(at + static_cast<std::uint64_t>(i % 40) * 300);  // more than one call takes
+  std::vector<std::vector<std::byte>> bytes;
+  std::vector<Target::Piece> pieces;
+  for (std::size_t i = 0; i < from.size(); i++) bytes.emplace_back(i % 5 * 1500 + 8);
+  for (std::size_t i = 0; i < from.size(); i++) pieces.push_back({from[i], bytes[i]});
+  (*t)->read_many(pieces);
+  for (std::size_t i = 0; i < from.size(); i++) {
+    std::vector<std::byte> one(bytes[i].size());
+    ASSERT_EQ(pieces[i].got, (*t)->read(from[i], one, Space::data)) << "piece " << i;
+    one.resize(pieces[i].got);
+    bytes[i].resize(pieces[i].got);
+    ASSERT_EQ(bytes[i], one) << "piece " << i;
+  }
+}
+
+// Its number says nothing of which memory that was.
+TEST(Process, NothingIsReadOfAProgramThatAnotherTookThePlaceOf) {
+  Child child({"setarch", "-R", "sh", "-c", "echo ready; sleep 0.3; exec sh -c 'echo again; exec sleep 1000'"});
+  ASSERT_TRUE(child.wait_for("ready")) << child.output();
+  auto t = open_process(child.pid(), false);
+  ASSERT_TRUE(t) << t.error().message;
+  auto maps = proc_maps(child.pid());
+  ASSERT_TRUE(maps);
+  const auto stack = std::find_if(maps->begin(), maps->end(), [](const ProcMapping& m) { return m.path == "[stack]"; });
+  ASSERT_NE(stack, maps->end());
+  std::vector<std::byte> bytes(32 << 10);
+  const std::uint64_t at = stack->hi - bytes.size();  // the next program has its stack there too
+  ASSERT_EQ((*t)->read(at, bytes, Space::data), bytes.size());
+  ASSERT_TRUE(child.wait_for("again")) << child.output();
+  Target::Piece piece{at, bytes};
+  (*t)->read_many(std::span(&piece, 1));
+  EXPECT_EQ(piece.got, 0u);
+  EXPECT_EQ((*t)->read(at, bytes, Space::data), 0u);
 }
 
 TEST(Process, ThreadsBornWhileAttachingAreStoppedToo) {

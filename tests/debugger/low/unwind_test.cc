@@ -413,7 +413,8 @@ std::vector<Bulk> walk_all(World& w, const std::vector<Unwinder::Context>& conte
 }
 
 // Random stacks, whole and broken, with every kind of row: both walkers must say the same.
-void compare_walkers(std::uint32_t seed, bool viewable, bool concurrent, bool bounded) {
+void expect_walkers_agree(std::uint32_t seed, bool viewable, bool concurrent, bool bounded, std::uint64_t slot = 0x2000,
+                          std::size_t many = ~std::size_t{0}) {
   SCOPED_TRACE("seed " + std::to_string(seed));
   std::mt19937 random(seed);
   World w;
@@ -424,7 +425,8 @@ void compare_walkers(std::uint32_t seed, bool viewable, bool concurrent, bool bo
   CfiRow forgets = row(kRsp, 24);
   forgets.undefined = 1u << kRbp;
   w.code(0x7000, forgets);
-  const std::uint64_t stacks = 0x1000000, slot = 0x2000;
+  const std::uint64_t stacks = 0x1000000;
+  w.target.many_ = many;
   std::vector<Unwinder::Context> contexts;
   w.target.viewable_ = viewable;
   const std::size_t count = concurrent ? 6000 : 500;
@@ -437,7 +439,7 @@ void compare_walkers(std::uint32_t seed, bool viewable, bool concurrent, bool bo
       std::uint64_t v = r < 10 ? kinds[r] : r < 15 ? lo + random() % (slot / 8) * 8 : random();
       w.target.put(at, v);
     }
-    if (random() % 8 == 0) w.target.bad(lo + 0x1000, hi);
+    if (random() % 8 == 0) w.target.bad(lo + slot / 2, hi);
     const std::uint64_t sp = random() % 20 ? lo + random() % (slot / 8) * 8 : random();
     const std::uint64_t bp = lo + random() % (slot / 8) * 8;
     contexts.push_back({kinds[random() % 9], sp, bp, bounded ? StackBounds{lo, hi} : StackBounds{}});
@@ -455,10 +457,30 @@ void compare_walkers(std::uint32_t seed, bool viewable, bool concurrent, bool bo
   }
 }
 
-TEST(WalkMany, SaysWhatTheSingleWalkSaysOfViews) { compare_walkers(1, true, false, true); }
-TEST(WalkMany, SaysWhatTheSingleWalkSaysOfReads) { compare_walkers(2, false, false, true); }
-TEST(WalkMany, SaysWhatTheSingleWalkSaysWithoutBounds) { compare_walkers(3, false, false, false); }
-TEST(WalkMany, SaysWhatTheSingleWalkSaysFromSeveralThreads) { compare_walkers(4, true, true, true); }
+TEST(WalkMany, SaysWhatTheSingleWalkSaysOfViews) { expect_walkers_agree(1, true, false, true); }
+TEST(WalkMany, SaysWhatTheSingleWalkSaysOfReads) { expect_walkers_agree(2, false, false, true); }
+TEST(WalkMany, SaysWhatTheSingleWalkSaysWithoutBounds) { expect_walkers_agree(3, false, false, false); }
+TEST(WalkMany, SaysWhatTheSingleWalkSaysFromSeveralThreads) { expect_walkers_agree(4, true, true, true); }
+
+TEST(WalkMany, SaysWhatTheSingleWalkSaysOfStacksThatShareAPage) { expect_walkers_agree(5, false, false, true, 0x800); }
+TEST(WalkMany, SaysWhatTheSingleWalkSaysWhenReadsTogetherAreCutShort) {
+  for (std::size_t many : {0, 1, 7, 1000, 5000}) expect_walkers_agree(6, false, false, true, 0x800, many);
+}
+
+TEST(WalkMany, ReadsStacksThatLieTogetherAtOnce) {
+  World w;
+  const std::uint64_t stacks = 0x1000000, slot = 0x800;
+  std::vector<Unwinder::Context> contexts;
+  w.target.map(stacks, 1000 * slot);
+  for (std::uint64_t i = 0; i < 1000; i++) {
+    // By goid they come in another order than by address.
+    const std::uint64_t lo = stacks + i * 7 % 1000 * slot, hi = lo + slot;
+    contexts.push_back({0x9001, hi - 0x100, hi - 0x40, {lo, hi}});  // a frame that is found by frame pointer
+  }
+  for (const Bulk& b : walk_all(w, contexts)) EXPECT_EQ(b.end, StackEnd::bottom);
+  EXPECT_LT(w.target.many_calls_, 12u) << "2 MB, a quarter of a MB at a time";
+  EXPECT_LT(w.target.reads(), 100u) << "pieces of 64 KiB, not stacks";
+}
 
 TEST(WalkMany, AsksForEachRowOncePerWorker) {
   World w;
