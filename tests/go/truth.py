@@ -267,6 +267,10 @@ def check_chan(inspected):
     if not re.search(r"frame \d+: main.scaled at main.go:\d+ \(inlined\)\n(?:.*\n)*label \(parameter\) = <partly optimised out>\n(?:.*\n)*"
                      r"in main.callsScaled at main.go:\d+\n(?:.*\n)*base \(parameter\) = 20\n", locals_) or '"' in locals_:
         raise Wrong("goroutine locals, of an inlined function: " + locals_)
+    goid = next(g for g, frames in inspected.frames.items() if any(f.function == "main.cuts" for f in frames))
+    locals_ = inspected.text("goroutine", "locals", str(goid))
+    if "main.cuts at main.go" not in locals_ or "s (parameter) = " not in locals_ or "~r0." in locals_:
+        raise Wrong("goroutine locals, of a result without a name: " + locals_)
     if inspected.rows[1]["created_by"]:
         raise Wrong("nobody created goroutine 1: %s" % inspected.rows[1]["created_by"])
     if (said := inspected.text("vitrine", "doctor")) and "stacks absent" in said:

@@ -99,6 +99,21 @@ func callsScaled(c chan int, base int, label string) int {
 	return scaled(c, sum, label) + sum
 }
 
+// Inlined, with a result that has no name: Go's DWARF has its parts under names of their own, "~r0.ptr".
+func cut(s string, n int) string {
+	if n > len(s) {
+		return s
+	}
+	return s[n:]
+}
+
+//go:noinline
+func cuts(c chan int, s string, n int) string {
+	rest := cut(s, n)
+	<-c
+	return rest + s
+}
+
 // A frame of 100 KiB, so that its stack has been copied.
 //
 //go:noinline
@@ -215,6 +230,7 @@ func main() {
 	go holds(numbers, "!")
 	go func() { <-numbers }()
 	go signals(make(chan struct{}), make(chan struct{}, 2))
+	go cuts(numbers, os.Args[0], 2)
 	go pprof.Do(context.Background(), pprof.Labels("job", "seven", "who", "me"), func(context.Context) { labelled(numbers) })
 	timers()
 	buffered := make(chan int, 4)
