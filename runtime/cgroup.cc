@@ -15,6 +15,7 @@
 #include <cstring>
 
 #include "linereader.h"
+#include "mgc.h"
 #include "proc.h"
 
 namespace vitrine::rt {
@@ -187,6 +188,8 @@ int32 cgroupprocs(const char* root) {
   if (least == 0) return 0;
   return least < 2 ? 2 : least > INT_MAX ? INT_MAX : int32(least);
 }
+
+gcsegment cgroupmemory() { return {uintptr(&buffers), uintptr(&buffers + 1)}; }
 
 int32 defaultprocs() {
   int32 limit = cgroupprocs("");

@@ -57,7 +57,9 @@ static uint64 alignup(uint64 n, uint64 a) { return (n + a - 1) & ~(a - 1); }
 hchan* makechan(const chantype* t, uint64 size) {
   // One block: the hchan, then the ring. heldalloc aligns to 16 here; a type that wants more gets slack to round up in.
   uint64 slack = t->align > 16 ? t->align : 0;
-  auto* c = static_cast<hchan*>(heldalloc(alignup(sizeof(hchan), 16) + slack + size * t->size, 16));
+  // A pointer needs a place of its size.
+  heldkind kind = size == 0 || t->size < sizeof(void*) ? heldkind::blank : heldkind::shared;
+  auto* c = static_cast<hchan*>(heldalloc(alignup(sizeof(hchan), 16) + slack + size * t->size, 16, kind));
   uintptr buf = alignup(uintptr(c) + sizeof(hchan), t->align > 16 ? t->align : 16);
   // Without a ring its address would be that of the next object: who looks for words that point to that would find it.
   c->buf = size == 0 ? static_cast<void*>(c) : reinterpret_cast<void*>(buf);

@@ -43,6 +43,44 @@ static bool rawfromlibc() {
 #endif
 }
 
+// ---- the spans that have, or had, something held
+
+static struct {
+  mutex lock;
+  mspan** at;  // lock; any order
+  uint32 n, cap;
+} heldspans;
+
+// An object in s is to be held.
+VITRINE_NOINLINE static void remember(mspan* s) {
+  auto& h = heldspans;
+  lock(&h.lock);
+  if (s->heldindex == 0) {
+    if (h.n == h.cap) {
+      uint32 cap = h.cap == 0 ? 512 : h.cap * 2;
+      auto* more = static_cast<mspan**>(persistentalloc(cap * sizeof(mspan*), 64, &memstats.gc_sys));
+      if (h.n != 0) memcpy(more, h.at, h.n * sizeof(mspan*));
+      h.at = more;
+      h.cap = cap;
+    }
+    h.at[h.n++] = s;
+    store_relaxed(s->heldindex, h.n);
+  }
+  unlock(&h.lock);
+}
+
+// s is about to be freed.
+static void forget(mspan* s) {
+  auto& h = heldspans;
+  if (load_relaxed(s->heldindex) == 0) return;
+  lock(&h.lock);
+  mspan* last = h.at[--h.n];
+  h.at[s->heldindex - 1] = last;
+  store_relaxed(last->heldindex, s->heldindex);
+  store_relaxed(s->heldindex, 0);
+  unlock(&h.lock);
+}
+
 // ---- the spans. c->lock held
 
 static void fill(mcentral* c, mspan* s, void** out, uint32* n, uint32 want) {
@@ -107,6 +145,7 @@ static void giveobjects(uint8 sc, void** objects, uint32 n) {
     if (i < s->freeindex) s->freeindex = i;
     if (s->allocCount == 0 && (c->nonempty.first != s || s->next != nullptr)) {
       c->nonempty.remove(s);
+      forget(s);
       mheap_.freeManual(s, &memstats.runtime_inuse, false);
     }
   }
@@ -137,6 +176,7 @@ VITRINE_NOINLINE static void freelarge(mspan* s, void* p) {
   lock(&mheap_.runtimelargelock);
   mheap_.runtimelarge.remove(s);
   unlock(&mheap_.runtimelargelock);
+  forget(s);
   s->allocCount = 0;
   if (debug.efence != 0)
     sysFault(p, s->bytes());  // the span stays as it is, for ever
@@ -228,6 +268,11 @@ void rawfree(void* p) {
 }
 
 // ---- held memory: what the collector scans
+//
+// Most is read when a collection begins, with the world stopped. Which objects, the span's gcmarkBits say, and heldspans
+// lists the spans that have such: sudogs and the like are as many as goroutines, know no managed object, and need not be
+// passed by. Nor need closures: there is one for each goroutine, that goroutine's own (g.closure), and is read with its
+// stack. Until the goroutine is there it is the maker's (g.nascent).
 
 // From libc such a block has this at its end, where malloc_usable_size says, and is on a list. The links are
 // complements, so that a leak checker does not take the list for a reason to keep a block; and the program's pointer is
@@ -282,23 +327,76 @@ static void heldtolibc(void* p) {
   free(p);
 }
 
-void* heldalloc(uintptr size, uintptr align) {
+// Whether the collector reads the object when it begins.
+static void hold(void* p) {
+  mspan* s = spanOfUnchecked(uintptr(p));
+  if (s->gcmarkBits != nullptr) {
+    uintptr i = s->objIndex(uintptr(p));
+    __atomic_fetch_or(&s->gcmarkBits[i / 8], gcBits(1 << i % 8), __ATOMIC_RELAXED);
+  }
+  if (load_relaxed(s->heldindex) == 0) remember(s);
+}
+
+static void letgo(void* p) {
+  mspan* s = spanOfUnchecked(uintptr(p));
+  if (s->gcmarkBits == nullptr) return;
+  uintptr i = s->objIndex(uintptr(p));
+  auto bit = gcBits(1 << i % 8);
+  if ((__atomic_load_n(&s->gcmarkBits[i / 8], __ATOMIC_RELAXED) & bit) != 0)
+    __atomic_fetch_and(&s->gcmarkBits[i / 8], gcBits(~bit), __ATOMIC_RELAXED);
+}
+
+// The goroutine that calls has a P, so that it is stopped or scanned when a collection begins, and room for one more
+// closure. A thread, or a goroutine in a blocking_scope, goes on: a collection has to find what it makes elsewhere.
+static bool mayown(g* gp) {
+  if (gp == nullptr || gp->nnascent == gnascent) return false;
+  m* mp = gp->m;
+  return mp->curg == gp && mp->p != nullptr && gp->isforeign == 0;
+}
+
+void* heldalloc(uintptr size, uintptr align, heldkind kind) {
   if (__builtin_expect(rawfromlibc(), 0)) return heldfromlibc(size, align);
-  if (align <= 16) return allocobject(size);
-  auto block = uintptr(allocobject(size + align));
-  uintptr p = alignUp(block + sizeof(uintptr), align);
-  reinterpret_cast<uintptr*>(p)[-1] = block;
-  return reinterpret_cast<void*>(p);
+  void* block = allocobject(align <= 16 ? size : size + align);
+  void* p = block;
+  if (align > 16) {
+    p = reinterpret_cast<void*>(alignUp(uintptr(block) + sizeof(uintptr), align));
+    static_cast<uintptr*>(p)[-1] = uintptr(block);
+  }
+  if (kind == heldkind::shared) hold(block);
+  if (kind == heldkind::closure) {
+    if (g* gp = getg(); mayown(gp)) {
+      gp->nascent[gp->nnascent] = p;
+      store_relaxed(gp->nnascent, gp->nnascent + 1);
+    } else {
+      hold(block);
+    }
+  }
+  return p;
+}
+
+// Whether p is one of gp's new closures. It is none any more.
+bool heldtake(g* gp, void* p) {
+  for (uint32 i = gp->nnascent; i-- > 0;) {
+    if (gp->nascent[i] != p) continue;
+    for (; i + 1 < gp->nnascent; i++) gp->nascent[i] = gp->nascent[i + 1];
+    store_relaxed(gp->nnascent, gp->nnascent - 1);
+    return true;
+  }
+  return false;
 }
 
 void heldfree(void* p, uintptr align) {
   if (p == nullptr) return;
   if (__builtin_expect(rawfromlibc(), 0)) return heldtolibc(p);
-  freeobject(align <= 16 ? p : reinterpret_cast<void*>(static_cast<uintptr*>(p)[-1]));
+  if (g* gp = getg(); gp != nullptr) {
+    if (gp->closure == p) store_relaxed(gp->closure, nullptr);
+    if (gp->nnascent != 0) heldtake(gp, p);
+  }
+  void* block = align <= 16 ? p : reinterpret_cast<void*>(static_cast<uintptr*>(p)[-1]);
+  letgo(block);
+  freeobject(block);
 }
 
-// Every object of the runtime is looked at: which are held is not noted, and the others are few. By the lists: looking
-// at all spans would take longer the more managed objects there are.
 void eachheld(void (*f)(uintptr p, uintptr size, void* arg), void* arg) {
   if (rawfromlibc()) {
     lock(&heldlock);
@@ -306,19 +404,29 @@ void eachheld(void (*f)(uintptr p, uintptr size, void* arg), void* arg) {
     unlock(&heldlock);
     return;
   }
-  for (auto& padded : mheap_.runtime) {
-    mcentral* c = &padded.mcentral;
-    lock(&c->lock);
-    for (const mSpanList* list : {&c->nonempty, &c->empty})
-      for (mspan* s = list->first; s != nullptr; s = s->next)
-        for (uintptr i = 0; i < s->nelems; i += 8)
-          for (uint32 bits = s->allocBits[i / 8]; bits != 0; bits &= bits - 1)
-            f(s->base() + (i + uintptr(__builtin_ctz(bits))) * s->elemsize, s->elemsize, arg);
-    unlock(&c->lock);
+  lock(&heldspans.lock);
+  for (uint32 k = 0; k < heldspans.n; k++) {
+    mspan* s = heldspans.at[k];
+    if (s->gcmarkBits == nullptr) {
+      f(s->base(), s->bytes(), arg);
+      continue;
+    }
+    for (uintptr i = 0; i < s->nelems; i += 8)
+      for (uint32 bits = __atomic_load_n(&s->gcmarkBits[i / 8], __ATOMIC_RELAXED); bits != 0; bits &= bits - 1)
+        f(s->base() + (i + uintptr(__builtin_ctz(bits))) * s->elemsize, s->elemsize, arg);
   }
-  lock(&mheap_.runtimelargelock);
-  for (mspan* s = mheap_.runtimelarge.first; s != nullptr; s = s->next) f(s->base(), s->bytes(), arg);
-  unlock(&mheap_.runtimelargelock);
+  unlock(&heldspans.lock);
+}
+
+// The block that closure p is in; nothing if it is held like others.
+void closurememory(const void* p, uintptr* lo, uintptr* hi) {
+  *lo = *hi = 0;
+  mspan* s = p != nullptr ? spanOf(uintptr(p)) : nullptr;
+  if (s == nullptr || s->state.load(__ATOMIC_ACQUIRE) != mSpanManual) return;
+  uintptr n = s->elemsize, b = s->base();
+  if (n == 0 || uintptr(p) < b) return;
+  *lo = b + (uintptr(p) - b) / n * n;
+  *hi = *lo + n;
 }
 
 }  // namespace vitrine::rt

@@ -15,9 +15,9 @@
 // on (gcMarkRootsStopped) as well as when it is to go off (gcMarkRootFrozen). So no code has to be recognised or run
 // again. A goroutine that parks, or is stopped at its entry() to the runtime, is in no store.
 //
-// Where no barrier is needed, because the cycle read it all while the world stood still: globals, held memory (closures,
-// rings of channels, results, gls values), gc::root. Stacks are read by and by, but each before its goroutine runs again
-// (gcscangoroutine), so as it was. Who takes a value off another goroutine's stack while that is parked, which the
+// Where no barrier is needed, because the cycle read it all while the world stood still: globals, held memory (rings of
+// channels, results, gls values), gc::root. Stacks and closures are read by and by, but each before its goroutine runs
+// again (gcscangoroutine), so as it was. Who takes a value off another goroutine's stack while that is parked, which the
 // receiver of a channel does, has to shade it (gcshadememory).
 //
 // The buffer. A barrier puts both pointers into its P's wbBuf; when that is full, and when a marker has nothing else to

@@ -121,9 +121,10 @@ void ungomcache(const pinnedcache& pin);
 void* allocobject(uintptr size);  // 16-byte aligned, zeroed; ends the program when memory is out
 void freeobject(void* p);
 void rawcacheflush(mcache* c);
-// Calls f(p, size, arg) for each block of memory of the runtime that may hold pointers to collected objects. With the world
-// stopped and all rawcaches flushed.
+// Calls f(p, size, arg) for each block that heldalloc gave, but for those that are a goroutine's: g.closure, g.nascent.
 void eachheld(void (*f)(uintptr p, uintptr size, void* arg), void* arg);
+bool heldtake(g* gp, void* p);
+void closurememory(const void* p, uintptr* lo, uintptr* hi);
 
 // ---- stack.cc
 void stackcacherefill(mcache* c, uint32 order);

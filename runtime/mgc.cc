@@ -94,21 +94,17 @@ static void eachmcache(F f) {
     if (mcache* c = allp.array[i]->mcache; c != nullptr) f(c);
 }
 
-// eachheld shall not find what is free, and markers what is being allocated.
+// Markers shall not find what is being allocated.
 static void preparemcaches() {
   eachmcache([](mcache* c) {
-    rawcacheflush(c);
     for (mspan* s : c->alloc)
       if (s != &emptymspan) __atomic_store_n(&s->freeIndexForScan, uint16(s->freeindex), __ATOMIC_RELEASE);
   });
 }
 
-// Everything in mcaches goes back to where it is from.
+// Every span in an mcache goes back to where it is from.
 static void flushmcaches() {
-  eachmcache([](mcache* c) {
-    c->releaseAll();
-    rawcacheflush(c);
-  });
+  eachmcache([](mcache* c) { c->releaseAll(); });
 }
 
 static void setflushgen() {
@@ -133,10 +129,7 @@ static void gcMarkTermination(gcWork* w) {
   setphase(GCmarktermination);
   w->dispose();
   if (gcMarkWorkAvailable(nullptr)) throw_("gc: objects are left that nobody scanned");
-  if (debug.gccheckmark != 0) {
-    eachmcache(rawcacheflush);  // what is free and in them has old words
-    gccheckmarks();
-  }
+  if (debug.gccheckmark != 0) gccheckmarks();
   flushmcaches();
   work.heap1 = load_relaxed(memstats.heap_live);
   work.heap2 = work.bytesMarked.load(__ATOMIC_RELAXED);

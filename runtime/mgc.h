@@ -169,6 +169,9 @@ void markroot(gcWork* w, uint32 job);
 void gcscangoroutine(g* gp, gcWork* w);  // which is about to run
 void gcbornscanned(g* gp);               // which is about to be made runnable for the first time
 void gcenumsegments();                   // with the world running
+void eachclosure(const g* gp, void (*f)(uintptr p, uintptr size, void* arg), void* arg);
+gcsegment symtabmemory();  // symtab.cc, cgroup.cc: their static memory
+gcsegment cgroupmemory();
 
 // ---- mbarrier.cc
 

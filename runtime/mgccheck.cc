@@ -45,13 +45,12 @@ NOSAN static void checkobject(mspan* s, uintptr index) {
 NOSAN void gccheckmarks() {
   for (gcroot* r = gcroots.head.next; r != nullptr && r != &gcroots.head; r = r->next)
     checkword(uintptr(r->p), "gc::root", uintptr(r), 0);
-  uintptr heap = uintptr(&mheap_), end = heap + sizeof mheap_;
-  for (uint32 i = 0; i < gcsegments.n; i++) {
-    const gcsegment& seg = gcsegments.at[i];
-    bool has = seg.lo <= heap && heap < seg.hi;
-    checkblock(seg.lo, (has ? heap : seg.hi) - seg.lo, "global");
-    if (has) checkblock(end, seg.hi - end, "global");
-  }
+  for (uint32 i = 0; i < gcsegments.n; i++)
+    checkblock(gcsegments.at[i].lo, gcsegments.at[i].hi - gcsegments.at[i].lo, "global");
+  for (int64 i = 0; i < allgs.len; i++)
+    if (g* gp = allgs.array[i]; (readgstatus(gp) & ~uint32(Gscan)) != Gdead)
+      eachclosure(
+          gp, [](uintptr p, uintptr size, void*) { checkblock(p, size, "closure"); }, nullptr);
   eachheld([](uintptr p, uintptr size, void*) { checkblock(p, size, "held memory"); }, nullptr);
   for (int64 k = 0; k < mheap_.allspans.len; k++) {
     mspan* s = mheap_.allspans.array[k];

@@ -4,7 +4,8 @@
 //   gc::root objects             precisely; they are in memory of the program that nobody else could find
 //   finalizers, queued or set    precisely: what they will see
 //   data and bss                 conservatively: of the program and its shared objects, as dl_iterate_phdr lists them
-//   held memory (malloc_raw.cc)  conservatively: closures of goroutines, channels' buffers, results of tasks, gls values
+//   held memory (malloc_raw.cc)  conservatively: channels' buffers, results of tasks, gls values, timers' functions
+//   closures                     conservatively, with the stack of the goroutine that has, or makes, them
 //   stacks                       conservatively, from the saved stack pointer up, with the saved registers
 //     waiting or runnable   mcall pushed the callee-saved registers; others hold nothing over a call
 //     the collecting one    gcStart pushed them; what is below is the collector's and only knows where spans begin
@@ -39,30 +40,58 @@ constexpr uint32 goroutinesPerJob = 32, spansPerJob = 512;
 
 // ---- data and bss
 
+// Large memory of the runtime's own among it, which knows nothing of the program's: reading it takes time, and the heap's
+// own structure knows where arenas begin, which may be where an object does. By address.
+static uint32 ownmemory(gcsegment* own) {
+  gcsegment all[] = {{uintptr(&mheap_), uintptr(&mheap_ + 1)},
+                     {uintptr(&gcsegments), uintptr(&gcsegments + 1)},
+                     symtabmemory(),
+                     cgroupmemory()};
+  uint32 n = 0;
+  for (const gcsegment& one : all) {
+    uint32 at = n++;
+    for (; at > 0 && own[at - 1].lo > one.lo; at--) own[at] = own[at - 1];
+    own[at] = one;
+  }
+  return n;
+}
+
+static void addsegment(uintptr lo, uintptr hi) {
+  if (lo >= hi) return;
+  if (gcsegments.n == maxsegments) fatal("gc: too many shared objects");
+  gcsegments.at[gcsegments.n++] = {lo, hi};
+}
+
 // With the world running: dl_iterate_phdr takes a lock that a goroutine which is about to be frozen may hold.
 void gcenumsegments() {
   gcsegments.n = 0;
   dl_iterate_phdr(
       [](dl_phdr_info* info, size_t, void*) -> int {
+        // What the dynamic linker has written, and made read-only before the program began. Where that ends is rounded
+        // down to a page.
+        gcsegment relro{};
+        for (int i = 0; i < info->dlpi_phnum; i++)
+          if (const auto& ph = info->dlpi_phdr[i]; ph.p_type == PT_GNU_RELRO) {
+            relro.lo = info->dlpi_addr + ph.p_vaddr;
+            relro.hi = alignDown(relro.lo + ph.p_memsz, physPageSize);
+          }
+        gcsegment own[8];
+        uint32 nown = ownmemory(own);
         for (int i = 0; i < info->dlpi_phnum; i++) {
           const auto& ph = info->dlpi_phdr[i];
           if (ph.p_type != PT_LOAD || (ph.p_flags & PF_W) == 0 || ph.p_memsz == 0) continue;
-          if (gcsegments.n == maxsegments) fatal("gc: too many shared objects");
-          uintptr lo = info->dlpi_addr + ph.p_vaddr;
-          gcsegments.at[gcsegments.n++] = {lo, lo + ph.p_memsz};
+          uintptr lo = info->dlpi_addr + ph.p_vaddr, hi = lo + ph.p_memsz;
+          if (relro.lo <= lo && lo < relro.hi) lo = relro.hi;
+          for (uint32 k = 0; k < nown; k++) {
+            if (own[k].lo < lo || own[k].hi > hi) continue;
+            addsegment(lo, own[k].lo);
+            lo = own[k].hi;
+          }
+          addsegment(lo, hi);
         }
         return 0;
       },
       nullptr);
-}
-
-// Without the heap's own structure: it knows where arenas begin, which may be where an object does.
-NOSAN static void scansegment(const gcsegment& seg, gcWork* w) {
-  uintptr heap = uintptr(&mheap_), end = heap + sizeof mheap_;
-  work.globalsScanned += seg.hi - seg.lo;
-  if (heap < seg.lo || seg.hi <= heap) return scanblock(seg.lo, seg.hi - seg.lo, w);
-  scanblock(seg.lo, heap - seg.lo, w);
-  scanblock(end, seg.hi - end, w);
 }
 
 // ---- stacks
@@ -102,6 +131,17 @@ NOSAN static void scanframes(g* gp, uintptr sp, gcWork* w) {
     scanfakeframes(gp, sp, gp->stack.hi, w);
 }
 
+// What gp was given, and what it makes for others that do not have it yet.
+NOSAN void eachclosure(const g* gp, void (*f)(uintptr p, uintptr size, void* arg), void* arg) {
+  auto one = [&](const void* p) {
+    uintptr lo, hi;
+    closurememory(p, &lo, &hi);
+    if (lo != hi) f(lo, hi - lo, arg);
+  };
+  if (void* own = load_relaxed(gp->closure)) one(own);
+  for (uint32 i = 0, n = load_relaxed(gp->nnascent); i < n; i++) one(gp->nascent[i]);
+}
+
 // The collector's own goroutines know no objects, only spans: what their calls leave on the stack are addresses of spans,
 // which would keep the first object of each. Nor does the one that runs finalizers, between two of them: what they left
 // on its stack would keep what they have just let go.
@@ -112,10 +152,11 @@ static bool knowsnoobjects(const g* gp) {
 
 NOSAN static void scanstack(g* gp, g* stopper, gcWork* w) {
   if (gp->isforeign || knowsnoobjects(gp)) return;
-  switch (readgstatus(gp) & ~uint32(Gscan)) {
-    case Gidle:
-    case Gdead:
-      return;
+  uint32 status = readgstatus(gp) & ~uint32(Gscan);
+  if (status == Gidle || status == Gdead) return;
+  eachclosure(
+      gp, [](uintptr p, uintptr size, void* to) { scanblock(p, size, static_cast<gcWork*>(to)); }, w);
+  switch (status) {
     case Gsyscall:
       scanblock(uintptr(gp->syscallregs), sizeof gp->syscallregs, w);
       scanblock(uintptr(&gp->syscallbp), ptrSize, w);
@@ -186,7 +227,11 @@ NOSAN void gcMarkRootsStopped(g* stopper, gcWork* w) {
   lock(&gcroots.lock);
   for (gcroot* r = gcroots.head.next; r != nullptr && r != &gcroots.head; r = r->next) gcshade(uintptr(r->p), w);
   unlock(&gcroots.lock);
-  for (uint32 i = 0; i < gcsegments.n; i++) scansegment(gcsegments.at[i], w);
+  for (uint32 i = 0; i < gcsegments.n; i++) {
+    uintptr n = gcsegments.at[i].hi - gcsegments.at[i].lo;
+    work.globalsScanned += n;
+    scanblock(gcsegments.at[i].lo, n, w);
+  }
   eachheld([](uintptr p, uintptr size, void* to) { scanblock(p, size, static_cast<gcWork*>(to)); }, w);
   scanonthreads(stopper, w);
   if (g0.sched.sp >= g0.stack.lo && g0.sched.sp < g0.stack.hi) scanblock(g0.sched.sp, g0.stack.hi - g0.sched.sp, w);

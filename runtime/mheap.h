@@ -115,7 +115,7 @@ struct mspan {
   // free slot i. Owner.
   uint64 allocCache;
   gcBits* allocBits;        // allocated at the last sweep; spanRuntime: allocated. Owner
-  gcBits* gcmarkBits;       // marked in this cycle: atomic or
+  gcBits* gcmarkBits;       // marked in this cycle: atomic or; spanRuntime: held. Atomic or, and
   atomic<uint32> sweepgen;  // against mheap_.sweepgen h: h-2 to sweep, h-1 being swept, h swept, h+1 in an mcache since
                             // before the sweep began and to sweep, h+3 swept and then in an mcache
   uint16 divMul;            // for offset / elemsize where divShift serves; 0: a power of two, or use divMagic
@@ -137,7 +137,8 @@ struct mspan {
   rt::special* specials;  // sorted by offset
   uint8* slotguard;  // spans of stacks: slotguard[i] is the gguard of slot i, slotUnused before its first use; owner
   uint8 bitsclass;   // mheap_.bitsalloc that allocBits and gcmarkBits are from; heap
-  uint8 pad[5];
+  uint8 pad;
+  uint32 heldindex;  // 1 + its place in heldspans (malloc_raw.cc); 0: nothing in it was ever held. That one's lock
   uint16 freeIndexForScan;  // freeindex as a marker may believe it: objects before it are initialised. Owner: release
 
   uintptr base() const { return startAddr; }

@@ -207,6 +207,7 @@ static g* newproc1(const newprocargs& a, p* pp) {
   newg->gopc = a.callerpc;
   newg->startpc = a.startpc;
   g* me = getg();
+  store_relaxed(newg->closure, me != nullptr && heldtake(me, a.arg) ? a.arg : nullptr);
   newg->parentGoid = me != nullptr ? me->goid : 0;
   newg->errno_ = 0;
   store_relaxed(newg->waitsince, 0);
@@ -261,6 +262,8 @@ static void goexit0(g* gp) {
   gp->name[0] = 0;
   gp->startfn = nullptr;
   gp->startarg = nullptr;
+  gp->closure = nullptr;
+  gp->nnascent = 0;
   gp->param = nullptr;
   gp->waiting = nullptr;
   gp->gopc = 0;

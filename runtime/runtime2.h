@@ -126,6 +126,8 @@ struct ehglobals {
 
 constexpr int gnamelen = 32;
 
+constexpr int gnascent = 3;
+
 struct g {
   // The first two lines are all that a switch touches.
   rt::stack stack;              // guarded by status; lo == 0: no stack
@@ -176,7 +178,10 @@ struct g {
   int64 gcAssistBytes;        // credit for allocating while a collection marks; negative: debt. Owner
   uint32 gcAssistCycle;       // the cycle that gcAssistBytes is of: what is left of another counts for nothing
   atomic<uint32> gcscan;      // cycle × 2: its stack is being scanned; + 1: need not be any more (mgcroot.cc)
-  uint8 reserved[96];         // room for later fields: sizeof(g) is part of the layout note
+  void* closure;              // startarg, if that is scanned with the stack; until heldfree. Owner
+  void* nascent[gnascent];    // closures that it makes for others, which do not have them yet. Owner
+  uint32 nnascent;            // owner
+  uint8 reserved[60];         // room for later fields: sizeof(g) is part of the layout note
 };
 static_assert(sizeof(g) == 512, "sizeof(g) is fixed: take new fields from `reserved`");
 static_assert(offsetof(g, gopc) == 128 && offsetof(g, stktopsp) == 256, "g's fields are where its comments say");

@@ -22,6 +22,7 @@
 #include <cstring>
 
 #include "linereader.h"
+#include "mgc.h"
 #include "traceback.h"
 
 namespace vitrine::rt {
@@ -236,5 +237,7 @@ void symend() {
   state.used = state.next = 0;
   memset(state.cache, 0, sizeof state.cache);
 }
+
+gcsegment symtabmemory() { return {uintptr(&state), uintptr(&state + 1)}; }
 
 }  // namespace vitrine::rt

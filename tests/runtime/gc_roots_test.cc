@@ -224,6 +224,86 @@ TEST_F(GcRoots, ClosuresOfGoroutinesThatDidNotRunYet) {
   EXPECT_EQ(sum, 100u);
 }
 
+// Parked, with an object that only the closure has; made by a goroutine, by one in a blocking_scope, and by a thread.
+TEST_F(GcRoots, ClosuresOfGoroutinesThatWait) {
+  std::vector<Hidden> all;
+  vitrine::chan<int> gate(0);
+  vitrine::wait_group down, up;
+  for (int how = 0; how < 3; how++) {
+    for (int i = 0; i < 10; i++) {
+      auto start = [&](gc::root<item> r) {
+        up.add(1);
+        down.add(1);
+        vitrine::go([&, p = r.get()] {
+          down.done();
+          gate.recv();
+          EXPECT_EQ(p->value, 7u);
+          up.done();
+        });
+      };
+      vitrine::spawn([&] {
+        gc::root<item> r(gc::make<item>());
+        r->value = 7;
+        all.emplace_back(r.get());
+        if (how == 0) start(std::move(r));
+        if (how == 1) {
+          vitrine::blocking_scope blocking;
+          start(std::move(r));
+        }
+        if (how == 2) std::thread([&] { start(std::move(r)); }).join();
+      }).get();
+    }
+  }
+  down.wait();
+  collect();
+  elsewhere([] {
+    for (int k = 0; k < 5000; k++) gc::make<item>()->value = 1000;
+    return 0;
+  });
+  expectliving(all, 30);
+  gate.close();
+  up.wait();
+  collect();
+  expectliving(all, 0);
+}
+
+// What a closure gets while it is made is in no other place; and what it gets may make goroutines itself.
+struct collectsonmove {
+  item* p;
+  int depth;
+  std::vector<Hidden>* all;
+  vitrine::wait_group* wg;
+  collectsonmove(int d, std::vector<Hidden>* a, vitrine::wait_group* w)
+      : p(gc::make<item>().get()), depth(d), all(a), wg(w) {
+    p->value = 3;
+    all->emplace_back(p);
+  }
+  collectsonmove(collectsonmove&& o) : p(o.p), depth(o.depth), all(o.all), wg(o.wg) {
+    o.p = nullptr;
+    if (depth > 0)
+      vitrine::go(collectsonmove(depth - 1, all, wg));
+    else
+      collect();
+  }
+  void operator()() {
+    EXPECT_EQ(p->value, 3u);
+    wg->done();
+  }
+};
+TEST_F(GcRoots, ClosuresThatAreBeingMade) {
+  std::vector<Hidden> all;
+  constexpr int deep = 6;  // more than a goroutine keeps apart
+  vitrine::wait_group wg;
+  wg.add(deep + 1);
+  elsewhere([&] {
+    vitrine::go(collectsonmove(deep, &all, &wg));
+    return 0;
+  });
+  wg.wait();
+  collect();
+  expectliving(all, 0);
+}
+
 TEST_F(GcRoots, ElementsInAChannelsBuffer) {
   for (std::size_t n : {5u, 5000u}) {
     vitrine::chan<gc::ptr<item>> managed(n);

@@ -29,7 +29,7 @@ template <class F, class... Args>
 __attribute__((always_inline)) inline void go(go_options opt, F&& f, Args&&... args) {
   rt::checkcallable<F, Args...>();
   using closure = rt::closureof<F, Args...>;
-  auto* c = rt::newheld<closure>(std::in_place, std::forward<F>(f), std::forward<Args>(args)...);
+  auto* c = rt::newheld<closure, rt::heldkind::closure>(std::in_place, std::forward<F>(f), std::forward<Args>(args)...);
   rt::startgoroutine(&rt::gostart<closure>, c, rt::funcpc(c->f, &rt::gostart<closure>), opt.name.data(),
                      opt.name.size(), opt.stack_size);
   rt::keepframe();
@@ -40,7 +40,7 @@ requires(!std::same_as<std::remove_cvref_t<F>, go_options>)
     __attribute__((always_inline)) inline void go(F&& f, Args&&... args) {
   rt::checkcallable<F, Args...>();
   using closure = rt::closureof<F, Args...>;
-  auto* c = rt::newheld<closure>(std::in_place, std::forward<F>(f), std::forward<Args>(args)...);
+  auto* c = rt::newheld<closure, rt::heldkind::closure>(std::in_place, std::forward<F>(f), std::forward<Args>(args)...);
   rt::startgoroutine(&rt::gostart<closure>, c, rt::funcpc(c->f, &rt::gostart<closure>), nullptr, 0, 0);
   rt::keepframe();
 }

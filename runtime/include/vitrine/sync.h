@@ -267,7 +267,7 @@ template <class F>
 __attribute__((always_inline)) inline void wait_group::go(F&& f) {
   rt::checkcallable<F>();
   using call = rt::closureof<F>;
-  auto* c = rt::newheld<entry<call>>(this, call(std::in_place, std::forward<F>(f)));
+  auto* c = rt::newheld<entry<call>, rt::heldkind::closure>(this, call(std::in_place, std::forward<F>(f)));
   add(1);
   rt::startgoroutine(&entry<call>::start, c, rt::funcpc(c->call.f, &entry<call>::start), nullptr, 0, 0);
   rt::keepframe();

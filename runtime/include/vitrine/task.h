@@ -124,7 +124,7 @@ template <class F, class... Args>
   using R = typename call::result;
   using start = rt::taskclosure<R, call>;
   std::unique_ptr<rt::taskresult<R>, rt::helddelete> result(rt::newheld<rt::taskresult<R>>());
-  std::unique_ptr<start, rt::helddelete> c(rt::newheld<start>());
+  std::unique_ptr<start, rt::helddelete> c(rt::newheld<start, rt::heldkind::closure>());
   c->call.emplace(std::in_place, std::forward<F>(f), std::forward<Args>(args)...);
   c->result = result.get();
   uintptr_t pc = rt::funcpc(c->call->f, &start::start);

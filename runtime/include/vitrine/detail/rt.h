@@ -83,12 +83,18 @@ void readmemstats(memStats* st);
 // channel's buffer, a task's result. The collector looks for pointers in it. Zeroed; any alignment. Ends the program
 // when memory is out.
 
-void* heldalloc(uintptr size, uintptr align);
+enum class heldkind {
+  shared,  // read as it was when the collection began
+  closure,  // a new goroutine's argument: is made, and handed to newproc, by the caller; then that goroutine's own, which
+            // it frees. Read with the stack of whose it is
+  blank,    // has no pointers
+};
+void* heldalloc(uintptr size, uintptr align, heldkind kind);
 void heldfree(void* p, uintptr align);
 
-template <class T, class... A>
+template <class T, heldkind kind = heldkind::shared, class... A>
 T* newheld(A&&... args) {
-  void* p = heldalloc(sizeof(T), alignof(T));
+  void* p = heldalloc(sizeof(T), alignof(T), kind);
   if constexpr (std::is_aggregate_v<T>) {
     return ::new (p) T{std::forward<A>(args)...};
   } else if constexpr (std::is_nothrow_constructible_v<T, A...>) {
