@@ -10,6 +10,7 @@
 //   polite     no preemption signals: goroutines are waited for
 //   one        a single P
 //   procs      the number of Ps changes all the time
+//   time       when the last one is 1 ms ago, instead of 2 minutes (looked at by sysmon, every 10 ms at the latest)
 //
 // Prints a line for each process, and at the end `N cycles in S s, L losses`. A process that ends otherwise than it
 // should is a loss; the line says how to have it again. SECONDS: 10; SEED: of the first process, from the clock.
@@ -27,6 +28,8 @@
 #include <string>
 #include <vector>
 
+#include "mgc.h"
+
 namespace torture {
 
 using namespace std::chrono_literals;
@@ -41,6 +44,7 @@ struct Kind {
   bool asked;  // somebody calls gc::collect all the time
   int percent;
   bool alone = false;
+  std::int64_t period = 0;  // ns, of collections that come by time; 0: 2 minutes
 };
 constexpr Kind kKinds[] = {{"beside", "", 4, true, 100},
                            {"tight", "", 2, true, 100, true},
@@ -49,7 +53,8 @@ constexpr Kind kKinds[] = {{"beside", "", 4, true, 100},
                            {"every", "gcevery=5,", 3, false, 100},
                            {"polite", "asyncpreemptoff=1,", 4, true, 100},
                            {"one", "", 1, true, 100},
-                           {"procs", "", 4, true, 100}};
+                           {"procs", "", 4, true, 100},
+                           {"time", "", 4, false, 100'000, false, 1'000'000}};
 
 std::atomic<bool> ending;
 const char* this_kind = "?";
@@ -75,6 +80,10 @@ int one(const Kind& kind, std::uint64_t seed, double seconds, int fd) {
   alarm(static_cast<unsigned>(seconds) + 60);  // who hangs dies by it
   return vitrine::run({.procs = kind.procs}, [&] {
     gc::set_percent(kind.percent);
+    if (kind.period != 0) {
+      gc::collect();  // what the next one's time is counted from
+      __atomic_store_n(&vitrine::rt::forcegcperiod, kind.period, __ATOMIC_RELAXED);
+    }
     const auto end = Clock::now() + std::chrono::duration<double>(seconds);
     vitrine::wait_group group;
     std::uint64_t number = seed;
