@@ -146,7 +146,7 @@ NOSAN void eachclosure(const g* gp, void (*f)(uintptr p, uintptr size, void* arg
 // which would keep the first object of each. Nor does the one that runs finalizers, between two of them: what they left
 // on its stack would keep what they have just let go.
 static bool knowsnoobjects(const g* gp) {
-  if (gp == finalizers.fing) return finalizers.running.object == nullptr;
+  if (gp == load_relaxed(finalizers.fing)) return finalizers.running.object == nullptr;
   return gp == sweep.g_ || gp == scavenge.g_ || gp == forcegc.g_ || gp->startfn == gcBgMarkWorkerFn;
 }
 
