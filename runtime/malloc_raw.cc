@@ -380,6 +380,7 @@ bool heldtake(g* gp, void* p) {
     if (gp->nascent[i] != p) continue;
     for (; i + 1 < gp->nnascent; i++) gp->nascent[i] = gp->nascent[i + 1];
     store_relaxed(gp->nnascent, gp->nnascent - 1);
+    gp->nascent[gp->nnascent] = nullptr;  // or a debugger would take it for something that the goroutine knows
     return true;
   }
   return false;

@@ -318,12 +318,23 @@ TEST(HeapGraph, IsMadeOnceUntilTheProcessRuns) {
   EXPECT_NE(run(*session, "heap types -live").out, first);
 }
 
+// Wherever Ctrl-C comes, and whichever of these commands it meets.
 TEST(HeapGraphDamage, CancelledWorkSaysSo) {
-  Known heap;
-  auto session = heap.session();
-  session->cancelled_hook = [] { return true; };
-  Answer r = run(*session, "heap types");
-  EXPECT_EQ(r.outcome, Outcome::cancelled);
+  for (const char* line :
+       {"heap types", "heap types -live", "heap roots", "heap why 0x40000000", "heap retained", "goroutine leaks"}) {
+    unsigned cancelled = 0;
+    for (bool over = false; !over; ++cancelled) {
+      Known heap;
+      auto session = heap.session();
+      unsigned asked = 0;
+      session->cancelled_hook = [&] { return asked++ >= cancelled; };
+      const Answer r = run(*session, line);
+      over = asked <= cancelled;
+      EXPECT_EQ(r.outcome == Outcome::cancelled, !over) << line << ", asked " << asked << " times: " << r.out << r.err;
+      ASSERT_LT(cancelled, 1000u) << line;
+    }
+    EXPECT_GT(cancelled, 1u) << line << " never asks";
+  }
 }
 
 TEST(HeapDiff, SaysWhatGrewAndWhatIsNoListOfTypes) {

@@ -268,20 +268,20 @@ TEST_F(GcRoots, ClosuresOfGoroutinesThatWait) {
 }
 
 // What a closure gets while it is made is in no other place; and what it gets may make goroutines itself.
+VITRINE_NOINLINE void take(item** to, gc::root<item>* from) {
+  *to = from->get();
+  *from = nullptr;
+}
 struct collectsonmove {
-  item* p;
+  gc::root<item>* from;
   int depth;
-  std::vector<Hidden>* all;
   vitrine::wait_group* wg;
-  collectsonmove(int d, std::vector<Hidden>* a, vitrine::wait_group* w)
-      : p(gc::make<item>().get()), depth(d), all(a), wg(w) {
-    p->value = 3;
-    all->emplace_back(p);
-  }
-  collectsonmove(collectsonmove&& o) : p(o.p), depth(o.depth), all(o.all), wg(o.wg) {
-    o.p = nullptr;
+  item* p = nullptr;
+  collectsonmove(gc::root<item>* f, int d, vitrine::wait_group* w) : from(f), depth(d), wg(w) {}
+  collectsonmove(collectsonmove&& o) : from(o.from), depth(o.depth), wg(o.wg) {
+    take(&p, &from[depth]);
     if (depth > 0)
-      vitrine::go(collectsonmove(depth - 1, all, wg));
+      vitrine::go(collectsonmove(from, depth - 1, wg));
     else
       collect();
   }
@@ -291,12 +291,21 @@ struct collectsonmove {
   }
 };
 TEST_F(GcRoots, ClosuresThatAreBeingMade) {
-  std::vector<Hidden> all;
   constexpr int deep = 6;  // more than a goroutine keeps apart
+  std::vector<Hidden> all;
+  std::vector<gc::root<item>> roots(deep + 1);
+  elsewhere([&] {
+    for (auto& r : roots) {
+      r = gc::make<item>();
+      r->value = 3;
+      all.emplace_back(r.get());
+    }
+    return 0;
+  });
   vitrine::wait_group wg;
   wg.add(deep + 1);
   elsewhere([&] {
-    vitrine::go(collectsonmove(deep, &all, &wg));
+    vitrine::go(collectsonmove(roots.data(), deep, &wg));
     return 0;
   });
   wg.wait();
