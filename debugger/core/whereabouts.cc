@@ -371,7 +371,7 @@ class Search {
     if (session_.memory().read(w_.addr, std::span(&b, 1))) {
       w_.kind = "memory";
       w_.what = heap_.warnings().empty()
-                    ? "memory that the runtime did not hand out"
+                    ? "memory outside of the heap, in no structure that is known"
                     : "memory; whether it is the runtime's cannot be known, as parts of the heap are "
                       "unreadable";
     } else {
