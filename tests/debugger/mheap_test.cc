@@ -88,6 +88,20 @@ TEST(Mheap, ASpanThatCannotBeIsNamedAndNotBelieved) {
   EXPECT_TRUE(contains(r.out, "objects    170: 4 allocated, 166 free")) << r.out;
 }
 
+TEST(Mheap, ASpanThatReachesOutOfTheArenasIsNotFollowed) {
+  H heap;
+  heap.poke(H::span(H::full) + H::sPages, std::uint64_t{1} << 40);
+  heap.poke(H::kMheap + H::hArenas + 8, ~std::uint64_t{0});
+  auto session = heap.session();
+  Answer r = run(*session, "mheap arenas");
+  EXPECT_TRUE(contains(r.out, "0x40000000 ")) << r.out;
+  EXPECT_TRUE(contains(r.out, "the list of arenas claims 18446744073709551615")) << r.out;
+  EXPECT_TRUE(contains(r.out, "entries cannot be or are there twice")) << r.out;
+  EXPECT_TRUE(contains(r.out, " has 1099511627776 pages from 0x")) << r.out;
+  EXPECT_TRUE(contains(r.out, ", which is not all in arenas")) << r.out;
+  EXPECT_FALSE(contains(run(*session, "mheap").out, "1099511627")) << "nor counted";
+}
+
 TEST(Mheap, WhatIsNotThereIsToldFromWhatCannotBeRead) {
   H heap;
   heap.poke(H::kMheap + H::hAll, std::uint64_t{0x7f0000000000});
