@@ -241,10 +241,11 @@ void freeobject(void* p) {
   releasem(mp);
 }
 
-// All of c's free objects go back to their spans.
-void rawcacheflush(mcache* c) {
+// c's free objects of at least so many bytes go back to their spans.
+void rawcacheflush(mcache* c, uintptr least) {
   for (int32 sc = 0; sc < numSizeClasses; sc++) {
     rawCache& cache = c->rawcache[sc];
+    if (class_to_size[sc] < least) continue;
     if (cache.n > 0) giveobjects(uint8(sc), cache.slot, cache.n);
     cache.n = 0;
   }

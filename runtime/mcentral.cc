@@ -159,7 +159,7 @@ mspan* mcentral::grow(spansAhead* ahead) {
   rt::unlock(&lock);
   mSysStatInc(&memstats.heap_live, objects * fresh[0]->elemsize);
   for (uintptr i = n - 1; i > 0; i--) store_relaxed(ahead->slot[n - 1 - i], fresh[i]);  // the lowest is the last
-  store_relaxed(ahead->n, uint32(n - 1));
+  __atomic_store_n(&ahead->n, uint32(n - 1), __ATOMIC_RELEASE);                         // with the slots: addclasses
   fresh[0]->clear();
   return fresh[0];
 }

@@ -120,7 +120,7 @@ void ungomcache(const pinnedcache& pin);
 // ---- malloc_raw.cc: objects of the runtime, freed by hand. rawalloc and rawfree are these, under a sanitizer libc's
 void* allocobject(uintptr size);  // 16-byte aligned, zeroed; ends the program when memory is out
 void freeobject(void* p);
-void rawcacheflush(mcache* c);
+void rawcacheflush(mcache* c, uintptr least = 0);
 // Calls f(p, size, arg) for each block that heldalloc gave, but for those that are a goroutine's: g.closure, g.nascent.
 void eachheld(void (*f)(uintptr p, uintptr size, void* arg), void* arg);
 bool heldtake(g* gp, void* p);

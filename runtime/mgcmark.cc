@@ -10,12 +10,12 @@
 // that is an address inside an object that is allocated keeps it, wherever in it it points. Words are aligned; a pointer
 // in a packed struct is not found.
 //
-// What is allocated meanwhile. The state of a span is stored with release when the rest of it is there. An object is seen
-// as allocated once freeIndexForScan is past it, which its allocator stores with release when its memory is zero, its
-// pointer bits are written and it is marked: so a word on a stack that happens to be its address leads to nothing, or to
-// a black object. Spans of objects are not freed while a cycle marks. Other spans are: who comes to one by an old word
-// finds it in another state, or another range of pages, and looks again with the heap's lock before it says that a
-// pointer is bad.
+// What is allocated meanwhile. The state of a span is stored with release when the rest of it is there. An object is
+// seen as allocated once freeIndexForScan is past it, which its allocator stores with release when its memory is
+// zero, its pointer bits are written and it is marked: so a word on a stack that happens to be its address leads to
+// nothing, or to a black object. Spans that ever had an object are not freed while a cycle marks. Other spans are:
+// who comes to one by an old word finds it in another state, or another range of pages, and looks again with the
+// heap's lock before it says that a pointer is bad.
 //
 // Large objects are scanned in pieces of maxOblet bytes, so that several can do it, and so that who wants to stop does
 // not wait for long.

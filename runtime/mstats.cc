@@ -25,21 +25,23 @@ void mSysStatDec(uint64* stat, uintptr n) {
 
 namespace {
 
-// Objects of collected spans, class by class.
+// Objects of collected spans, class by class. nmalloc counts a span's objects when a P gets it, before it can be seen in
+// the P's cache: so the caches are read first.
 void addclasses(memStats* st) {
   for (int32 i = 0; i < numSpanClasses; i++) {
-    const mcentral& c = mheap_.central[i].mcentral;
-    uint64 n = load_relaxed(c.nmalloc), size = class_to_size[i >> 1];
+    uint64 idle = 0, size = class_to_size[i >> 1];  // in spans that Ps have, and not yet allocated
     for (int64 k = -1; k < nallp(); k++) {
       const mcache* cache = k < 0 ? mheap_.mcache0 : load_relaxed(allp.array[k]->mcache);
       if (cache == nullptr) continue;
       const mspan* s = load_relaxed(cache->alloc[i]);
-      if (s != nullptr && s != &emptymspan) n -= s->nelems - load_relaxed(s->allocCount);  // not yet allocated
+      if (s != nullptr && s != &emptymspan) idle += s->nelems - load_relaxed(s->allocCount);
       const spansAhead& a = cache->ahead[i];
-      uint32 spans = load_relaxed(a.n);
+      uint32 spans = __atomic_load_n(&a.n, __ATOMIC_ACQUIRE);  // with the slots: mcentral::grow
       for (uint32 j = 0; j < spans; j++)
-        if (load_relaxed(a.slot[j]) != s) n -= load_relaxed(a.slot[j])->nelems;
+        if (load_relaxed(a.slot[j]) != s) idle += load_relaxed(a.slot[j])->nelems;
     }
+    uint64 n = load_relaxed(mheap_.central[i].mcentral.nmalloc);
+    n -= idle < n ? idle : n;
     st->by_size[i >> 1].size = uint32(size);
     st->by_size[i >> 1].mallocs += n;
     st->mallocs += n;

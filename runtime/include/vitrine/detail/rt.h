@@ -95,13 +95,14 @@ void heldfree(void* p, uintptr align);
 template <class T, heldkind kind = heldkind::shared, class... A>
 T* newheld(A&&... args) {
   void* p = heldalloc(sizeof(T), alignof(T), kind);
-  if constexpr (std::is_aggregate_v<T>) {
-    return ::new (p) T{std::forward<A>(args)...};
-  } else if constexpr (std::is_nothrow_constructible_v<T, A...>) {
+  if constexpr (!std::is_aggregate_v<T> && std::is_nothrow_constructible_v<T, A...>) {
     return ::new (p) T(std::forward<A>(args)...);
   } else {
     try {
-      return ::new (p) T(std::forward<A>(args)...);
+      if constexpr (std::is_aggregate_v<T>)
+        return ::new (p) T{std::forward<A>(args)...};
+      else
+        return ::new (p) T(std::forward<A>(args)...);
     } catch (...) {
       heldfree(p, alignof(T));
       throw;
