@@ -72,11 +72,12 @@ std::string list_of(const std::vector<std::string>& items) {
 void print_summary(const disasm::Routine& r, Buffered& out) {
   const disasm::Summary& s = r.summary;
   auto at = [&](const Fact& f) { return fmt::format("+{:#04x}", f.at - r.start); };
+  auto value = [](const Fact& f) { return f.where.empty() ? "an unknown value" : f.where; };
   print_facts("saves", as_text(s.saved, [](const Fact& f) { return f.what + " → " + f.where; }), out);
   print_facts("restores", as_text(s.restored, [](const Fact& f) { return f.what + " ← " + f.where; }), out);
-  print_facts("switches",
-              as_text(s.switches, [&](const Fact& f) { return fmt::format("{} {}: SP ← {}", at(f), f.what, f.where); }),
-              out);
+  print_facts(
+      "switches",
+      as_text(s.switches, [&](const Fact& f) { return fmt::format("{} {}: SP ← {}", at(f), f.what, value(f)); }), out);
   print_facts("current g", as_text(s.current, [&](const Fact& f) { return fmt::format("{} ← {}", at(f), f.where); }),
               out);
   print_facts("sets", as_text(s.set, [](const Fact& f) { return f.what + " ← " + f.where; }), out);

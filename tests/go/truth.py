@@ -658,6 +658,8 @@ def routine(tool, core, path):
     r = subprocess.run([tool, "--core", core, path, "trace", "gogo"], capture_output=True, text=True, timeout=60)
     if not re.match(r"(runtime\.)?gogo +0x[0-9a-f]+, \d+ bytes, asm_amd64.s:\d+\n", r.stdout):
         raise Wrong("trace gogo: %s%s" % (r.stdout[:200], r.stderr))
+    if re.search(r"← *$", r.stdout, re.M):
+        raise Wrong("trace gogo leaves a value out:\n" + r.stdout)
     return 1
 
 
