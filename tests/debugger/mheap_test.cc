@@ -99,7 +99,8 @@ TEST(Mheap, ASpanThatReachesOutOfTheArenasIsNotFollowed) {
   EXPECT_TRUE(contains(r.out, "entries cannot be or are there twice")) << r.out;
   EXPECT_TRUE(contains(r.out, " has 1099511627776 pages from 0x")) << r.out;
   EXPECT_TRUE(contains(r.out, ", which is not all in arenas")) << r.out;
-  EXPECT_FALSE(contains(run(*session, "mheap").out, "1099511627")) << "nor counted";
+  r = run(*session, "mheap");
+  EXPECT_FALSE(contains(r.out.substr(0, r.out.find("warning")), "1099511627")) << "nor counted\n" << r.out;
 }
 
 TEST(Mheap, WhatIsNotThereIsToldFromWhatCannotBeRead) {
