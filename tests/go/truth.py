@@ -249,7 +249,7 @@ def check_chan(inspected):
     graph = inspected.text("goroutine", "graph")
     if "send to chan %s (string, 0 of 0 buffered, open)" % sends[0]["waiting_on"] not in graph:
         raise Wrong("goroutine graph: " + graph)
-    blocked = re.search(r"goroutine \d+ \(waiting: \S+\) in main.locks .*\n  (?:lock )?(mutex|semaphore) 0x[0-9a-f]+.*holder unknown", graph)
+    blocked = re.search(r"goroutine \d+ \(waiting: [^)]+\) in main.locks .*\n  (?:lock )?(mutex|semaphore) 0x[0-9a-f]+.*holder unknown", graph)
     if not blocked:
         raise Wrong("goroutine graph, of one that waits for a mutex: " + graph)
     goid = next(g for g, frames in inspected.frames.items() if any(f.function == "main.receives" for f in frames))
