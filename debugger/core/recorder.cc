@@ -50,7 +50,8 @@ struct Recorder::Context {
   std::int64_t m = 0;
   bool m_known = false;  // a Thread record has been seen
   std::size_t begin = 0;
-  std::uint64_t last_time = 0;
+  std::uint64_t last_time = 0;           // of the record before; 0: unknown
+  std::int64_t last_p = -1;              // the M's P then
   std::optional<std::uint64_t> current;  // the goroutine that runs on this M; 0: none
 };
 
@@ -233,6 +234,7 @@ void Recorder::read_ring(const std::vector<std::byte>& head, Ring& ring) {
       if (lost && ring.unreadable == 0) ring.first_unreadable = records + at;
       ++(lost ? ring.unreadable : ring.torn);
       context.current.reset();
+      context.last_time = 0;
       continue;
     }
     ++ring.shown;
@@ -277,6 +279,7 @@ void Recorder::add(const Raw& raw, Context& context) {
     e.p = -1;
     put(e, raw.time);
     context.last_time = raw.time;
+    context.last_p = -1;
     return;
   }
   const bool about_g = e.kind != Ev::proc_start && e.kind != Ev::proc_steal && e.kind != Ev::stw_begin &&
@@ -287,6 +290,8 @@ void Recorder::add(const Raw& raw, Context& context) {
     e.early = e.reason == kEarlier;
     e.reason = 0;
     e.by = raw.other & kGoidMask;
+    // It was written later than it has its time: on the P with which the time slice began, as the record before says.
+    if (e.early && e.p < 0 && raw.time == context.last_time) e.p = static_cast<decltype(e.p)>(context.last_p);
   }
   if (e.kind == Ev::create) {
     e.arg = raw.other;
@@ -320,6 +325,7 @@ void Recorder::add(const Raw& raw, Context& context) {
     context.current = s.goid;
   }
   context.last_time = raw.time;
+  context.last_p = e.p;
 }
 
 // ---- the timeline

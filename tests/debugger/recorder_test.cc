@@ -170,6 +170,16 @@ TEST(History, AnEarlyUnblockComesBehindTheBlockThatItEnds) {
             "rings\n");
 }
 
+TEST(History, AnEarlyUnblockWasOnThePWithWhichTheTimeSliceBegan) {
+  FakeRings fake;
+  fake.add(0, 10, FakeRings::start, fake.g(1, 1), 0, 0, 3);
+  fake.add(0, 10, FakeRings::unblock, fake.g(2, 8), fake.g(1, 0), 1, 0xffff);
+  fake.add(0, 50, FakeRings::block, fake.g(1, 2), 0, 1, 3);
+  fake.add(0, 40, FakeRings::unblock, fake.g(4, 1), fake.g(1, 0), 1, 0xffff);  // of another time: whose P is not known
+  EXPECT_EQ(run(fake, "trace history -where 'event = GoUnblock' -cols goid,p").out,
+            "GOID  P\n   2  3\n   4  -\n2 events\n2 rings\n");
+}
+
 TEST(History, ARingThatChangedHandsNamesBothMs) {
   FakeRings fake;
   fake.add(0, 10, FakeRings::start, fake.g(1, 1));
