@@ -4,6 +4,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "render.h"
 #include "session.h"
 
@@ -117,6 +119,12 @@ bool GoroutineRows::prepare(const std::vector<std::uint32_t>& rows, const std::v
     if (needs_stack(c)) return stacks_.ensure(rows);
   }
   return true;
+}
+
+// What is read of the target only now is for the session's thread: a host may have to be asked.
+bool GoroutineRows::any_thread(const std::vector<int>& columns) const {
+  return std::all_of(columns.begin(), columns.end(),
+                     [&](int c) { return c <= kWhere || (c == kName && !model_.layout().has(F::g_name)); });
 }
 
 Value GoroutineRows::text(std::string text) {

@@ -29,6 +29,7 @@ class GoroutineRows : public Rows {
     return out;
   }
   void add_cell(std::string& out, std::uint32_t row, int column) override;
+  bool any_thread(const std::vector<int>& columns) const override;
   void json(std::uint32_t row, Json& json) override;
   std::string short_text(std::uint32_t row) override;
   bool hidden(std::uint32_t row) const override;

@@ -4,9 +4,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <functional>
 #include <optional>
 
 #include "layout.h"
+#include "relay.h"
 #include "render.h"
 #include "target.h"
 #include "version.h"
@@ -24,6 +26,9 @@ constexpr OptionSpec kOptions[] = {
     {"count", Takes::nothing, "only the number of rows"},
     {"all", Takes::nothing, "the runtime's own as well"},
 };
+
+constexpr std::size_t kWorthAThread = 10'000;  // rows of a table
+constexpr std::size_t kRowsBetweenPolls = 4096;
 
 // One row of Rows for Where::eval.
 class View : public RowView {
@@ -93,6 +98,26 @@ void sort_rows(Rows& rows, std::vector<std::uint32_t>& order, const std::vector<
   std::vector<std::uint32_t> sorted(order.size());
   for (std::size_t i = 0; i < index.size(); ++i) sorted[i] = order[index[i]];
   order = std::move(sorted);
+}
+
+void print_table(Rows& rows, const std::vector<std::uint32_t>& order, const std::vector<int>& columns, bool colour,
+                 Buffered& out, const std::function<bool()>& stop) {
+  std::vector<Table::Column> headings;
+  for (int c : columns) {
+    const ColumnSpec& spec = rows.columns()[static_cast<std::size_t>(c)];
+    headings.push_back({std::string(spec.heading), spec.right});
+  }
+  Table table(out, std::move(headings), colour);
+  Cells cells;
+  for (std::size_t i = 0; i < order.size(); ++i) {
+    cells.clear();
+    for (int c : columns) {
+      rows.add_cell(cells.text(), order[i], c);
+      cells.end();
+    }
+    table.row(cells, rows.emphasis(order[i]));
+    if (i % kRowsBetweenPolls == kRowsBetweenPolls - 1 && stop()) return;
+  }
 }
 
 }  // namespace
@@ -238,7 +263,7 @@ Outcome run_listing(Session& session, Sink& sink, Rows& rows, const Options& opt
   if (order.size() > *limit) order.resize(*limit);
 
   Buffered out(sink);
-  auto stopped = [&](std::size_t i) { return i % 4096 == 4095 && session.cancelled(); };
+  auto stopped = [&](std::size_t i) { return i % kRowsBetweenPolls == kRowsBetweenPolls - 1 && session.cancelled(); };
   auto cancelled = [&] {
     out.flush();
     fail(sink, "stopped by Ctrl-C");
@@ -273,26 +298,18 @@ Outcome run_listing(Session& session, Sink& sink, Rows& rows, const Options& opt
   }
 
   if (!rows.prepare(order, columns)) return cancelled();
-  {
-    std::vector<Table::Column> headings;
-    for (int c : columns) {
-      const ColumnSpec& spec = rows.columns()[static_cast<std::size_t>(c)];
-      headings.push_back({std::string(spec.heading), spec.right});
-    }
-    Table table(out, std::move(headings), session.colour);
-    Cells cells;
-    for (std::size_t i = 0; i < order.size(); ++i) {
-      cells.clear();
-      for (int c : columns) {
-        rows.add_cell(cells.text(), order[i], c);
-        cells.end();
-      }
-      table.row(cells, rows.emphasis(order[i]));
-      if (stopped(i)) {
-        table.finish();
-        return cancelled();
-      }
-    }
+  const auto table = [&](Sink& to, const std::function<bool()>& stop) {
+    Buffered text(to);
+    print_table(rows, order, columns, session.colour, text, stop);
+  };
+  const std::function<bool()> stop = [&] { return session.cancelled(); };
+  const bool by_two = order.size() >= kWorthAThread && session.target().concurrent() && rows.any_thread(columns);
+  if (by_two) {
+    if (!Relay(sink, stop).run(table)) return cancelled();
+  } else {
+    bool told = false;
+    table(sink, [&] { return told = told || stop(); });
+    if (told) return cancelled();
   }
   std::string footer = order.size() < total ? fmt::format("{} of {} shown (-limit 0 for all)", order.size(), total)
                                             : plural(total, rows.noun());

@@ -34,6 +34,8 @@ class Rows {
   virtual std::string cell(std::uint32_t row, int column) = 0;
   // The same, behind what is there.
   virtual void add_cell(std::string& out, std::uint32_t row, int column) { out += cell(row, column); }
+  // Cells of these columns, once prepared, may be made by another thread, while the session's does nothing with the rows.
+  virtual bool any_thread(const std::vector<int>&) const { return false; }
   virtual void json(std::uint32_t row, Json& json) = 0;
   virtual std::string short_text(std::uint32_t row) = 0;
   virtual bool outside(std::uint32_t) const { return false; }  // not what the command was asked about; never counted

@@ -1,6 +1,8 @@
-// read_ahead.cc: see read_ahead.h. A buffer belongs to the thread from free_until_'s passing its range to filled_'s, and
-// to the caller from then on to the next call of next().
+// read_ahead.cc: see read_ahead.h. A buffer belongs to whoever took its range, until it is filled, and then to the caller
+// until the next call of next(), which makes it free for the range four further on.
 #include "read_ahead.h"
+
+#include <algorithm>
 
 #include "quiet_thread.h"
 
@@ -29,19 +31,23 @@ void ReadAhead::fill(Buffer& buffer, const Range& range) {
   buffer.got = target_.read(range.addr, std::span(buffer.bytes).first(range.size), Space::data);
 }
 
+// Reads the next range that nobody has taken; false: there is none, or no buffer for it.
+bool ReadAhead::fill_next(std::unique_lock<std::mutex>& lock) {
+  if (taken_ >= std::min(free_until_, ranges_.size())) return false;
+  const std::size_t i = taken_++;
+  Buffer& buffer = buffers_[i % buffers_.size()];
+  lock.unlock();
+  fill(buffer, ranges_[i]);
+  lock.lock();
+  buffer.filled = true;
+  changed_.notify_all();
+  return true;
+}
+
 void ReadAhead::run() {
-  for (std::size_t i = 0; i < ranges_.size(); ++i) {
-    {
-      std::unique_lock lock(mutex_);
-      changed_.wait(lock, [&] { return stop_ || i < free_until_; });
-      if (stop_) return;
-    }
-    fill(buffers_[i % buffers_.size()], ranges_[i]);
-    {
-      std::lock_guard lock(mutex_);
-      filled_ = i + 1;
-    }
-    changed_.notify_all();
+  std::unique_lock lock(mutex_);
+  while (!stop_ && taken_ < ranges_.size()) {
+    if (!fill_next(lock)) changed_.wait(lock);
   }
 }
 
@@ -49,9 +55,12 @@ std::span<const std::byte> ReadAhead::next() {
   Buffer& buffer = buffers_[given_ % buffers_.size()];
   if (thread_.joinable()) {
     std::unique_lock lock(mutex_);
+    if (given_ > 0) buffers_[(given_ - 1) % buffers_.size()].filled = false;
     free_until_ = given_ + buffers_.size();  // the one that was given last is free again
     changed_.notify_all();
-    changed_.wait(lock, [&] { return filled_ > given_; });
+    while (!buffer.filled) {
+      if (!fill_next(lock)) changed_.wait(lock);
+    }
   } else {
     fill(buffer, ranges_[given_]);
   }

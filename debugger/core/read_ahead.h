@@ -1,6 +1,7 @@
-// read_ahead.h: reads ranges of a target one after the other, the next ones by a thread of its own while the caller looks
-// at one. Half of what a million g's cost is the kernel's copying, the other half our decoding: neither waits for the
-// other. On a target that is not for several threads, and for few bytes, the caller reads by itself.
+// read_ahead.h: reads ranges of a target, the next ones by a thread of its own while the caller looks at one, and gives them
+// in order. Half of what a million g's cost is the kernel's copying, the other half our decoding: neither waits for the
+// other, and a caller whose range is still being read reads the next by itself. On a target that is not for several
+// threads, and for few bytes, the caller reads alone.
 #pragma once
 #include <array>
 #include <condition_variable>
@@ -31,8 +32,10 @@ class ReadAhead {
   struct Buffer {
     std::vector<std::byte> bytes;
     std::size_t got = 0;
+    bool filled = false;  // guarded by mutex_
   };
   void fill(Buffer& buffer, const Range& range);
+  bool fill_next(std::unique_lock<std::mutex>& lock);
   void run();
 
   static constexpr std::size_t kMinBytes = 4 << 20;  // fewer are not worth a thread
@@ -42,9 +45,9 @@ class ReadAhead {
   std::size_t given_ = 0;          // ranges that next() gave
   std::mutex mutex_;
   std::condition_variable changed_;
-  std::size_t filled_ = 0, free_until_ = 0;  // guarded by mutex_: ranges that are read; those that may be
-  bool stop_ = false;                        // guarded by mutex_
-  std::thread thread_;                       // none: next() reads
+  std::size_t taken_ = 0, free_until_ = 0;  // guarded by mutex_: ranges that somebody reads or has read; that may be
+  bool stop_ = false;                       // guarded by mutex_
+  std::thread thread_;                      // none: next() reads
 };
 
 }  // namespace vitrine::inspect

@@ -2,7 +2,9 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <chrono>
 #include <random>
+#include <thread>
 #include <tuple>
 
 #include "fake_target.h"
@@ -87,6 +89,28 @@ TEST(ReadAhead, GivesEveryRangeInOrder) { expect_all_are_read(true, 1000, true);
 TEST(ReadAhead, EndsBeforeAllWasGiven) { expect_all_are_read(true, 1000, false); }
 TEST(ReadAhead, ReadsByItselfWhatIsNotWorthAThread) { expect_all_are_read(true, 12, true); }
 TEST(ReadAhead, UsesNoThreadOnATargetThatIsNotForThem) { expect_all_are_read(false, 1000, true); }
+
+// The first range is read by nobody's thread until another one was: by whom, if not by the caller?
+TEST(ReadAhead, ACallerThatWouldWaitReadsTheNextRange) {
+  struct Held : FakeTarget {
+    std::atomic<bool> mine{false};
+    std::thread::id self = std::this_thread::get_id();
+    std::size_t read(std::uint64_t addr, std::span<std::byte> out, Space space) override {
+      if (std::this_thread::get_id() == self) mine = true;
+      for (int i = 0; i < 5000 && std::this_thread::get_id() != self && !mine; ++i)
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      return FakeTarget::read(addr, out, space);
+    }
+  } target;
+  target.concurrent_ = true;
+  const std::size_t size = 1 << 20;
+  target.map(0x100000, 8 * size);
+  std::vector<ReadAhead::Range> ranges;
+  for (std::size_t i = 0; i < 8; ++i) ranges.push_back({0x100000 + i * size, size});
+  ReadAhead reader(target, ranges);
+  for (std::size_t i = 0; i < 8; ++i) EXPECT_EQ(reader.next().size(), size);
+  EXPECT_TRUE(target.mine);
+}
 
 }  // namespace
 }  // namespace vitrine::inspect
