@@ -22,6 +22,13 @@
 //   are empty (releaseAll), so no span ahead is ever to be swept. Unlike Go: its Ps have pages ahead (pageCache), not spans;
 //   that needs a third place where a page can be, and still a list of mcentral for each span.
 //
+// Memory at once. A page fault takes most of what a new small object costs, and one for 4 KiB twice as long here as a page
+// does where many of them are asked for together. So a span that has no memory gets it from the heap together with what is
+// behind it, 32 to 128 KiB, at most a sixteenth of what objects of the class have had, and a 32nd of what is in use: who
+// has few objects of a class pays for the pages that they touch. What nobody takes of it is free memory as any other, is
+// preferred to what has none (fit, mheap.cc), and the scavenger's. Objects of more than a page count as used whole, and
+// large ones, which are not from here, do not. Unlike Go: it has a fault for each page.
+//
 // nmalloc counts all objects of a span as allocated from the moment that an mcache has it; uncacheSpan takes back those
 // that are still free. So mem_stats needs to look at no mcache to know an upper bound, and at the cached spans'
 // allocCount to be exact.
@@ -135,6 +142,15 @@ bool mcentral::freeSpan(mspan* s, bool preserve) {
   return true;
 }
 
+// Memory for how many bytes to ask for at once, if a new span has none: 0, that is at its page faults, as long as that might
+// be too much. had: bytes that objects of the class have had.
+static uintptr window(uintptr had) {
+  constexpr uintptr least = 32 << 10, most = 128 << 10;
+  uintptr n = had / 16, heap = load_relaxed(memstats.heap_inuse) / 32;
+  if (heap < n) n = heap;
+  return n < least ? 0 : n > most ? most : alignDown(n, pageSize);
+}
+
 // A fresh span, and perhaps others for *ahead, which is empty; all of them cached from now on. Null: no memory.
 mspan* mcentral::grow(spansAhead* ahead) {
   constexpr uintptr maxPages = 16;
@@ -144,7 +160,8 @@ mspan* mcentral::grow(spansAhead* ahead) {
   uintptr pages = class_to_allocnpages[spansizeclass(spanclass)], want = 1 + ahead->want;
   if (want > 1 && want * pages > maxPages) want = maxPages / pages > 1 ? maxPages / pages : 1;
   if (want > 1) deductSweepCredit((want - 1) * pages << pageShift, 0);
-  uintptr n = mheap_.allocSmall(pages, spanclass, want, fresh);
+  uintptr n = mheap_.allocSmall(pages, spanclass, want,
+                                window(load_relaxed(nmalloc) * class_to_size[spansizeclass(spanclass)]), fresh);
   if (n == 0) return nullptr;
   uintptr objects = n * fresh[0]->nelems;
   uint32 cached = load_relaxed(mheap_.sweepgen) + 3;  // it does not change while we are pinned

@@ -21,6 +21,7 @@ void sysFree(void* v, uintptr n, uint64* stat);
 void* sysReserve(void* hint, uintptr n);  // null: none; elsewhere than hint if that is taken
 bool sysMap(void* v, uintptr n, uint64* stat);
 void sysUsed(void* v, uintptr n);
+void sysPopulate(void* v, uintptr n);  // what is used gets its memory now, where the kernel can do that in one go
 void sysUnused(void* v, uintptr n);
 void sysFault(void* v, uintptr n);                   // any access faults from now on
 void sysName(void* v, uintptr n, const char* name);  // as /proc/PID/maps shows it, where the kernel can

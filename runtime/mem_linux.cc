@@ -3,7 +3,7 @@
 // An arena goes through these states; the heap's word for "mapped, not used" is scavenged:
 //   reserved   sysReserve   PROT_NONE; costs address space only
 //   mapped     sysMap       readable, writable; nothing committed (NORESERVE), no page touched, left out of core dumps
-//   used       sysUsed      in core dumps
+//   used       sysUsed      in core dumps. sysPopulate: has memory
 //   mapped     sysUnused    pages dropped; they read as zero
 // Core dumps: a dump that the kernel pipes somewhere would write each untouched page as zeros, and goroutine stacks are
 // mostly such pages. So DONTDUMP goes with "has no memory".
@@ -21,6 +21,10 @@
 #ifndef PR_SET_VMA
 #define PR_SET_VMA 0x53564d41
 #define PR_SET_VMA_ANON_NAME 0
+#endif
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23  // Linux 5.14
 #endif
 
 namespace vitrine::rt {
@@ -69,6 +73,16 @@ bool sysMap(void* v, uintptr n, uint64* stat) {
 }
 
 void sysUsed(void* v, uintptr n) { advise(v, n, MADV_DODUMP); }
+
+void sysPopulate(void* v, uintptr n) {
+  static atomic<bool> never;
+  if (never.load(__ATOMIC_RELAXED)) return;
+  int saved = errno;
+  // Not known to an older kernel, or not allowed. Out of memory, a signal: there will be page faults.
+  if (madvise(v, n, MADV_POPULATE_WRITE) != 0 && errno != ENOMEM && errno != EINTR && errno != EAGAIN)
+    never.store(true, __ATOMIC_RELAXED);
+  errno = saved;
+}
 
 void sysUnused(void* v, uintptr n) {
   advise(v, n, MADV_DONTNEED);

@@ -4,7 +4,9 @@
 //   1. the best fit of the treap (mgclarge.cc), or one of the next best if that has memory and the best has none, which
 //      would have to be faulted in; none: grow (mheap_grow.cc), and again
 //   2. a larger span is cut: its tail stays in the treap as a span of its own
-//   3. of a scavenged span what is taken becomes used (sysUsed): one system call for many spans (useahead)
+//   3. of a scavenged span what is taken becomes used (sysUsed): one system call for many spans (useahead). For small
+//      objects it may get memory as well (sysPopulate), and some of what is behind it, which stays in the treap as a span
+//      that is not scavenged
 //   4. every page of the span points to it in its arena's spans[], then the state says what it is
 // allocSmall(npages, want): the same for several spans of one class, cut from one run of pages (mcentral.cc says why)
 // free(s):
@@ -188,11 +190,11 @@ void mheap::init() {
 
 // What is cut off a free span, of which the first pages are given out: free, and as the whole was. What is above it did
 // not merge with the whole, and does not with its end. mheap_.lock held.
-static void keeptail(mheap* h, uintptr base, uintptr npages, const mspan* of) {
+static void keeptail(mheap* h, uintptr base, uintptr npages, const mspan* of, uint8 scavenged) {
   auto* t = static_cast<mspan*>(h->spanalloc.alloc());
   t->init(base, npages);
   t->needzero = of->needzero;
-  t->scavenged = of->scavenged;
+  t->scavenged = scavenged;
   t->unusedsince = of->unusedsince;
   t->state.store(mSpanFree, __ATOMIC_RELAXED);
   h->setSpan(base, t);
@@ -229,30 +231,41 @@ static treapNode* fit(const mheap* h, uintptr npages) {
   return best;
 }
 
-// A span of exactly npages, in no state yet; null: no memory. mheap_.lock held.
-mspan* mheap::allocSpanLocked(uintptr npages, uint64* stat) {
+// A span of exactly npages, in no state yet; null: no memory. window: as takePages. mheap_.lock held.
+mspan* mheap::allocSpanLocked(uintptr npages, uint64* stat, addrRange* window) {
   treapNode* t = fit(this, npages);
   if (t == nullptr) {
     if (!grow(npages)) return nullptr;
     t = free.find(npages);
     if (t == nullptr) throw_("mheap: grew and has no span");
   }
-  return takePages(t, npages, stat);
+  return takePages(t, npages, stat, window);
 }
 
-// Of a free span the first npages, as a span in no state yet. mheap_.lock held.
-mspan* mheap::takePages(treapNode* t, uintptr npages, uint64* stat) {
+// Of a free span the first npages, as a span in no state yet. window, of which the end is a number of bytes: if the free
+// span is scavenged, so many of its first ones are to get memory, and *window says which; the caller sees to that when it
+// has given up the lock. What of them is not in the span is free, and no longer scavenged. mheap_.lock held.
+mspan* mheap::takePages(treapNode* t, uintptr npages, uint64* stat, addrRange* window) {
   mspan* s = t->spanKey;
   if (s->state.load(__ATOMIC_RELAXED) != mSpanFree) throw_("mheap: the span in the treap is not free");
   free.removeNode(t);
-  uintptr whole = s->npages, released = s->released();
+  uintptr whole = s->npages, released = s->released(), used = npages;
   s->npages = npages;
-  if (s->scavenged != 0) useahead(this, s->base(), s->bytes(), s->base() + (whole << pageShift));
-  if (whole > npages) keeptail(this, s->base() + s->bytes(), whole - npages, s);
+  if (s->scavenged != 0) {
+    if (window != nullptr && window->end > 0 && physPageSize <= pageSize) {
+      uintptr pages = window->end >> pageShift;
+      if (pages > whole) pages = whole;
+      if (used < pages) used = pages;
+      *window = {s->base(), s->base() + (pages << pageShift)};
+    }
+    useahead(this, s->base(), used << pageShift, s->base() + (whole << pageShift));
+  }
+  if (used > npages) keeptail(this, s->base() + s->bytes(), used - npages, s, 0);
+  if (whole > used) keeptail(this, s->base() + (used << pageShift), whole - used, s, s->scavenged);
   if (s->scavenged != 0) {
     mspan rest{};
-    rest.startAddr = s->base() + s->bytes();
-    rest.npages = whole - npages;
+    rest.startAddr = s->base() + (used << pageShift);
+    rest.npages = whole - used;
     rest.scavenged = 1;
     mSysStatDec(&memstats.heap_released, released - rest.released());
     s->scavenged = 0;
@@ -329,18 +342,23 @@ mspan* mheap::alloc(uintptr npages, rt::spanClass sc, bool needzero) {
 
 // Up to `want` spans of npages, each for objects of class sc, by one hold of the lock; returns how many, 0: no memory.
 // As many as are in the best fit for one, then in the next: holes are filled as by want calls, and what is next to each
-// other costs the treap one change.
-uintptr mheap::allocSmall(uintptr npages, rt::spanClass sc, uintptr want, mspan** out) {
+// other costs the treap one change. window: bytes that get memory at once, where they have none (mcentral.cc).
+//
+// That is done when the lock was given up: the others need not wait for it, and if they come to touch these pages first,
+// or the scavenger to give them back, nothing is wrong but a window's worth in heap_released.
+uintptr mheap::allocSmall(uintptr npages, rt::spanClass sc, uintptr want, uintptr window, mspan** out) {
   if (sweepdone.load(__ATOMIC_RELAXED) == 0) reclaim(want * npages);
   rt::lock(&lock);
+  addrRange fresh{0, window};
   uintptr n = 0;
   while (n < want) {
     treapNode* t = fit(this, npages);
     if (t == nullptr && n > 0) break;  // the heap grows for who has none
     uintptr row = want - n;
     if (t != nullptr && t->npagesKey / npages < row) row = t->npagesKey / npages;
-    mspan* s = t == nullptr ? allocSpanLocked(row * npages, &memstats.heap_inuse)
-                            : takePages(t, row * npages, &memstats.heap_inuse);
+    addrRange* w = fresh.base == 0 ? &fresh : nullptr;
+    mspan* s = t == nullptr ? allocSpanLocked(row * npages, &memstats.heap_inuse, w)
+                            : takePages(t, row * npages, &memstats.heap_inuse, w);
     if (s == nullptr) break;
     for (uintptr i = 0; i < row; i++) {
       if (i > 0) {
@@ -357,6 +375,7 @@ uintptr mheap::allocSmall(uintptr npages, rt::spanClass sc, uintptr want, mspan*
   }
   pagesInUse.add(n * npages, __ATOMIC_RELAXED);
   rt::unlock(&lock);
+  if (fresh.base != 0) sysPopulate(reinterpret_cast<void*>(fresh.base), fresh.end - fresh.base);
   sweepSpans[load_relaxed(sweepgen) / 2 % 2].push(out, uint32(n));
   return n;
 }

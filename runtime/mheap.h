@@ -220,6 +220,11 @@ struct heapArena {
   uintptr base;
 };
 
+// Addresses [base, end).
+struct addrRange {
+  uintptr base, end;
+};
+
 // Where the heap would like to grow: an address that is probably free.
 struct arenaHint {
   uintptr addr;
@@ -379,12 +384,8 @@ struct mheap {
   heapArena** arenas[1 << arenaL1Bits];  // [l1][l2]; l2 entries NORESERVE. Written under lock with release
   slice<uintptr> allArenas;              // bases of the arenas, in the order of their making; lock, readers as allgs
   arenaHint* arenaHints;                 // lock
-  struct {
-    uintptr base, end;
-  } curArena;  // mapped, and not yet in a span; lock
-  struct {
-    uintptr base, end;
-  } dumped;  // in core dumps already, but scavenged; lock
+  addrRange curArena;                    // mapped, and not yet in a span; lock
+  addrRange dumped;                      // in core dumps already, but scavenged; lock
   mcentralPadded central[numSpanClasses];
   mcentralPadded runtime[numSizeClasses];  // objects of the runtime; their spans are never in an mcache
   mutex runtimelargelock;                  // guards the list
@@ -407,14 +408,14 @@ struct mheap {
   void init();
   mspan* alloc(uintptr npages, rt::spanClass sc, bool needzero);
   mspan* alloc_m(uintptr npages, rt::spanClass sc);
-  uintptr allocSmall(uintptr npages, rt::spanClass sc, uintptr want, mspan** out);
+  uintptr allocSmall(uintptr npages, rt::spanClass sc, uintptr want, uintptr window, mspan** out);
   // State mSpanManual; null: no memory. The pages may hold anything if needzero. sizeclass: for spanRuntime.
   mspan* allocManual(uintptr npages, rt::spanOwner owner, uint64* stat, uint8 sizeclass);
   void reclaim(uintptr npages);
   void freeSpan(mspan* s, bool large);
   void freeManual(mspan* s, uint64* stat, bool unused);  // unused: its pages were given back by the caller
-  mspan* allocSpanLocked(uintptr npages, uint64* stat);
-  mspan* takePages(treapNode* t, uintptr npages, uint64* stat);
+  mspan* allocSpanLocked(uintptr npages, uint64* stat, addrRange* window = nullptr);
+  mspan* takePages(treapNode* t, uintptr npages, uint64* stat, addrRange* window = nullptr);
   void freeSpanLocked(mspan* s, uint64* stat, bool unused);
   void coalesce(mspan* s);
   bool grow(uintptr npages);

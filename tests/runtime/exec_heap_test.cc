@@ -57,6 +57,16 @@ TEST(Freeing, WhatIsFreeOrOfOthersIsFound) {
   EXPECT_TRUE(says(heapcase({"collected"}), "fatal error: freeobject: not an object of the runtime"));
 }
 
+TEST(Memory, ComesAtOnceAndByPageFaultsWhereTheKernelCannot) {
+  void* probe = mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  const bool can = madvise(probe, 4096, 23) == 0;  // MADV_POPULATE_WRITE
+  munmap(probe, 4096);
+  if (can) {
+    EXPECT_EQ(heapcase({"populate"}).out, "1 0\n");
+  }
+  EXPECT_EQ(heapcase({"populate", "1"}).out, "0 1\n") << "none has, and one try";
+}
+
 TEST(Godebug, EfenceMakesUseAfterFreeFault) {
   ended e = heapcase({"useafterfree"});
   EXPECT_EQ(e.status, 0);

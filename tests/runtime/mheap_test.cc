@@ -331,6 +331,45 @@ TEST_F(MHeap, WithLargePhysicalPagesBordersBetweenUsedAndGivenBackAreTheirs) {
   rt::memstats.heap_released = released;
 }
 
+// Of memory that is got at once, what the span does not take is free, counts as having memory, is used next, and goes back.
+TEST_F(MHeap, AWindowOfMemoryIsFreeAndNotScavenged) {
+  void* probe = mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  const bool can = madvise(probe, 4096, 23) == 0;  // MADV_POPULATE_WRITE
+  munmap(probe, 4096);
+  constexpr std::uintptr_t window = 64 << 10;
+  vitrine::no_preempt pinned;
+  const auto sc = rt::makeSpanClass(rt::sizeToClass(6144), true);  // spans of three pages: the window ends in the third
+  rt::scavengeAll();
+  const std::uint64_t retained = rt::heapRetained();
+  mspan *s[4], *left = nullptr;
+  ASSERT_EQ(rt::mheap_.allocSmall(3, sc, 1, window, &s[0]), 1u);
+  const std::uintptr_t base = s[0]->base();
+  {
+    Locked locked;
+    left = rt::spanOf(base + s[0]->bytes());
+    ASSERT_EQ(left->state.load(), rt::mSpanFree);
+    EXPECT_EQ(left->npages, 5u);
+    EXPECT_EQ(left->scavenged + left->needzero, 0);
+    mspan* behind = rt::spanOf(base + window);
+    EXPECT_EQ(behind->state.load(), rt::mSpanFree);
+    EXPECT_EQ(behind->scavenged, 1);
+    EXPECT_EQ(resident(behind->base(), 4096), 0u) << "more than was asked for";
+  }
+  if (can) {
+    EXPECT_EQ(resident(base, window), window);
+  }
+  EXPECT_EQ(rt::heapRetained(), retained + window);
+  ASSERT_EQ(rt::mheap_.allocSmall(3, sc, 1, window, &s[1]), 1u);
+  EXPECT_EQ(s[1]->base(), base + s[0]->bytes()) << "what has memory comes first";
+  EXPECT_EQ(rt::heapRetained(), retained + window);
+  ASSERT_EQ(rt::mheap_.allocSmall(3, sc, 2, window, &s[2]), 2u);
+  EXPECT_EQ(rt::heapRetained(), retained + 2 * window) << "one window for both";
+  for (mspan* span : s) rt::mheap_.freeSpan(span, false);
+  rt::scavengeAll();
+  EXPECT_EQ(resident(base, window), 0u);
+  EXPECT_EQ(rt::heapRetained(), retained);
+}
+
 TEST_F(MHeap, MapsHaveNamesWhereTheKernelCan) {
   std::ifstream maps("/proc/self/maps");
   bool heap = false, names = false;

@@ -1,8 +1,16 @@
 // heap_cases.cc CASE [N]: programs that run out of memory, misuse it, or use it under GODEBUG. exec_heap_test.cc looks
 // at what each says and how it ends.
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <vitrine/vitrine.h>
 
+#include <cerrno>
+#include <csignal>
+#include <cstddef>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -145,6 +153,48 @@ int early() {
   return 0;
 }
 
+volatile std::sig_atomic_t calls = 0;
+
+// madvise(…, MADV_POPULATE_WRITE) is as on a kernel that does not know it, and counted.
+void forbid() {
+  struct sigaction sa {};
+  sa.sa_flags = SA_SIGINFO;
+  sa.sa_sigaction = [](int, siginfo_t*, void* context) {
+    calls = calls + 1;
+    static_cast<ucontext_t*>(context)->uc_mcontext.gregs[REG_RAX] = -EINVAL;
+  };
+  sigaction(SIGSYS, &sa, nullptr);
+  sock_filter code[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_madvise, 0, 3),
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, args) + 2 * 8),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 23, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_TRAP),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+  };
+  sock_fprog program{sizeof code / sizeof code[0], code};
+  prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+  if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0) std::abort();
+}
+
+// 16 MiB of objects of 1 KiB: whether most pages of the second half had memory before they were touched, and how often it
+// was asked for in vain. N: the kernel does not know how to give it.
+int populate() {
+  return vitrine::run({.procs = 1}, [] {
+    if (number != 0) forbid();
+    vitrine::gc::set_percent(-1);
+    int had = 0;
+    for (int i = 0; i < 16 << 10; i++) {
+      void* p = rt::mallocgc(1024, nullptr, true);
+      unsigned char in = 0;
+      if (i >= 8 << 10 && std::uintptr_t(p) % 4096 == 0 && mincore(p, 1, &in) == 0) had += in & 1;
+      *static_cast<volatile char*>(p) = 1;
+    }
+    std::printf("%d %d\n", had > 1024, int(calls));
+    return 0;
+  });
+}
+
 constexpr struct {
   const char* name;
   int (*function)();
@@ -152,7 +202,7 @@ constexpr struct {
 #define CASE(name) \
   { #name, name }
     CASE(small),     CASE(byhand),       CASE(stacks), CASE(atstart), CASE(twice), CASE(twicelater), CASE(notours),
-    CASE(collected), CASE(useafterfree), CASE(fence),  CASE(spans),   CASE(trace), CASE(early),
+    CASE(collected), CASE(useafterfree), CASE(fence),  CASE(spans),   CASE(trace), CASE(early),      CASE(populate),
 #undef CASE
 };
 
