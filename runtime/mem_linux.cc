@@ -75,12 +75,16 @@ bool sysMap(void* v, uintptr n, uint64* stat) {
 void sysUsed(void* v, uintptr n) { advise(v, n, MADV_DODUMP); }
 
 void sysPopulate(void* v, uintptr n) {
-  static atomic<bool> never;
-  if (never.load(__ATOMIC_RELAXED)) return;
+  static atomic<bool> can, cannot;
+  if (cannot.load(__ATOMIC_RELAXED)) return;
   int saved = errno;
-  // Not known to an older kernel, or not allowed. Out of memory, a signal: there will be page faults.
-  if (madvise(v, n, MADV_POPULATE_WRITE) != 0 && errno != ENOMEM && errno != EINTR && errno != EAGAIN)
-    never.store(true, __ATOMIC_RELAXED);
+  if (madvise(v, n, MADV_POPULATE_WRITE) == 0) {
+    if (!can.load(__ATOMIC_RELAXED)) can.store(true, __ATOMIC_RELAXED);
+  } else if (errno != ENOMEM && errno != EINTR && errno != EAGAIN && !can.load(__ATOMIC_RELAXED)) {
+    // Not known to an older kernel, or not allowed. Out of memory, a signal, a guard that somebody has put there
+    // meanwhile: there will be page faults.
+    cannot.store(true, __ATOMIC_RELAXED);
+  }
   errno = saved;
 }
 

@@ -31,8 +31,8 @@ class Relay {
   std::function<bool()> cancelled_;
   std::mutex mutex_;
   std::condition_variable changed_;
-  std::deque<std::string> ready_;       // guarded by mutex_
-  bool stop_ = false, ended_ = false;   // guarded by mutex_
+  std::deque<std::string> ready_;      // guarded by mutex_
+  bool stop_ = false, ended_ = false;  // guarded by mutex_
 };
 
 }  // namespace vitrine::inspect

@@ -32,10 +32,10 @@ TEST(Relay, HandsOverAllPiecesInOrderOnTheCallersThread) {
 
 TEST(Relay, StopsAMakerThatWouldGoOnForEver) {
   Caller sink;
-  EXPECT_FALSE(Relay(sink, [&] { return sink.text.size() > 5000; })
-                   .run([](Sink& out, const std::function<bool()>& stopped) {
-                     while (!stopped()) out.out("row\n");
-                   }));
+  EXPECT_FALSE(
+      Relay(sink, [&] { return sink.text.size() > 5000; }).run([](Sink& out, const std::function<bool()>& stopped) {
+        while (!stopped()) out.out("row\n");
+      }));
   EXPECT_FALSE(sink.elsewhere);
 }
 
@@ -49,11 +49,10 @@ TEST(Relay, StopsAMakerThatMakesNothing) {
 
 TEST(Relay, ThrowsWhatTheMakerThrows) {
   Caller sink;
-  EXPECT_THROW(Relay(sink, [] { return false; })
-                   .run([](Sink& out, const std::function<bool()>&) {
-                     out.out("first");
-                     throw std::runtime_error("second");
-                   }),
+  EXPECT_THROW(Relay(sink, [] { return false; }).run([](Sink& out, const std::function<bool()>&) {
+    out.out("first");
+    throw std::runtime_error("second");
+  }),
                std::runtime_error);
   EXPECT_EQ(sink.text, "first");
 }
