@@ -31,6 +31,20 @@ class Relay::Entry : public Sink {
   Relay& relay_;
 };
 
+// Ends the maker, whatever happens to the caller.
+struct Relay::Joined {
+  ~Joined() {
+    {
+      std::lock_guard lock(relay.mutex_);
+      relay.stop_ = true;
+      relay.changed_.notify_all();
+    }
+    thread.join();
+  }
+  Relay& relay;
+  std::thread& thread;
+};
+
 bool Relay::run(const Make& make) {
   std::exception_ptr thrown;
   std::thread thread;
@@ -53,34 +67,28 @@ bool Relay::run(const Make& make) {
     return !cancelled_();
   }
   bool cancelled = false;
-  auto polled = std::chrono::steady_clock::now();
-  for (;;) {
-    std::string piece;
-    {
-      std::unique_lock lock(mutex_);
-      changed_.wait_for(lock, kPollEvery, [&] { return ended_ || !ready_.empty(); });
-      if (ready_.empty() && ended_) break;
-      if (!ready_.empty()) {
-        piece = std::move(ready_.front());
-        ready_.pop_front();
-        changed_.notify_all();
-      }
-    }
-    if (!piece.empty()) to_.out(piece);
-    if (const auto now = std::chrono::steady_clock::now(); now - polled >= kPollEvery) {
-      polled = now;
-      if (cancelled_()) {
-        cancelled = true;
-        break;
-      }
-    }
-  }
   {
-    std::lock_guard lock(mutex_);
-    stop_ = true;
-    changed_.notify_all();
+    const Joined joined{*this, thread};
+    auto polled = std::chrono::steady_clock::now();
+    while (!cancelled) {
+      std::string piece;
+      {
+        std::unique_lock lock(mutex_);
+        changed_.wait_for(lock, kPollEvery, [&] { return ended_ || !ready_.empty(); });
+        if (ready_.empty() && ended_) break;
+        if (!ready_.empty()) {
+          piece = std::move(ready_.front());
+          ready_.pop_front();
+          changed_.notify_all();
+        }
+      }
+      if (!piece.empty()) to_.out(piece);
+      if (const auto now = std::chrono::steady_clock::now(); now - polled >= kPollEvery) {
+        polled = now;
+        cancelled = cancelled_();
+      }
+    }
   }
-  thread.join();
   if (thrown) std::rethrow_exception(thrown);
   return !cancelled;
 }

@@ -25,6 +25,7 @@ class Relay {
 
  private:
   class Entry;
+  struct Joined;
   static constexpr std::size_t kWaiting = 8;  // pieces that are not handed over yet, at most
 
   Sink& to_;

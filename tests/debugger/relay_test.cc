@@ -47,6 +47,17 @@ TEST(Relay, StopsAMakerThatMakesNothing) {
   }));
 }
 
+TEST(Relay, ThrowsWhatTheSinkThrows) {
+  struct : Sink {
+    void out(std::string_view) override { throw std::runtime_error("full"); }
+    void err(std::string_view) override {}
+  } sink;
+  EXPECT_THROW(Relay(sink, [] { return false; }).run([](Sink& out, const std::function<bool()>& stopped) {
+    while (!stopped()) out.out("row\n");
+  }),
+               std::runtime_error);
+}
+
 TEST(Relay, ThrowsWhatTheMakerThrows) {
   Caller sink;
   EXPECT_THROW(Relay(sink, [] { return false; }).run([](Sink& out, const std::function<bool()>&) {

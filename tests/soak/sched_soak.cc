@@ -6,6 +6,7 @@
 //
 // How it is fast enough to matter: one session for all stops. The target behind it is opened anew each time (ptrace
 // seizes and interrupts every thread, its destructor lets them go), while the program's files stay read.
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -13,6 +14,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -197,12 +199,13 @@ int main(int argc, char** argv) {
     fmt::print(stderr, "usage: sched_soak SECONDS PROGRAM [ARGS…]\n");
     return 2;
   }
-  const auto end = Clock::now() + std::chrono::seconds(std::atoi(argv[1]));
   const char* seed_text = std::getenv("VITRINE_SOAK_SEED");
   const std::uint64_t seed = seed_text ? std::strtoull(seed_text, nullptr, 0) : std::random_device()();
   fmt::print("seed {} (VITRINE_SOAK_SEED)\n", seed);
   std::fflush(stdout);
   std::mt19937_64 random(seed);
+  int running[2];  // closed by execv
+  if (pipe2(running, O_CLOEXEC) != 0) return 2;
   int pid = fork();
   if (pid == 0) {
     setenv("VITRINE_SOAK_SEED", std::to_string(seed).c_str(), 1);
@@ -210,7 +213,10 @@ int main(int argc, char** argv) {
     execv(argv[2], argv + 2);
     _exit(127);
   }
-  std::this_thread::sleep_for(std::chrono::milliseconds(200));
+  close(running[1]);
+  char none;
+  while (read(running[0], &none, 1) < 0 && errno == EINTR) continue;
+  close(running[0]);
   Session session;
   auto owned = std::make_unique<Stops>(pid);
   Stops& stops = *owned;
@@ -222,6 +228,15 @@ int main(int argc, char** argv) {
     return 1;
   }
   session.set_target(std::move(owned), stops.stop_id());
+  // Until its runtime is there. If it never is, the first look says why.
+  session.set_stop(stops.stop_id());
+  for (int i = 0; i < 1000 && !session.model(); ++i) {
+    stops.go();
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    if (!stops.stop()) break;
+    session.set_stop(stops.stop_id());
+  }
+  const auto end = Clock::now() + std::chrono::seconds(std::atoi(argv[1]));
   bool died = false;
   int status = 0;
   while (Clock::now() < end && tally.failures < 10 && tally.violations < 50) {
