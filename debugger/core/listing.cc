@@ -132,7 +132,8 @@ Result<std::uint64_t> limit_of(const Options& options, std::uint64_t fallback) {
   const std::string* text = options.get("limit");
   if (!text) return fallback;
   auto n = parse_number(*text);
-  if (!n) return Error{fmt::format("-limit needs a number, not '{}'", *text), {}};
+  const std::string* top = options.get("top");  // the same by another name
+  if (!n) return Error{fmt::format("-{} needs a number, not '{}'", top && *top == *text ? "top" : "limit", *text), {}};
   return *n == 0 ? ~std::uint64_t{0} : *n;
 }
 
@@ -214,7 +215,7 @@ std::string left_out(const Filtered& filtered, std::string_view hidden_noun, std
 }
 
 Outcome run_listing(Session& session, Sink& sink, Rows& rows, const Options& options,
-                    const std::vector<std::string>& warnings) {
+                    const std::vector<std::string>& about) {
   auto mode = json_mode(options);
   if (!mode) return fail(sink, mode.error());
   auto limit = limit_of(options, *mode ? ~std::uint64_t{0} : kDefaultLimit);
@@ -242,6 +243,11 @@ Outcome run_listing(Session& session, Sink& sink, Rows& rows, const Options& opt
   }
   std::vector<std::uint32_t>& order = found.filtered.rows;
   std::uint64_t total = order.size();
+  // What has a footer only in a table.
+  std::vector<std::string> warnings = about;
+  if (std::size_t n = found.filtered.unknown)
+    warnings.push_back(fmt::format("{} not in this: the expression is unknown for {}", plural(n, rows.noun()),
+                                   n == 1 ? "it" : "them"));
   if (options.has("count")) {
     sink.out(fmt::format("{}\n", total));
     warn(sink, warnings);
@@ -275,6 +281,7 @@ Outcome run_listing(Session& session, Sink& sink, Rows& rows, const Options& opt
       if (stopped(i)) return cancelled();
     }
     out.flush();
+    if (order.size() < total) warnings.push_back(fmt::format("{} of {} shown (-limit 0 for all)", order.size(), total));
     warn(sink, warnings);
     return Outcome::ok;
   }
@@ -315,7 +322,7 @@ Outcome run_listing(Session& session, Sink& sink, Rows& rows, const Options& opt
                                             : plural(total, rows.noun());
   footer += left_out(found.filtered, rows.hidden_noun(), "not shown");
   out.add(footer + "\n");
-  for (const std::string& w : warnings) out.add("warning: " + w + "\n");
+  for (const std::string& w : about) out.add("warning: " + w + "\n");
   return Outcome::ok;
 }
 

@@ -5,7 +5,8 @@
 //   1. -where is parsed; rows hidden by default (system ones) fall away unless -all, -json or the expression asks.
 //   2. What -where and -sort need is prepared in bulk, rows are filtered (three-valued) and ordered.
 //   3. The limit cuts; only what is shown is prepared further, then printed as a table or streamed as JSON.
-//   4. The footer says how many of how many, what was hidden and what was unknown.
+//   4. The footer says how many of how many, what was hidden and what was unknown; -short, -count and -json, which have
+//      none, warn of rows that a limit nobody asked for or an unknown value left out.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -66,7 +67,7 @@ FilterResult filter_rows(Session& session, Rows& rows, const std::string* where,
 std::string left_out(const Filtered& filtered, std::string_view hidden_noun, std::string_view verb);
 
 Outcome run_listing(Session& session, Sink& sink, Rows& rows, const Options& options,
-                    const std::vector<std::string>& warnings);
+                    const std::vector<std::string>& about);
 
 // -limit: absent → fallback; 0 → no limit.
 Result<std::uint64_t> limit_of(const Options& options, std::uint64_t fallback);

@@ -92,6 +92,17 @@ std::optional<std::int64_t> parse_size(std::string_view text) {
 Result<int> find_column(std::string_view name, std::span<const ColumnSpec> columns) {
   std::vector<std::string_view> names;
   for (const ColumnSpec& c : columns) names.push_back(c.name);
+  // What a table or a JSON row calls it may be another column's beginning: whole words first, the columns' own before all.
+  auto heading = [&](const ColumnSpec& c) { return c.heading == name; };
+  auto key = [&](const ColumnSpec& c) {
+    return c.key == name ||
+           (c.type == ColumnType::duration && name.ends_with("_ns") && name.substr(0, name.size() - 3) == c.name);
+  };
+  if (std::find(names.begin(), names.end(), name) == names.end()) {
+    auto other = std::find_if(columns.begin(), columns.end(), heading);
+    if (other == columns.end()) other = std::find_if(columns.begin(), columns.end(), key);
+    if (other != columns.end()) return static_cast<int>(other - columns.begin());
+  }
   auto found = match_prefix(name, names);
   if (found.size() == 1) {
     return static_cast<int>(std::find(names.begin(), names.end(), found[0]) - names.begin());

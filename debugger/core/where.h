@@ -30,6 +30,7 @@ struct ColumnSpec {
   bool right = false;          // aligned to the right
   bool frames = false;         // `~` looks at the functions of all frames, whatever the type
   std::string_view what = {};  // one clause for help
+  std::string_view key = {};   // in JSON, if that is another word (beside NAME_ns of a duration)
 };
 
 // A cell. Numbers of every type are in n; text is valid until the same column is asked again.
@@ -83,7 +84,7 @@ class Where {
   int root_ = -1;
 };
 
-// The column of that name or a unique prefix of one; the error lists the columns.
+// The column of that name, heading or JSON key, or of which that is a unique prefix; the error lists the columns.
 Result<int> find_column(std::string_view name, std::span<const ColumnSpec> columns);
 // -1, 0, 1; unknown values order last.
 int compare(const Value& a, const Value& b, ColumnType type);

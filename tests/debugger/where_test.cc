@@ -9,9 +9,13 @@ namespace vitrine::inspect {
 namespace {
 
 constexpr ColumnSpec kColumns[] = {
-    {"goid", "GOID", ColumnType::number},   {"status", "STATUS", ColumnType::text},
-    {"age", "AGE", ColumnType::duration},   {"addr", "ADDR", ColumnType::address},
-    {"system", "SYSTEM", ColumnType::flag}, {"stack", "STACK", ColumnType::size, true, true},
+    {"goid", "GOID", ColumnType::number},
+    {"status", "STATUS", ColumnType::text},
+    {"age", "AGE", ColumnType::duration},
+    {"addr", "ADDR", ColumnType::address},
+    {"system", "SYSTEM", ColumnType::flag},
+    {"stack", "STACK", ColumnType::size, true, true},
+    {"free", "FREE%", ColumnType::number, true, false, "", "free_percent"},
 };
 
 struct Row : RowView {
@@ -102,7 +106,7 @@ TEST(Where, UnknownIsNeitherYesNorNo) {
 }
 
 TEST(Where, MistakesAreNamed) {
-  EXPECT_EQ(error("foo = 1"), "-where: unknown column 'foo'; columns: goid status age addr system stack");
+  EXPECT_EQ(error("foo = 1"), "-where: unknown column 'foo'; columns: goid status age addr system stack free");
   EXPECT_EQ(error("s = 1"), "-where: ambiguous column 's'; columns: status system stack");
   EXPECT_EQ(error("age > fast"), "-where: age needs a duration such as 10s, 5ms or 2m, not 'fast'");
   EXPECT_EQ(error("age > 10"), "-where: age needs a duration such as 10s, 5ms or 2m, not '10'");
@@ -117,6 +121,21 @@ TEST(Where, MistakesAreNamed) {
   EXPECT_EQ(error("goid ="), "-where: goid = needs a number such as 17");
   EXPECT_EQ(error("status = 'open"), "-where: no closing ' for the one at: 'open");
   EXPECT_EQ(error("! system"), "-where: cannot read '!' at: ! system");
+}
+
+TEST(Where, ColumnsHaveTheirHeadingsAndJsonKeysAsWell) {
+  auto column = [](std::string_view name) {
+    auto found = find_column(name, kColumns);
+    return found ? *found : -1;
+  };
+  EXPECT_EQ(column("GOID"), 0);
+  EXPECT_EQ(column("age_ns"), 2);
+  EXPECT_EQ(column("goid_ns"), -1);
+  EXPECT_EQ(column("FREE%"), 6);
+  EXPECT_EQ(column("free_percent"), 6);
+  EXPECT_EQ(column("fr"), 6);
+  EXPECT_EQ(column("Goid"), -1);
+  EXPECT_EQ(eval("GOID = 17 and age_ns > 1s"), '?');
 }
 
 TEST(Where, DeepNestingIsRefusedNotFatal) {
