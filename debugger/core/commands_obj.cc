@@ -144,8 +144,9 @@ void complete_obj(Session&, const Line&, std::size_t, std::string_view partial, 
 constexpr CommandSpec kCommands[] = {
     {"obj", "What an address is: an object, a stack and its frame, a structure, a variable, code, nothing.",
      "obj ADDR|EXPR [-json[=full]]\n\n"
-     "EXPR is evaluated by the debugger: a pointer means what it points to, anything else where it lies. In\n"
-     "vitrine-inspect: an address or a global's name. Nothing that calls or assigns is evaluated. The answer is\n"
+     "EXPR is evaluated by the debugger: a pointer, a gc::ptr and a gc::root too, means what it points to, anything\n"
+     "else where it lies. In vitrine-inspect: an address or a global's name. Nothing that calls or assigns is "
+     "evaluated. The answer is\n"
      "  an object       its bounds, how far inside the address is, allocated or free, its span and class, which of\n"
      "                  its words hold pointers, and who allocated it if that allocation was sampled\n"
      "  a stack         whose, and in which frame; a guard page; a free stack, and who keeps it\n"

@@ -73,7 +73,8 @@ class Dialect {
   virtual bool masks_are_slices() const { return false; }
   // Rows of the table ("syncMutex.owner", or "treapNode." for a whole type) that this runtime never has.
   virtual bool lacks(std::string_view) const { return false; }
-  // Of a type that is a pointer to a collected object: the type that it points to. nullopt: it is none such.
+  // Of a type that is a pointer to a collected object, in its first word: the type that it points to. nullopt: it is none
+  // such.
   virtual std::optional<std::string_view> collected_pointer(std::string_view) const { return std::nullopt; }
   // Of the function that ends collected objects of one type: that type. "": it is none such.
   virtual std::string_view destroyed_type(std::string_view) const { return {}; }

@@ -6,6 +6,7 @@
 #include <cctype>
 #include <string>
 
+#include "layout.h"
 #include "words.h"
 
 namespace vitrine::inspect {
@@ -55,13 +56,28 @@ Result<std::optional<Variable>> global_named(Session& session, std::string_view 
   return found.empty() ? std::optional<Variable>() : std::optional(found[0]);
 }
 
+namespace {
+
+// A collected pointer (gc::ptr, gc::root) is a pointer to the user, though a class to the debugger.
+Result<Session::Evaluated> follow(Session& session, Session::Evaluated at) {
+  auto layout = session.layout();
+  auto target = layout ? (*layout)->dialect().collected_pointer(at.type) : std::nullopt;
+  if (!target) return at;
+  auto to = session.memory().get<std::uint64_t>(at.value);
+  if (!to) return to.error();
+  return Session::Evaluated{*to, std::string(*target)};
+}
+
+}  // namespace
+
 Result<Session::Evaluated> address_of(Session& session, std::string_view expression) {
   if (auto number = parse_number(expression)) return Session::Evaluated{*number, {}};
   if (could_act(expression)) return acts(expression);
   if (session.eval_hook) {
     if (auto value = session.eval_hook(std::string(expression))) {
       std::string& type = value->type;
-      if (type.ends_with('*')) type.pop_back();
+      if (!type.ends_with('*')) return follow(session, *value);
+      type.pop_back();
       while (type.ends_with(' ')) type.pop_back();
       return *value;
     }
@@ -72,8 +88,10 @@ Result<Session::Evaluated> address_of(Session& session, std::string_view express
   if (!found) return found.error();
   if (*found) {
     const Type* type = (*found)->type;
-    if (address || !type || type->kind != Type::Kind::pointer)
-      return Session::Evaluated{(*found)->address, type ? type->name : std::string()};
+    if (address || !type || type->kind != Type::Kind::pointer) {
+      Session::Evaluated at{(*found)->address, type ? type->name : std::string()};
+      return address ? at : follow(session, at);
+    }
     auto to = session.memory().get<std::uint64_t>((*found)->address);
     if (!to) return to.error();
     return Session::Evaluated{*to, type->element ? type->element->name : std::string()};
