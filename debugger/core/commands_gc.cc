@@ -134,9 +134,9 @@ void print(HeapState& heap, const GcState& gc, Buffered& out) {
     line("cycle", fmt::format("{} begun, {} of them forced", count_text(gc.work(F::work_cycles)),
                               count_text(gc.work(F::work_nforced))));
   }
-  line("pacing", fmt::format("GOGC {}; {} live by now, {} kept by the last one; the next begins {}", percent_text(gc),
-                             size_text(heap.stat(F::mstats_heap_live)),
-                             size_text(gc.controller(F::gcController_heapMarked)), next_text(gc)));
+  line("pacing",
+       fmt::format("GOGC {}; {} live by now, {} kept by the last one; the next begins {}", percent_text(gc),
+                   size_text(gc.live()), size_text(gc.controller(F::gcController_heapMarked)), next_text(gc)));
   if (ours) line("workers", workers_text(heap, gc));
   const GcState::Sweep& sweep = gc.sweep();
   line("sweep",
@@ -169,7 +169,7 @@ void json_row(HeapState& heap, const GcState& gc, Json& json) {
   number("forced", gc.work(F::work_nforced));
   auto percent = gc.controller(F::gcController_gcPercent);
   time("gogc", percent ? std::optional<std::int64_t>(static_cast<std::int32_t>(*percent)) : std::nullopt);
-  number("live_bytes", heap.stat(F::mstats_heap_live));
+  number("live_bytes", gc.live());
   number("marked_bytes", gc.controller(F::gcController_heapMarked));
   auto goal = gc.controller(F::gcController_heapGoal);
   number("goal_bytes", goal && *goal != kNever ? goal : std::nullopt);

@@ -68,6 +68,11 @@ std::string GcState::phase_text() const { return phase_ ? layout_.gc_phase(*phas
 
 bool GcState::alive() const { return sweeper(F::sweepdata_g).value_or(1) != 0; }
 
+std::optional<std::uint64_t> GcState::live() const {
+  auto live = heap_.stat(F::mstats_heap_live);
+  return live ? live : controller(F::gcController_heapLive);
+}
+
 std::uint64_t GcState::running_object() const {
   const FieldPlace &in = layout_.place(F::finalizers_running), &object = layout_.place(F::finalizer_object);
   if (!in.present || !object.present || finalizers_.size() < in.offset + std::uint64_t{object.offset} + 8) return 0;

@@ -25,6 +25,7 @@ class GcState {
   bool collecting() const { return phase_.value_or(0) != 0; }
   std::optional<std::uint64_t> work(F f) const { return take(work_, f); }
   std::optional<std::uint64_t> controller(F f) const { return take(controller_, f); }
+  std::optional<std::uint64_t> live() const;  // bytes, by now
   std::optional<std::uint64_t> sweeper(F f) const { return take(sweep_, f); }
   std::optional<std::uint64_t> scavenger(F f) const { return take(scavenge_, f); }
   std::optional<std::uint64_t> finalizers(F f) const { return take(finalizers_, f); }

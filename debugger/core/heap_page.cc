@@ -81,16 +81,11 @@ std::string gc_text(HeapState& heap, const GcState& gc) {
   return text;
 }
 
-std::optional<std::uint64_t> live_of(HeapState& heap, const GcState& gc) {
-  auto live = heap.stat(F::mstats_heap_live);
-  return live ? live : gc.controller(F::gcController_heapLive);
-}
-
-std::string goal_text(HeapState& heap, const GcState& gc) {
+std::string goal_text(const GcState& gc) {
   auto goal = gc.controller(F::gcController_heapGoal);
   auto marked = gc.controller(F::gcController_heapMarked);
   auto percent = gc.controller(F::gcController_gcPercent);
-  auto live = live_of(heap, gc);
+  auto live = gc.live();
   auto size = [](std::optional<std::uint64_t> v) { return v ? format_size(*v) : std::string("?"); };
   const auto gogc = percent ? std::optional(static_cast<std::int32_t>(*percent)) : std::nullopt;
   std::string text = !goal                        ? "? (not described)"
@@ -103,6 +98,23 @@ std::string goal_text(HeapState& heap, const GcState& gc) {
 }
 
 std::string size_or_unknown(std::optional<std::uint64_t> v) { return v ? format_size(*v) : std::string("?"); }
+std::string number_or_unknown(std::optional<std::uint64_t> v) { return v ? std::to_string(*v) : std::string("?"); }
+
+struct FreePages {
+  std::optional<std::uint64_t> all, scavenged;
+};
+
+FreePages free_pages(HeapState& heap, const HeapPage& page) {
+  std::uint64_t at = heap.layout().root(Root::gcController);
+  if (!at || !heap.layout().has(F::gcController_heapFree) || !heap.page_size())
+    return {page.pages[HeapPage::free], page.scavenged};
+  // Free pages are bits of Go's page allocator, not spans; the sums are kept.
+  auto kept = heap.get(at, F::gcController_heapFree), released = heap.get(at, F::gcController_heapReleased);
+  FreePages free;
+  if (released) free.scavenged = *released / heap.page_size();
+  if (kept && released) free.all = (*kept + *released) / heap.page_size();
+  return free;
+}
 
 }  // namespace
 
@@ -174,16 +186,10 @@ void print_heap_page(HeapState& heap, const HeapPage& page, Buffered& out) {
   for (int u = 0; u < HeapPage::free; ++u) {
     if (page.pages[u]) uses += fmt::format("{}{} {}", uses.empty() ? "" : ", ", page.pages[u], kUseText[u]);
   }
-  std::uint64_t free_pages = page.pages[HeapPage::free], scavenged = page.scavenged;
-  if (std::uint64_t at = heap.layout().root(Root::gcController);
-      at && heap.layout().has(F::gcController_heapFree) && heap.page_size()) {
-    // Free pages are bits of Go's page allocator, not spans; the sums are kept.
-    auto kept = heap.get(at, F::gcController_heapFree), released = heap.get(at, F::gcController_heapReleased);
-    scavenged = released.value_or(0) / heap.page_size();
-    free_pages = kept.value_or(0) / heap.page_size() + scavenged;
-  }
-  line("pages", fmt::format("{}{}{}{}; {} free, {} of them scavenged{}", pages, uses.empty() ? "" : " (", uses,
-                            uses.empty() ? "" : ")", free_pages, scavenged, part));
+  const FreePages free = free_pages(heap, page);
+  line("pages",
+       fmt::format("{}{}{}{}; {} free, {} of them scavenged{}", pages, uses.empty() ? "" : " (", uses,
+                   uses.empty() ? "" : ")", number_or_unknown(free.all), number_or_unknown(free.scavenged), part));
   std::string spans;
   std::uint64_t all = 0;
   for (int u = 0; u < HeapPage::kUses; ++u) {
@@ -211,7 +217,7 @@ void print_heap_page(HeapState& heap, const HeapPage& page, Buffered& out) {
   auto done = heap.word(F::mheap_sweepdone);
   const GcState gc(heap);
   line("gc", gc_text(heap, gc));
-  if (heap.layout().root(Root::gcController)) line("gc goal", goal_text(heap, gc));
+  if (heap.layout().root(Root::gcController)) line("gc goal", goal_text(gc));
   std::string progress;
   if (auto swept = heap.word(F::mheap_pagesSwept)) {
     progress = fmt::format("; {} swept since", plural(*swept, "page"));
@@ -230,10 +236,11 @@ void print_heap_page(HeapState& heap, const HeapPage& page, Buffered& out) {
   auto stat = [&](F f) { return size_or_unknown(heap.stat(f)); };
   line("metadata", fmt::format("mspans {}, mcaches {}, arenas and bitmaps {}, other {}", stat(F::mstats_mspan_sys),
                                stat(F::mstats_mcache_sys), stat(F::mstats_gc_sys), stat(F::mstats_other_sys)));
-  std::optional<std::uint64_t> asked;
-  for (F f : {F::mstats_heap_sys, F::mstats_mspan_sys, F::mstats_mcache_sys, F::mstats_gc_sys, F::mstats_buckhash_sys,
-              F::mstats_other_sys}) {
-    if (auto v = heap.stat(f)) asked = asked.value_or(0) + *v;
+  // A sum that lacks the heap itself (Go's) would be no answer.
+  std::optional<std::uint64_t> asked = heap.stat(F::mstats_heap_sys);
+  for (F f :
+       {F::mstats_mspan_sys, F::mstats_mcache_sys, F::mstats_gc_sys, F::mstats_buckhash_sys, F::mstats_other_sys}) {
+    if (auto v = heap.stat(f); v && asked) *asked += *v;
   }
   line("system", fmt::format("{} asked for, {} of it in spans, {} of these given back", size_or_unknown(asked),
                              stat(F::mstats_heap_sys), stat(F::mstats_heap_released)));
@@ -244,15 +251,18 @@ void print_heap_page(HeapState& heap, const HeapPage& page, Buffered& out) {
 void json_heap_page(HeapState& heap, const HeapPage& page, Json& json) {
   auto number = [&](std::string_view key, std::optional<std::uint64_t> v) { json.key(key).value_or_null(v); };
   json.open_object();
+  const FreePages free = free_pages(heap, page);
   number("arenas", heap.arenas().size());
   number("arena_bytes", heap.arena_bytes());
   number("page_bytes", heap.page_size());
   for (auto [key, counts] : {std::pair("pages", &page.pages), std::pair("spans", &page.spans)}) {
     json.key(key).open_object();
-    for (int u = 0; u < HeapPage::kUses; ++u) json.key(kUseKeys[u]).value((*counts)[u]);
+    for (int u = 0; u < HeapPage::kUses; ++u) {
+      number(kUseKeys[u], u == HeapPage::free && counts == &page.pages ? free.all : std::optional((*counts)[u]));
+    }
     json.close_object();
   }
-  number("scavenged_pages", page.scavenged);
+  number("scavenged_pages", free.scavenged);
   number("dead_spans", page.dead);
   number("damaged_spans", page.unreadable);
   json.key("classes").open_array();
@@ -279,7 +289,7 @@ void json_heap_page(HeapState& heap, const HeapPage& page, Json& json) {
   auto goal = gc.controller(F::gcController_heapGoal);
   number("gc_goal_bytes", goal == ~std::uint64_t{0} ? std::nullopt : goal);
   number("gc_marked_bytes", gc.controller(F::gcController_heapMarked));
-  number("gc_live_bytes", live_of(heap, gc));
+  number("gc_live_bytes", gc.live());
   auto gogc = gc.controller(F::gcController_gcPercent);
   json.key("gc_percent");
   if (gogc) {

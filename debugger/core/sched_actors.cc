@@ -100,6 +100,13 @@ const Actor* SchedState::actor_of(std::uint32_t machine) {
   return i == kNone ? nullptr : &(*actors_)[i];
 }
 
+bool SchedState::spare(std::uint32_t index) const {
+  const Machine& m = model_.machines()[index];
+  if (!m.curg || m.procid || m.p) return false;
+  const std::vector<std::uint64_t>& dead = model_.dead_addresses();
+  return std::find(dead.begin(), dead.end(), m.curg) != dead.end();
+}
+
 std::string SchedState::machine_state(std::uint32_t index) {
   const Machine& m = model_.machines()[index];
   const Actor* a = actor_of(index);

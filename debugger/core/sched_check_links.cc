@@ -53,7 +53,9 @@ void SchedCheck::machine_links() {
     if (!m.g0) say("link", fmt::format("{} has no g0", name), {m.addr}, mover(movers::kMachine));
     if (m.curg) {
       std::uint32_t g = state_.goroutine_at(m.curg);
-      if (g == kNone) {
+      if (g == kNone && state_.spare(i)) {
+        // Its g is dead, and on no list, until a thread of C's takes it.
+      } else if (g == kNone) {
         say("link", fmt::format("{} runs the g at {:#x}, which is no live goroutine", name, m.curg), {m.addr, m.curg},
             mover(movers::kCurrent, i));
       } else {

@@ -199,6 +199,8 @@ void SchedCheck::free_lists() {
   if (auto n = state_.word(F::schedt_gfree_n))
     counter("the global free list's length", state_.root() + layout_.place(F::schedt_gfree_n).offset, *n, global, held,
             slack::kFreeGoroutines);
+  for (std::uint32_t i = 0; i < model_.machines().size(); ++i)
+    if (state_.spare(i)) where.emplace(model_.machines()[i].curg, state_.short_machine(i));
   std::size_t excused = 0, movers_now = count_movers(movers::kFree);
   for (std::uint64_t g : dead) {
     if (where.count(g)) continue;

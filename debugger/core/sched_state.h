@@ -115,6 +115,8 @@ class SchedState {
   // One word for what an M is doing: running syscall noproc spinning idle waking polling sysmon locked starting blocked
   // scheduling exited.
   std::string machine_state(std::uint32_t m);
+  // It has no thread, and a dead g: kept for a thread of C's that calls in.
+  bool spare(std::uint32_t m) const;
   const std::vector<std::string>& warnings() const { return warnings_; }
 
  private:
