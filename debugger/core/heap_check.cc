@@ -145,6 +145,7 @@ void HeapCheck::span_checks() {
         sums_.other += bytes;
     }
   }
+  bits_of_no_span();
 }
 
 const std::vector<std::uint64_t>* HeapCheck::table(std::uint64_t arena) {
@@ -200,10 +201,36 @@ void HeapCheck::pages_of(const Span& s) {
     const SpanKind k = heap_.kind(s);
     const bool wanted = k == SpanKind::small || k == SpanKind::large;
     const bool bit = HeapState::bit(tables_[arena].in_use, (at - arena) / heap_.page_size());
+    tables_[arena].bits += bit;
     expect(bit == wanted, "pageInUse", heap_lock(), [&] {
       return Text{span_name(s), wanted ? "1" : "0", bit ? "1" : "0"};
     });
   }
+}
+
+// No bit where no span begins, and what no span has yet is above all of them.
+void HeapCheck::bits_of_no_span() {
+  for (const auto& [arena, t] : tables_) {
+    std::uint64_t set = 0;
+    for (std::byte b : t.in_use) set += static_cast<std::uint64_t>(std::popcount(std::to_integer<unsigned>(b)));
+    if (set == t.bits) continue;
+    for (std::size_t i = 0; i < std::min(t.in_use.size() * 8, t.spans.size()); ++i) {
+      if (!HeapState::bit(t.in_use, i)) continue;
+      const std::uint64_t page = arena + i * heap_.page_size();
+      const std::uint32_t span = heap_.at_structure(t.spans[i]);
+      if (span != kNone && (heap_.spans()[span].base == page || !heap_.flaw(heap_.spans()[span]).empty())) continue;
+      expect(false, "pageInUse", heap_lock(), [&] {
+        return Text{fmt::format("page {:#x}", page), "0, as no span begins here", "1"};
+      });
+    }
+  }
+  auto base = heap_.word(F::mheap_curArena_base), end = heap_.word(F::mheap_curArena_end);
+  if (!base || !end || *base >= *end) return;
+  const std::uint32_t span = heap_.at_address(*base);
+  expect(span == kNone, "overlap", heap_lock(), [&] {
+    return Text{"curArena", "memory that no span has",
+                fmt::format("{:#x}, in {}", *base, span_name(heap_.spans()[span]))};
+  });
 }
 
 // Spans do not lie over each other, and free ones are merged with free neighbours of their kind.

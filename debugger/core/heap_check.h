@@ -66,6 +66,7 @@ class HeapCheck {
   // heap_check.cc
   void span_checks();
   void pages_of(const Span& s);
+  void bits_of_no_span();
   void neighbours(const Span& s, const Span* before);
   void objects_of(const Span& s);
   void statistics();
@@ -90,6 +91,7 @@ class HeapCheck {
   struct Table {
     std::vector<std::uint64_t> spans;
     std::vector<std::byte> in_use;
+    std::uint64_t bits = 0;  // of in_use that belong to a span
   };
   std::unordered_map<std::uint64_t, Table> tables_;  // by the arena's base
   struct Sums {
