@@ -2,7 +2,8 @@
 //
 // An arena goes through these states; the heap's word for "mapped, not used" is scavenged:
 //   reserved   sysReserve   PROT_NONE; costs address space only
-//   mapped     sysMap       readable, writable; nothing committed (NORESERVE), no page touched, left out of core dumps
+//   mapped     sysMap       readable, writable; nothing committed (NORESERVE), no page touched, left out of core dumps.
+//                           What is larger than hugeMap is accounted, so that the kernel refuses what it could never give
 //   used       sysUsed      in core dumps. sysPopulate: has memory
 //   mapped     sysUnused    pages dropped; they read as zero
 // Core dumps: a dump that the kernel pipes somewhere would write each untouched page as zeros, and goroutine stacks are
@@ -63,8 +64,10 @@ void sysFree(void* v, uintptr n, uint64* stat) {
 
 void* sysReserve(void* hint, uintptr n) { return map(hint, n, PROT_NONE, MAP_NORESERVE); }
 
+constexpr uintptr hugeMap = uintptr(1) << 32;
+
 bool sysMap(void* v, uintptr n, uint64* stat) {
-  if (map(v, n, PROT_READ | PROT_WRITE, MAP_NORESERVE | MAP_FIXED) != v) return false;
+  if (map(v, n, PROT_READ | PROT_WRITE, (n > hugeMap ? 0 : MAP_NORESERVE) | MAP_FIXED) != v) return false;
   advise(v, n, MADV_NOHUGEPAGE);
   advise(v, n, MADV_DONTDUMP);
   sysName(v, n, "vitrine: heap");

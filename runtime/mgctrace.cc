@@ -8,25 +8,15 @@
 
 namespace vitrine::rt {
 
-// As Go prints times: of ms, at least two digits that matter, at most three decimals.
+// As Go prints times: 0; from 0.001 to 0.099, 0.10 to 0.99, 1.0 to 9.9 ms; whole ones from 10 on.
 static void printms(int64 ns) {
   if (ns >= 10'000'000) return print(ns / 1'000'000);
-  int64 us = ns / 1000, ms = us / 1000, rest = us % 1000;
-  int32 digits = us >= 1000 ? 1 : us >= 100 ? 2 : 3;
-  for (int32 i = digits; i < 3; i++) rest /= 10;
-  print(ms);
-  if (rest == 0) return;
-  while (rest % 10 == 0) {
-    rest /= 10;
-    digits--;
-  }
-  print(".");
-  for (; digits > 1; digits--) {
-    int64 width = 1;
-    for (int32 k = 1; k < digits; k++) width *= 10;
-    if (rest < width) print("0");
-  }
-  print(rest);
+  int64 x = ns / 1000;
+  if (x <= 0) return print("0");
+  int64 unit = 1000;
+  for (; x >= 100; x /= 10) unit /= 10;
+  print(x / unit, ".");
+  while ((unit /= 10) > 0) print(x / unit % 10);
 }
 
 static void printsec(int64 ns) {

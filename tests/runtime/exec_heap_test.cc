@@ -1,5 +1,7 @@
 // exec_heap_test.cc: how programs end that run out of memory or free what they should not, and what GODEBUG does to
 // allocation. Each test runs a case of progs/heap_cases.cc in a process of its own.
+#include <fstream>
+
 #include "runcase.h"
 
 namespace {
@@ -27,6 +29,16 @@ TEST(OutOfMemory, SaysHowMuchWasAskedAndIsThereAndExitsWithTwo) {
   e = heapcase({"small", "18446744073709551000"});
   EXPECT_EQ(e.status, 2);
   EXPECT_TRUE(says(e, "runtime: out of memory: cannot allocate 18446744073709551000-byte block ("));
+}
+
+TEST(OutOfMemory, IsSaidAtOnceOfMoreThanTheMachineCouldEverHave) {
+  if (sanitized) GTEST_SKIP() << "a sanitizer's shadow is in the way";
+  int promises = 0;
+  std::ifstream("/proc/sys/vm/overcommit_memory") >> promises;
+  if (promises == 1) GTEST_SKIP() << "this kernel promises any amount of memory (vm.overcommit_memory = 1)";
+  ended e = heapcase({"unlimited", "35184372088832"});
+  EXPECT_EQ(e.status, 2);
+  EXPECT_TRUE(says(e, "runtime: out of memory: cannot allocate 35184372088832-byte block ("));
 }
 
 TEST(OutOfMemory, OfTheRuntimesObjectsIsTheSame) {

@@ -39,6 +39,13 @@ int small() {
   });
 }
 
+int unlimited() {
+  return vitrine::run([] {
+    rt::mallocgc(number, nullptr, true);
+    return 0;
+  });
+}
+
 int byhand() {
   return vitrine::run([] {
     limit(1500);
@@ -201,8 +208,9 @@ constexpr struct {
 } cases[] = {
 #define CASE(name) \
   { #name, name }
-    CASE(small),     CASE(byhand),       CASE(stacks), CASE(atstart), CASE(twice), CASE(twicelater), CASE(notours),
-    CASE(collected), CASE(useafterfree), CASE(fence),  CASE(spans),   CASE(trace), CASE(early),      CASE(populate),
+    CASE(small),      CASE(byhand),  CASE(stacks),    CASE(atstart),      CASE(twice),
+    CASE(twicelater), CASE(notours), CASE(collected), CASE(useafterfree), CASE(fence),
+    CASE(spans),      CASE(trace),   CASE(early),     CASE(populate),     CASE(unlimited),
 #undef CASE
 };
 
