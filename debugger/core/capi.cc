@@ -141,6 +141,7 @@ vi_status vi_open(const vi_host* host, const vi_target* target, const vi_sink* s
     if (target) {
       vi_target wanted{};
       if (!take(wanted, target)) return VI_BAD_ARGUMENT;
+      if (wanted.kind < VI_TARGET_LIVE || wanted.kind > VI_TARGET_FILE) return VI_BAD_ARGUMENT;
       if (wanted.kind == VI_TARGET_FILE) {
         if (wanted.program) s.program_file = wanted.program;
         *session = made.release();
@@ -194,6 +195,7 @@ vi_status vi_lend_run_control(vi_session* session, const vi_run_control* control
 
 vi_status vi_run(vi_session* session, int argc, const char* const* argv, const vi_sink* sink) {
   if (!session || argc < 0 || (argc && !argv)) return VI_BAD_ARGUMENT;
+  if (std::find(argv, argv + argc, nullptr) != argv + argc) return VI_BAD_ARGUMENT;
   CSink out(sink);
   try {
     return status_of(run_command(session->session, join({argv, static_cast<std::size_t>(argc)}), out));

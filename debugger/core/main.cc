@@ -18,6 +18,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <exception>
+#include <filesystem>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -81,6 +82,13 @@ constexpr const char* kUsage =
     "\n"
     "Example: vitrine-inspect --core core ./server info goroutines -where 'age > 10s'\n";
 
+// As the debuggers name files, so that answers are the same in all three.
+std::string absolute(const std::string& path) {
+  std::error_code none;
+  auto whole = std::filesystem::absolute(path, none);
+  return none || access(path.c_str(), F_OK) != 0 ? path : whole.lexically_normal().string();
+}
+
 struct Arguments {
   std::string core, program;
   int pid = 0;
@@ -106,7 +114,7 @@ Arguments parse(int argc, char** argv) {
       return argv[++i];
     };
     if (const char* core = value("-core")) {
-      a.core = core;
+      a.core = absolute(core);
     } else if (const char* pid = value("-pid")) {
       auto number = parse_number(pid);
       if (a.problem.empty() && (!number || *number == 0 || *number > 1u << 30)) {
@@ -134,7 +142,7 @@ Arguments parse(int argc, char** argv) {
   if (!a.core.empty() && i < argc) {
     Line rest = join({argv + i, static_cast<std::size_t>(argc - i)});
     bool is_file = access(argv[i], F_OK) == 0;
-    if (is_file || strchr(argv[i], '/') || !match_command(rest).spec) a.program = argv[i++];
+    if (is_file || strchr(argv[i], '/') || !match_command(rest).spec) a.program = absolute(argv[i++]);
   }
   for (; i < argc; ++i) a.words.push_back(argv[i]);
   return a;

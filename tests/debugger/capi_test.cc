@@ -60,6 +60,8 @@ TEST(CApi, BadArgumentsAreAnswersNotCrashes) {
   ASSERT_EQ(vi_open(nullptr, nullptr, nullptr, &session), VI_OK);
   EXPECT_EQ(vi_run(session, 0, nullptr, nullptr), VI_ERROR);
   EXPECT_EQ(vi_run_line(session, "info goroutines", nullptr, nullptr), VI_ERROR);
+  const char* words[] = {"vitrine", nullptr};
+  EXPECT_EQ(vi_run(session, 2, words, nullptr), VI_BAD_ARGUMENT);
   vi_action_done(session, 1, nullptr, nullptr);
   vi_action action{};
   action.size = sizeof action;
@@ -68,6 +70,8 @@ TEST(CApi, BadArgumentsAreAnswersNotCrashes) {
   vi_close(session);
   vi_target target{};
   target.size = sizeof target;
+  target.kind = 77;
+  EXPECT_EQ(vi_open(nullptr, &target, &said.sink, &session), VI_BAD_ARGUMENT);
   target.kind = VI_TARGET_LIVE;
   EXPECT_EQ(vi_open(nullptr, &target, &said.sink, &session), VI_ERROR);
   EXPECT_EQ(said.err, "the debugger lends no way to read memory\n");
