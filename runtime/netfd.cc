@@ -154,7 +154,8 @@ int32 fdclose(netFD* f) {
   } while (
       !__atomic_compare_exchange_n(&f->state.value, &old, (old + 2) | 1, true, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED));
   if (f->pd != nullptr) pollUnblock(f->pd);
-  bool wait = f->pd != nullptr;
+  // After run() nobody leaves an operation any more: a static object's destructor would wait for ever.
+  bool wait = f->pd != nullptr && sched.exiting.load(__ATOMIC_ACQUIRE) != 1;
   countout(f);
   if (wait) wgwait(&f->gone);
   return 0;

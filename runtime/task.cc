@@ -61,6 +61,11 @@ void taskwait(taskState* ts) {
   releaseSudog(sg);
 }
 
+// Of a task that goes. After run() its goroutine may be frozen for good.
+void taskleave(taskState* ts) {
+  if (sched.exiting.load(__ATOMIC_ACQUIRE) != 1) taskwait(ts);
+}
+
 void taskdone(taskState* ts) {
   entry();
   lock(&ts->lock);

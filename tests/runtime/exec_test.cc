@@ -42,6 +42,8 @@ TEST(Run, FreezesTheOtherGoroutinesWhenItReturns) {
 
 TEST(Run, DoesNotWaitForABusyGoroutine) { EXPECT_EQ(runcase({"busyatexit"}).status, 6); }
 
+TEST(Run, StaticObjectsThatAreWaitedInDoNotKeepTheProgram) { EXPECT_EQ(runcase({"waitedinatexit"}).status, 8); }
+
 TEST(Run, HandlesOutliveIt) { EXPECT_EQ(runcase({"handlesoutliverun"}).status, 0); }
 
 TEST(Procs, GomaxprocsIsHonoured) {

@@ -63,8 +63,8 @@ struct taskclosure {
 
 }  // namespace rt
 
-// The handle of a spawned goroutine: move-only; its destructor waits for the goroutine, and drops an exception that
-// nobody asked for. All of it is to be used by one goroutine at a time.
+// The handle of a spawned goroutine: move-only; its destructor waits for the goroutine (not after run(), when that may be
+// frozen), and drops an exception that nobody asked for. All of it is to be used by one goroutine at a time.
 template <class R>
 class [[nodiscard]] task {
  public:
@@ -109,7 +109,7 @@ class [[nodiscard]] task {
 
   void release() {
     if (r_ == nullptr) return;
-    rt::taskwait(r_);
+    rt::taskleave(r_);
     std::exchange(r_, nullptr)->drop();
   }
 

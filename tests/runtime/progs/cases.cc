@@ -196,6 +196,20 @@ int busyatexit() {
   });
 }
 
+// Static objects that goroutines are still waiting in when the program ends.
+vitrine::net::listener global_listener;
+vitrine::task<void> global_task;
+
+int waitedinatexit() {
+  return run([] {
+    global_listener = vitrine::net::listen_tcp("127.0.0.1", 0);
+    go([] { global_listener.accept(); });
+    global_task = vitrine::spawn([] { vitrine::sleep_for(1h); });
+    vitrine::sleep_for(20ms);
+    return 8;
+  });
+}
+
 chan<std::string> global(4);
 
 int handlesoutliverun() {
@@ -394,6 +408,7 @@ constexpr struct {
     CASE(gobeforerun),
     CASE(frozen),
     CASE(busyatexit),
+    CASE(waitedinatexit),
     CASE(handlesoutliverun),
     CASE(escape),
     CASE(escapefrommain),

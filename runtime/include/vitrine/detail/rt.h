@@ -39,6 +39,7 @@ void UnlockOSThread();
 void disablepreempt();
 void enablepreempt();
 void taskwait(taskState* ts);
+void taskleave(taskState* ts);
 void taskdone(taskState* ts);
 
 // ---- runtime1.cc, traceback.cc
