@@ -143,12 +143,15 @@ bool mcentral::freeSpan(mspan* s, bool preserve) {
 }
 
 // Memory for how many bytes to ask for at once, if a new span has none: 0, that is at its page faults, as long as that might
-// be too much. had: bytes that objects of the class have had.
-static uintptr window(uintptr had) {
+// be too much. Whole spans, of `span` bytes: what is left of the last would be nobody's. had: bytes that objects of the
+// class have had.
+static uintptr window(uintptr had, uintptr span) {
   constexpr uintptr least = 32 << 10, most = 128 << 10;
   uintptr n = had / 16, heap = load_relaxed(memstats.heap_inuse) / 32;
   if (heap < n) n = heap;
-  return n < least ? 0 : n > most ? most : alignDown(n, pageSize);
+  if (n < least) return 0;
+  if (n > most) n = most;
+  return n < span ? span : n / span * span;
 }
 
 // A fresh span, and perhaps others for *ahead, which is empty; all of them cached from now on. Null: no memory.
@@ -160,8 +163,9 @@ mspan* mcentral::grow(spansAhead* ahead) {
   uintptr pages = class_to_allocnpages[spansizeclass(spanclass)], want = 1 + ahead->want;
   if (want > 1 && want * pages > maxPages) want = maxPages / pages > 1 ? maxPages / pages : 1;
   if (want > 1) deductSweepCredit((want - 1) * pages << pageShift, 0);
-  uintptr n = mheap_.allocSmall(pages, spanclass, want,
-                                window(load_relaxed(nmalloc) * class_to_size[spansizeclass(spanclass)]), fresh);
+  uintptr n = mheap_.allocSmall(
+      pages, spanclass, want,
+      window(load_relaxed(nmalloc) * class_to_size[spansizeclass(spanclass)], pages << pageShift), fresh);
   if (n == 0) return nullptr;
   uintptr objects = n * fresh[0]->nelems;
   uint32 cached = load_relaxed(mheap_.sweepgen) + 3;  // it does not change while we are pinned
