@@ -37,7 +37,6 @@
 namespace vitrine::inspect {
 namespace {
 
-constexpr std::uint64_t kPage = 4096;
 constexpr std::uint64_t kCopy = 256 * kPage;  // bytes copied between two looks at `cancelled`
 constexpr std::uint64_t kSplitGap = 1ull << 30;
 constexpr std::size_t kPagemapBatch = 1 << 16;  // pages

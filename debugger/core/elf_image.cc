@@ -16,7 +16,6 @@
 namespace vitrine::inspect {
 namespace {
 
-constexpr std::uint64_t kPage = 4096;
 constexpr std::size_t kMaxPhdrs = 1 << 20;
 constexpr std::uint64_t kMaxNotes = 64 << 20;
 

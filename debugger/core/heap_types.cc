@@ -50,10 +50,7 @@ const Type* HeapTypes::pointee(const Type* type, std::uint64_t offset) {
       }
       return offset == 0 ? session_.program().type(*target) : nullptr;
     }
-    const Field* in = nullptr;
-    for (const Field& f : type->fields) {
-      if (f.type && offset >= f.offset && offset - f.offset < f.type->size) in = &f;
-    }
+    const Field* in = type->field_at(offset);
     if (!in) return nullptr;
     offset -= in->offset;
     type = in->type;
@@ -301,10 +298,7 @@ std::string HeapTypes::member(std::uint32_t node, std::uint64_t offset) const {
       continue;
     }
     if (type->kind != Type::Kind::structure || dialect.collected_pointer(type->name)) break;
-    const Field* in = nullptr;
-    for (const Field& f : type->fields) {
-      if (f.type && offset >= f.offset && offset - f.offset < f.type->size) in = &f;
-    }
+    const Field* in = type->field_at(offset);
     if (!in) break;
     path += (path.empty() ? "" : ".") + in->name;
     offset -= in->offset;

@@ -17,8 +17,6 @@
 namespace vitrine::inspect {
 namespace {
 
-constexpr std::uint64_t kPage = 4096;
-
 class LentTarget : public HostTarget {
  public:
   LentTarget(const vi_host& host, const vi_target& wanted)

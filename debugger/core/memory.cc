@@ -21,7 +21,6 @@
 namespace vitrine::inspect {
 namespace {
 
-constexpr std::uint64_t kPage = 4096;
 constexpr std::uint64_t kBlock = 16 * kPage;  // asked for at once on a miss
 constexpr std::size_t kDirect = 4 * kPage;    // reads from this length on bypass the cache
 constexpr std::size_t kMaxPages = 16384;      // 64 MiB

@@ -315,6 +315,13 @@ const Field* Type::field(std::string_view wanted) const {
   return nullptr;
 }
 
+const Field* Type::field_at(std::uint64_t offset) const {
+  const Field* in = nullptr;
+  for (const Field& f : fields)
+    if (f.type && offset >= f.offset && offset - f.offset < f.type->size) in = &f;
+  return in;
+}
+
 std::unique_ptr<Program> Program::open(Target& target) { return std::make_unique<ElfProgram>(target); }
 
 }  // namespace vitrine::inspect

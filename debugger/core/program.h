@@ -39,6 +39,7 @@ struct Type {
   std::uint64_t count = 0;              // array
   std::vector<Enumerator> enumerators;  // enumeration
   const Field* field(std::string_view name) const;
+  const Field* field_at(std::uint64_t offset) const;  // that has this byte, of several the last; null: none has
 };
 
 struct Variable {

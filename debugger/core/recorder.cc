@@ -201,7 +201,6 @@ void Recorder::read_ring(const std::vector<std::byte>& head, Ring& ring) {
   const std::uint64_t used = std::min(slots, h0);
   std::vector<std::byte> bytes(used * record);
   std::vector<bool> page_lost;
-  constexpr std::size_t kPage = 4096;
   for (std::size_t at = 0; at < bytes.size();) {
     std::size_t n = session_.memory().read_prefix(records + at, std::span(bytes).subspan(at));
     at += n;

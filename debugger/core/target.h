@@ -15,6 +15,9 @@
 
 namespace vitrine::inspect {
 
+// Of memory, as the kernel maps, loses and protects it. (What the runtime calls a page is the heap's.)
+inline constexpr std::uint64_t kPage = 4096;
+
 // What is being read. Code goes to the host on a live process, because the host hides the breakpoints it has planted.
 enum class Space { data, code };
 

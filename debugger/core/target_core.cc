@@ -32,7 +32,6 @@
 namespace vitrine::inspect {
 namespace {
 
-constexpr std::uint64_t kPage = 4096;
 constexpr std::size_t kReadByCall = 256;
 
 struct Segment {

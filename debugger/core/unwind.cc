@@ -31,7 +31,6 @@ namespace vitrine::inspect {
 namespace {
 
 constexpr int kMaxSwitches = 8;
-constexpr std::uint64_t kPage = 4096;
 
 StepResult fail(StackEnd end, std::uint64_t bad) { return {false, How::start, false, end, bad}; }
 

@@ -55,7 +55,6 @@ constexpr std::size_t kMaxRead = 1 << 18;
 constexpr std::size_t kMaxDepth = 1 << 20;
 constexpr std::size_t kPollFrames = 4096;  // frames between looks at the clock
 constexpr auto kPollEvery = std::chrono::milliseconds(20);
-constexpr std::uint64_t kPage = 4096;
 
 enum class Rule : std::uint8_t { sp_offset, bp_offset, bp_deref, end, frame_pointer, slow };
 
