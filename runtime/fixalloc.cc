@@ -12,8 +12,9 @@ namespace vitrine::rt {
 
 constexpr uint32 fixAllocChunk = 16 << 10;
 
-void fixalloc::init(uintptr objectSize, void (*f)(void*, void*), void* a, uint64* st) {
+void fixalloc::init(uintptr objectSize, const char* name, void (*f)(void*, void*), void* a, uint64* st) {
   size = alignUp(objectSize, ptrSize);
+  type = name;
   first = f;
   arg = a;
   list = nullptr;
@@ -34,7 +35,7 @@ void* fixalloc::alloc() {
   }
   if (nchunk < size) {
     nchunk = size > fixAllocChunk ? uint32(size) : fixAllocChunk;
-    chunk = uintptr(persistentalloc(nchunk, 64, stat));
+    chunk = uintptr(persistentalloc(nchunk, 64, stat, type, size, this));
   }
   void* v = reinterpret_cast<void*>(chunk);
   chunk += size;

@@ -17,8 +17,6 @@
 //
 // GODEBUG: sbrk=1 takes everything from persistentalloc; efence=1 gives each object pages of its own;
 // allocfreetrace=1 prints each allocation, and each free of malloc_raw.cc.
-//
-// Also here: persistentalloc, memory for ever, cut from chunks of 256 KiB.
 #include <climits>
 #include <cstring>
 
@@ -29,43 +27,6 @@ namespace vitrine::rt {
 
 int32 MemProfileRate = 512 << 10;
 
-// ---- persistentalloc
-
-constexpr uintptr persistentChunkSize = 256 << 10;
-
-static struct {
-  mutex lock;
-  uintptr base, end;  // lock
-} persistent;
-
-static void* persistentchunk(uintptr size) {
-  void* p = sysAlloc(size, nullptr);
-  if (p == nullptr) {
-    outofmemory(size);
-    fatal("out of memory");
-  }
-  san_root(p, size);
-  return p;
-}
-
-void* persistentalloc(uintptr size, uintptr align, uint64* stat) {
-  if (align == 0) align = 8;
-  if ((align & (align - 1)) != 0 || align > pageSize) throw_("persistentalloc: bad alignment");
-  mSysStatInc(stat, size);
-  if (size >= persistentChunkSize / 2) return persistentchunk(size);
-  lock(&persistent.lock);
-  uintptr p = alignUp(persistent.base, align);
-  if (persistent.base == 0 || p + size > persistent.end) {
-    p = uintptr(persistentchunk(persistentChunkSize));
-    persistent.end = p + persistentChunkSize;
-  }
-  persistent.base = p + size;
-  unlock(&persistent.lock);
-  return reinterpret_cast<void*>(p);
-}
-
-void* persistentalloc(uintptr size, uintptr align) { return persistentalloc(size, align, &memstats.other_sys); }
-
 // ---- begin
 
 void mallocinit() {
@@ -74,7 +35,7 @@ void mallocinit() {
   lock(&once);
   if (mheap_.initialised == 0) {
     static_assert(class_to_size[tinySizeClass] == maxTinySize);
-    static_assert(heapArenaBytes % (pageSize * 8) == 0 && sizeof(gcSweepBlock) <= persistentChunkSize / 2);
+    static_assert(heapArenaBytes % (pageSize * 8) == 0);
     physPageSize = getPageSize();
     if (physPageSize < 4096 || (physPageSize & (physPageSize - 1)) != 0) throw_("mallocinit: bad system page size");
     emptymspan.nelems = 0;
@@ -247,7 +208,7 @@ VITRINE_NOINLINE static void bornmarked(const pinnedcache& pinned, uintptr x) {
 }
 
 VITRINE_NOINLINE static void* mallocgc_debug(uintptr size) {
-  return persistentalloc(size, size >= 16 ? 16 : 8, &memstats.other_sys);
+  return persistentalloc(size, size >= 16 ? 16 : 8, &memstats.other_sys, nullptr);
 }
 
 void* mallocgc(uintptr size, const _type* typ, bool needzero) {

@@ -58,7 +58,7 @@ VITRINE_NOINLINE static void remember(mspan* s) {
   if (s->heldindex == 0) {
     if (h.n == h.cap) {
       uint32 cap = h.cap == 0 ? 512 : h.cap * 2;
-      auto* more = static_cast<mspan**>(persistentalloc(cap * sizeof(mspan*), 64, &memstats.gc_sys));
+      auto* more = static_cast<mspan**>(persistentalloc(cap * sizeof(mspan*), 64, &memstats.gc_sys, "mspan*", ptrSize));
       if (h.n != 0) memcpy(more, h.at, h.n * sizeof(mspan*));
       h.at = more;
       h.cap = cap;

@@ -44,7 +44,7 @@ static struct {
 
 void gcwbinit() {
   auto renew = [](wbBuf*& b) {
-    if (b == nullptr) b = static_cast<wbBuf*>(persistentalloc(sizeof(wbBuf), 64, &memstats.gc_sys));
+    if (b == nullptr) b = static_cast<wbBuf*>(persistentalloc(sizeof(wbBuf), 64, &memstats.gc_sys, "wbBuf"));
     b->n = 0;
   };
   for (int64 i = 0; i < nallp(); i++) renew(allp.array[i]->wbbuf);

@@ -30,8 +30,12 @@ void sysName(void* v, uintptr n, const char* name);  // as /proc/PID/maps shows 
 void mSysStatInc(uint64* stat, uintptr n);
 void mSysStatDec(uint64* stat, uintptr n);
 
-// ---- malloc.cc: memory that is never returned
-void* persistentalloc(uintptr size, uintptr align, uint64* stat);
+// ---- mpersistent.cc: memory that is never returned. type: of what it is an array of, by its name in DWARF, null: of
+// nobody else's concern; unit: the size of an element, 0: it is one; owner: cuts it further
+constexpr uintptr persistentChunkSize = 256 << 10;
+void* persistentalloc(uintptr size, uintptr align, uint64* stat, const char* type, uintptr unit = 0,
+                      fixalloc* owner = nullptr);
+void metadatanote(const void* p, uintptr size, const char* type, uintptr unit);  // the same, of what sysAlloc gave
 
 // ---- mheap.cc
 inline arenaIdx arenaIndex(uintptr p) { return {p / heapArenaBytes}; }

@@ -88,7 +88,7 @@ static void queuefinalizer(const finalizer& f) {
     if (b != nullptr) {
       finalizers.finc = b->next;
     } else {
-      b = static_cast<finblock*>(persistentalloc(sizeof(finblock), 64, &memstats.gc_sys));
+      b = static_cast<finblock*>(persistentalloc(sizeof(finblock), 64, &memstats.gc_sys, "finblock"));
       b->alllink = finalizers.allfin;
       finalizers.allfin = b;
     }

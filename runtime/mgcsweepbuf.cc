@@ -26,12 +26,13 @@ void gcSweepBuf::push(mspan* const* s, uint32 n) {
         outofmemory(gcSweepBufBlocks * sizeof(void*));
         fatal("out of memory");
       }
+      metadatanote(sp, gcSweepBufBlocks * sizeof(void*), "gcSweepBlock*", sizeof(void*));
       spine.store(sp, __ATOMIC_RELEASE);
     }
     // Who is late finds it done; who is early, past a block that another is about to make, makes that too.
     for (uintptr k = spineLen.load(__ATOMIC_RELAXED); k <= top; k++) {
       if (sp[k] == nullptr)
-        sp[k] = static_cast<gcSweepBlock*>(persistentalloc(sizeof(gcSweepBlock), 64, &memstats.gc_sys));
+        sp[k] = static_cast<gcSweepBlock*>(persistentalloc(sizeof(gcSweepBlock), 64, &memstats.gc_sys, "gcSweepBlock"));
       spineLen.store(k + 1, __ATOMIC_RELEASE);
     }
     unlock(&spineLock);

@@ -24,7 +24,7 @@ static workbuf* getempty() {
   else
     work.nbufs++;
   unlock(&work.lock);
-  if (b == nullptr) b = static_cast<workbuf*>(persistentalloc(sizeof(workbuf), 64, &memstats.gc_sys));
+  if (b == nullptr) b = static_cast<workbuf*>(persistentalloc(sizeof(workbuf), 64, &memstats.gc_sys, "workbuf"));
   b->next = nullptr;
   b->nobj = 0;
   return b;

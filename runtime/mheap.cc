@@ -151,6 +151,7 @@ static void recordspan(void*, void* vp) {
       outofmemory(uintptr(cap) * ptrSize);
       fatal("out of memory");
     }
+    metadatanote(array, uintptr(cap) * ptrSize, "mspan*", ptrSize);
     if (h->allspans.len > 0) memcpy(array, h->allspans.array, uintptr(h->allspans.len) * ptrSize);
     // The old array stays for readers that loaded it. Array before len, as with allgs.
     __atomic_store_n(&h->allspans.array, array, __ATOMIC_RELEASE);
@@ -161,17 +162,17 @@ static void recordspan(void*, void* vp) {
 }
 
 void mheap::init() {
-  treapalloc.init(sizeof(treapNode), nullptr, nullptr, &memstats.other_sys);
-  spanalloc.init(sizeof(mspan), recordspan, nullptr, &memstats.mspan_sys);
-  cachealloc.init(sizeof(mcache), nullptr, nullptr, &memstats.mcache_sys);
-  specialfinalizeralloc.init(sizeof(specialfinalizer), nullptr, nullptr, &memstats.other_sys);
-  specialdestructoralloc.init(sizeof(specialdestructor), nullptr, nullptr, &memstats.other_sys);
-  specialweakalloc.init(sizeof(specialweak), nullptr, nullptr, &memstats.other_sys);
-  weakhandlealloc.init(sizeof(weakHandle), nullptr, nullptr, &memstats.other_sys);
-  specialprofilealloc.init(sizeof(specialprofile), nullptr, nullptr, &memstats.other_sys);
-  arenaHintAlloc.init(sizeof(arenaHint), nullptr, nullptr, &memstats.other_sys);
-  for (int32 i = 0; i < 3; i++) bitsalloc[i].init(uintptr(8) << 2 * i, nullptr, nullptr, &memstats.gc_sys);
-  slotguardalloc.init(stackCacheSlots, nullptr, nullptr, &memstats.gc_sys);
+  treapalloc.init(sizeof(treapNode), "treapNode", nullptr, nullptr, &memstats.other_sys);
+  spanalloc.init(sizeof(mspan), "mspan", recordspan, nullptr, &memstats.mspan_sys);
+  cachealloc.init(sizeof(mcache), "mcache", nullptr, nullptr, &memstats.mcache_sys);
+  specialfinalizeralloc.init(sizeof(specialfinalizer), "specialfinalizer", nullptr, nullptr, &memstats.other_sys);
+  specialdestructoralloc.init(sizeof(specialdestructor), "specialdestructor", nullptr, nullptr, &memstats.other_sys);
+  specialweakalloc.init(sizeof(specialweak), "specialweak", nullptr, nullptr, &memstats.other_sys);
+  weakhandlealloc.init(sizeof(weakHandle), "weakHandle", nullptr, nullptr, &memstats.other_sys);
+  specialprofilealloc.init(sizeof(specialprofile), "specialprofile", nullptr, nullptr, &memstats.other_sys);
+  arenaHintAlloc.init(sizeof(arenaHint), "arenaHint", nullptr, nullptr, &memstats.other_sys);
+  for (int32 i = 0; i < 3; i++) bitsalloc[i].init(uintptr(8) << 2 * i, "gcBits", nullptr, nullptr, &memstats.gc_sys);
+  slotguardalloc.init(stackCacheSlots, "gguard", nullptr, nullptr, &memstats.gc_sys);
   sweepgen = 2;  // so that sweepgen - 2 of a zeroed span is never this one's
   sweepdone.store(1);
   for (int32 i = 0; i < numSpanClasses; i++) central[i].mcentral.init(spanClass(i));
@@ -183,6 +184,7 @@ void mheap::init() {
     fatal("out of memory");
   }
   sysName(l2, sizeof(heapArena*) << arenaL2Bits, "vitrine: heap index");
+  metadatanote(l2, sizeof(heapArena*) << arenaL2Bits, "heapArena*", sizeof(heapArena*));
   store_relaxed(arenas[0], static_cast<heapArena**>(l2));
 }
 

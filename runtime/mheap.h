@@ -193,16 +193,33 @@ struct fixalloc {
   void (*first)(void* arg, void* p);  // called the first time that p is given out
   void* arg;
   mlink* list;
-  uintptr chunk;  // address of the rest of the newest chunk
-  uint32 nchunk;  // bytes left there
-  uint32 inuse;   // bytes given out
-  uint64* stat;   // counts bytes taken from the system
-  bool zero;      // what is given out again is cleared
+  uintptr chunk;     // address of the rest of the newest chunk
+  uint32 nchunk;     // bytes left there
+  uint32 inuse;      // bytes given out
+  uint64* stat;      // counts bytes taken from the system
+  const char* type;  // of the objects, as DWARF has it
+  bool zero;         // what is given out again is cleared
 
-  void init(uintptr size, void (*first)(void*, void*), void* arg, uint64* stat);
+  void init(uintptr size, const char* type, void (*first)(void*, void*), void* arg, uint64* stat);
   void* alloc();
   void free(void* p);
 };
+
+// A piece of the runtime's own memory, and what it is (mpersistent.cc). For debuggers.
+struct metadataEntry {
+  uintptr base, size;
+  uintptr unit;      // bytes of one element
+  const char* type;  // of one element; null: nothing, or what other records say
+  fixalloc* owner;   // elements are that one's objects; null: not cut further
+};
+constexpr uint32 metadataEntries = 100;
+struct metadataBlock {
+  metadataBlock* next;
+  uint32 n;  // entries so far; release
+  uint32 pad;
+  metadataEntry entry[metadataEntries];
+};
+extern metadataBlock metadata;  // the first block
 
 // Which arena: address / heapArenaBytes.
 struct arenaIdx {

@@ -74,10 +74,12 @@ bool mheap::sysAlloc(uintptr n, uintptr* base, uintptr* size) {
   for (uintptr at = v; at < v + n; at += heapArenaBytes) {
     auto* ha = static_cast<heapArena*>(rt::sysAlloc(sizeof(heapArena), &memstats.gc_sys));
     if (ha == nullptr) return false;  // what is mapped stays unused
+    metadatanote(ha, sizeof(heapArena), "heapArena", 0);
     ha->base = at;
     if (allArenas.len == allArenas.cap) {
       int64 cap = allArenas.cap == 0 ? 512 : allArenas.cap * 2;
-      auto* array = static_cast<uintptr*>(persistentalloc(uintptr(cap) * sizeof(uintptr), 64, &memstats.other_sys));
+      auto* array = static_cast<uintptr*>(
+          persistentalloc(uintptr(cap) * sizeof(uintptr), 64, &memstats.other_sys, "uintptr", sizeof(uintptr)));
       if (allArenas.len > 0) memcpy(array, allArenas.array, uintptr(allArenas.len) * sizeof(uintptr));
       __atomic_store_n(&allArenas.array, array, __ATOMIC_RELEASE);
       allArenas.cap = cap;

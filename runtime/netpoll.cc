@@ -78,7 +78,7 @@ static pollDesc* allocpolldesc() {
   lock(&pollcachelock);
   if (pollfree == nullptr) {
     constexpr uint64 size = (sizeof(pollDesc) + 63) & ~uint64(63);
-    auto* block = static_cast<char*>(persistentalloc(pollBlockSize, 64));
+    auto* block = static_cast<char*>(persistentalloc(pollBlockSize, 64, "pollDesc", size));
     for (uint64 at = 0; at + size <= pollBlockSize; at += size) {
       auto* pd = reinterpret_cast<pollDesc*>(block + at);
       pd->rt.index = -1;

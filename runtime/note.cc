@@ -58,6 +58,7 @@ void layoutnote() {
   ROOT("stackLarge", "_ZN7vitrine2rt10stackLargeE");
   ROOT("emptymspan", "_ZN7vitrine2rt10emptymspanE");
   ROOT("trace", "_ZN7vitrine2rt5traceE");
+  ROOT("metadata", "_ZN7vitrine2rt8metadataE");
   ROOT("zerobase", "_ZN7vitrine2rt8zerobaseE");
   ROOT("gcphase", "_ZN7vitrine2rt7gcphaseE");
   ROOT("gcController", "_ZN7vitrine2rt12gcControllerE");
@@ -345,6 +346,7 @@ void layoutnote() {
   MEMBER(p, gFree.n);
   MEMBER(p, timers.lock);
   MEMBER(p, timers.heap.array);
+  MEMBER(p, sudogcache.head);
   MEMBER(p, timers.heap.len);
   MEMBER(p, timers.len);
   MEMBER(p, timers.zombies);
@@ -447,6 +449,7 @@ void layoutnote() {
   FIELD(heapArena, heapArena, bitmap);
   FIELD(heapArena, heapArena, spans);
   FIELD(heapArena, heapArena, pageInUse);
+  FIELD(heapArena, heapArena, pageMarks);
   FIELD(heapArena, heapArena, base);
   TYPE(mcentral, mcentral);
   FIELD(mcentral, mcentral, lock);
@@ -486,6 +489,21 @@ void layoutnote() {
   TYPE(stackfreelist, stackfreelist);
   FIELD(stackfreelist, stackfreelist, n);
   FIELD(stackfreelist, stackfreelist, slot);
+  TYPE(fixalloc, fixalloc);
+  FIELD(fixalloc, fixalloc, size);
+  FIELD(fixalloc, fixalloc, list);
+  FIELD(fixalloc, fixalloc, chunk);
+  FIELD(fixalloc, fixalloc, nchunk);
+  TYPE(metadataEntry, metadataEntry);
+  FIELD(metadataEntry, metadataEntry, base);
+  FIELD(metadataEntry, metadataEntry, size);
+  FIELD(metadataEntry, metadataEntry, unit);
+  FIELD(metadataEntry, metadataEntry, type);
+  FIELD(metadataEntry, metadataEntry, owner);
+  TYPE(metadataBlock, metadataBlock);
+  FIELD(metadataBlock, metadataBlock, next);
+  FIELD(metadataBlock, metadataBlock, n);
+  FIELD(metadataBlock, metadataBlock, entry);
   TYPE(treapNode, treapNode);
   FIELD(treapNode, treapNode, right);
   FIELD(treapNode, treapNode, left);

@@ -50,6 +50,10 @@ struct dwarfanchors {
   rt::gcWork* gcWork;
   rt::workbuf* workbuf;
   rt::finblock* finblock;
+  rt::wbBuf* wbBuf;
+  rt::gcSweepBlock* gcSweepBlock;
+  rt::arenaHint* arenaHint;
+  rt::metadataBlock* metadataBlock;
   rt::mstats* mstats;
   rt::stackpoolPadded* stackpool;
   rt::stackLargeT* stackLarge;

@@ -216,8 +216,8 @@ static m* allocm(void (*fn)(), int64 id) {
     mp->g0 = gp0;
     mp->gsignal = gsignal;
   } else {
-    mp = static_cast<m*>(persistentalloc(sizeof(m), 64));
-    mp->g0 = static_cast<g*>(persistentalloc(sizeof(g), 64));
+    mp = static_cast<m*>(persistentalloc(sizeof(m), 64, "m"));
+    mp->g0 = static_cast<g*>(persistentalloc(sizeof(g), 64, "g"));
     mp->g0->m = mp;
     mp->g0->issystem = 1;
   }

@@ -20,10 +20,10 @@
 namespace vitrine::rt {
 
 template <class T>
-static void append(slice<T>* s, T v) {
+static void append(slice<T>* s, T v, const char* type) {
   if (s->len == s->cap) {
     int64 cap = s->cap == 0 ? 1024 : s->cap * 2;
-    T* array = static_cast<T*>(persistentalloc(sizeof(T) * uint64(cap), 64));
+    T* array = static_cast<T*>(persistentalloc(sizeof(T) * uint64(cap), 64, type, sizeof(T)));
     for (int64 i = 0; i < s->len; i++) array[i] = s->array[i];
     // The old array stays valid for readers that loaded it. New array before new len: pairs with readers that load len
     // (acquire) and then array.
@@ -36,7 +36,7 @@ static void append(slice<T>* s, T v) {
 
 void allgadd(g* gp) {
   lock(&allglock);
-  append(&allgs, gp);
+  append(&allgs, gp, "g*");
   unlock(&allglock);
 }
 
@@ -45,9 +45,9 @@ g* galloc() {
   static uint64 left;
   lock(&allglock);
   if (left == 0) {
-    next = static_cast<g*>(persistentalloc(gslabBytes, 4096));
+    next = static_cast<g*>(persistentalloc(gslabBytes, 4096, "g", sizeof(g)));
     left = gslabBytes / sizeof(g);
-    append(&gslabs, gslab{uintptr(next), left});
+    append(&gslabs, gslab{uintptr(next), left}, "gslab");
   }
   g* gp = next++;
   left--;

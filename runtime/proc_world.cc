@@ -198,13 +198,13 @@ p* procresize(int32 nprocs) {
   sched.procresizetime = now;
   // Readers walk allp without a lock: it never moves, a P is there before len says so, and Ps are never freed.
   if (allp.array == nullptr) {
-    allp.array = static_cast<p**>(persistentalloc(sizeof(p*) * MaxGomaxprocs, 64));
+    allp.array = static_cast<p**>(persistentalloc(sizeof(p*) * MaxGomaxprocs, 64, "p*", sizeof(p*)));
     allp.cap = MaxGomaxprocs;
   }
   for (int32 i = 0; i < nprocs; i++) {
     p* pp = allp.array[i];
     if (pp == nullptr) {
-      pp = static_cast<p*>(persistentalloc(sizeof(p), 64));
+      pp = static_cast<p*>(persistentalloc(sizeof(p), 64, "p"));
       pp->id = i;
       runtimers_init(pp);
       allp.array[i] = pp;

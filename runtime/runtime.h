@@ -73,7 +73,7 @@ int32 atoi32(const char* s, bool* ok);
 
 // ---- malloc.cc
 // Zeroed memory from the OS, never returned; ends the program on failure. For m, p, slabs.
-void* persistentalloc(uintptr size, uintptr align);
+void* persistentalloc(uintptr size, uintptr align, const char* type, uintptr unit = 0);
 
 // ---- asm_amd64.S ---------------------------------------------------------------------------------------------------
 // The current g: a g0 while scheduling, gsignal in a handler, null on a thread that is no M. Opaque to the optimiser:

@@ -118,7 +118,7 @@ void minitsignals(m* mp) {
   if (mp->gsignal == nullptr) {
     void* p = mmap(nullptr, gsignalBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (p == MAP_FAILED) throw_("minit: no memory for a signal stack");
-    mp->gsignal = static_cast<g*>(persistentalloc(sizeof(g), 64));
+    mp->gsignal = static_cast<g*>(persistentalloc(sizeof(g), 64, "g"));
     mp->gsignal->m = mp;
     mp->gsignal->issystem = 1;
     mp->gsignal->stack = {uintptr(p), uintptr(p) + gsignalBytes};

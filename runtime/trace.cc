@@ -86,7 +86,8 @@ static traceBuf* newbuf() {
   auto* records = static_cast<traceRecord*>(sysAlloc(trace.size, &memstats.other_sys));
   if (records == nullptr) return nullptr;
   sysName(records, trace.size, "vitrine: flight recorder");
-  auto* b = static_cast<traceBuf*>(persistentalloc(sizeof(traceBuf), 64));
+  metadatanote(records, trace.size, "traceRecord", sizeof(traceRecord));
+  auto* b = static_cast<traceBuf*>(persistentalloc(sizeof(traceBuf), 64, "traceBuf"));
   b->mask = trace.size / sizeof(traceRecord) - 1;
   b->records = records;
   b->mid = -2;

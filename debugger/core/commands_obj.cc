@@ -50,7 +50,7 @@ void print(HeapState& heap, const Whereabouts& w, std::string_view type, Buffere
     if (w.index && w.count && *w.count > 1) text += fmt::format("; number {} of {}", *w.index, *w.count);
     line(word, text);
   }
-  if (w.kind == "structure") line("member", w.name);
+  if (w.kind == "structure" && !w.name.empty()) line(w.name.find('.') == w.name.npos ? "type" : "member", w.name);
   if (w.frame) line("frame", fmt::format("#{} {}", *w.frame, describe(w.where)));
   if (w.span != kNone) line("span", span_line(heap, heap.spans()[w.span]));
   if (w.kind == "object" || w.kind == "runtime_object") {
@@ -150,7 +150,9 @@ constexpr CommandSpec kCommands[] = {
      "  an object       its bounds, how far inside the address is, allocated or free, its span and class, which of\n"
      "                  its words hold pointers, and who allocated it if that allocation was sampled\n"
      "  a stack         whose, and in which frame; a guard page; a free stack, and who keeps it\n"
-     "  a structure     g, m, p, mspan, mcache, …, and which member of it\n"
+     "  a structure     g, m, p, mspan, mcache, …, and which member of it; any other of the runtime's own: a buffer "
+     "of\n"
+     "                  the collector, a bitmap and its span, the index of arenas, a record of a finalizer\n"
      "  code, a global, memory that is none of these, or nothing at all\n\n"
      "Example: what does this pointer point into?\n"
      "  obj p->next\n"

@@ -87,6 +87,7 @@ namespace vitrine::inspect {
   X(p_gfree_n, "p", "gFree.n|gFree.size", word, optional)                                       \
   X(p_timers_lock, "p", "timers.lock|timers.mu|timersLock", word, optional)                     \
   X(p_timers_array, "p", "timers.heap.array|timers.array", pointer, optional)                   \
+  X(p_sudogcache_head, "p", "sudogcache.head", pointer, optional)                               \
   X(p_timers_heaplen, "p", "timers.heap.len|timers.len", word, optional)                        \
   X(p_timers_len, "p", "timers.len|numTimers", word, optional)                                  \
   X(p_timers_zombies, "p", "timers.zombies|deletedTimers", word, optional)                      \

@@ -58,6 +58,7 @@
   X(heapArena_bitmap, "heapArena", "bitmap", bytes, optional)                              \
   X(heapArena_spans, "heapArena", "spans", bytes, optional)                                \
   X(heapArena_pageInUse, "heapArena", "pageInUse", bytes, optional)                        \
+  X(heapArena_pageMarks, "heapArena", "pageMarks", bytes, optional)                        \
   X(heapArena_base, "heapArena", "base", word, optional)                                   \
   X(mcentral_lock, "mcentral", "lock", word, optional)                                     \
   X(mcentral_spanclass, "mcentral", "spanclass", word, optional)                           \
@@ -88,6 +89,18 @@
   X(rawCache_slot, "rawCache", "slot", bytes, optional)                                    \
   X(stackfreelist_n, "stackfreelist", "n", word, optional)                                 \
   X(stackfreelist_slot, "stackfreelist", "slot", bytes, optional)                          \
+  X(fixalloc_size, "fixalloc", "size", word, optional)                                     \
+  X(fixalloc_list, "fixalloc", "list", pointer, optional)                                  \
+  X(fixalloc_chunk, "fixalloc", "chunk", word, optional)                                   \
+  X(fixalloc_nchunk, "fixalloc", "nchunk", word, optional)                                 \
+  X(metadataEntry_base, "metadataEntry", "base", word, optional)                           \
+  X(metadataEntry_size, "metadataEntry", "size", word, optional)                           \
+  X(metadataEntry_unit, "metadataEntry", "unit", word, optional)                           \
+  X(metadataEntry_type, "metadataEntry", "type", pointer, optional)                        \
+  X(metadataEntry_owner, "metadataEntry", "owner", pointer, optional)                      \
+  X(metadataBlock_next, "metadataBlock", "next", pointer, optional)                        \
+  X(metadataBlock_n, "metadataBlock", "n", word, optional)                                 \
+  X(metadataBlock_entry, "metadataBlock", "entry", bytes, optional)                        \
   X(treapNode_right, "treapNode", "right", pointer, optional)                              \
   X(treapNode_left, "treapNode", "left", pointer, optional)                                \
   X(treapNode_parent, "treapNode", "parent", pointer, optional)                            \
@@ -126,12 +139,13 @@
   X(stackpool, "stackpool", optional)   \
   X(stackLarge, "stackLarge", optional) \
   X(emptymspan, "emptymspan", optional) \
+  X(metadata, "metadata", optional)     \
   X(zerobase, "zerobase", optional)     \
   X(gcphase, "gcphase", optional)       \
   X(gcController, "gcController", optional)
 
 // The types of these rows that the rows of layout.h do not name.
-#define VITRINE_HEAP_TYPES                                                                                     \
-  "mspan", "mheap", "heapArena", "mcentral", "mcentralPadded", "mSpanList", "stackpoolPadded", "stackLargeT",  \
-      "mcache", "spansAhead", "rawCache", "stackfreelist", "treapNode", "special", "specialprofile", "mstats", \
-      "gcControllerState"
+#define VITRINE_HEAP_TYPES                                                                                            \
+  "mspan", "mheap", "heapArena", "mcentral", "mcentralPadded", "mSpanList", "stackpoolPadded", "stackLargeT",         \
+      "mcache", "spansAhead", "rawCache", "stackfreelist", "treapNode", "fixalloc", "metadataEntry", "metadataBlock", \
+      "special", "specialprofile", "mstats", "gcControllerState"

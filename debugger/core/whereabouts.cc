@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "backtrace.h"
+#include "metadata.h"
 #include "objects.h"
 #include "render.h"
 
@@ -14,14 +15,11 @@ constexpr std::uint64_t kGuard = 4096;
 constexpr std::size_t kMaxSpecials = 100'000;
 constexpr std::uint64_t kMaxWords = 64;  // of an object whose pointers are listed
 
-// "sched.sp": the innermost member that contains the offset.
-std::string member_at(const Type* type, std::uint64_t offset) {
+// "sched.sp": the innermost member that contains the offset, but for what is in a structure of the type `whole`.
+std::string member_at(const Type* type, std::uint64_t offset, std::string_view whole = {}) {
   std::string path;
-  for (int depth = 0; type && type->kind == Type::Kind::structure && depth < 8; ++depth) {
-    const Field* in = nullptr;
-    for (const Field& f : type->fields) {
-      if (f.type && offset >= f.offset && offset - f.offset < f.type->size) in = &f;
-    }
+  for (int depth = 0; type && type->kind == Type::Kind::structure && type->name != whole && depth < 8; ++depth) {
+    const Field* in = type->field_at(offset);
     if (!in) break;
     path += (path.empty() ? "" : ".") + in->name;
     offset -= in->offset;
@@ -44,7 +42,7 @@ class Search {
       w_.kind = "unmapped";
       w_.what = "the null pointer";
     } else if (!structure() && !in_arena() && !stack_elsewhere() && !variable() && !code() && !treap_node() &&
-               !module()) {
+               !metadata() && !module()) {
       memory();
     }
     return std::move(w_);
@@ -101,9 +99,115 @@ class Search {
     }
     for (const Arena& a : heap_.arenas()) {
       if (is_structure("heapArena", a.addr, [&] { return fmt::format("the metadata of the arena at {:#x}", a.base); }))
-        return true;
+        return about(a);
     }
     return is_structure("mheap", heap_.root(), [] { return std::string("the heap itself"); });
+  }
+
+  // What the part of an arena's metadata that the address is in speaks of.
+  bool about(const Arena& a) {
+    auto part = [&](F f, std::uint64_t each, std::uint64_t covers) {
+      const FieldPlace& p = layout_.place(f);
+      const std::uint64_t in = w_.addr - a.addr - p.offset;
+      if (!p.present || in >= p.size) return;
+      const std::uint64_t from = a.base + in / each * covers;
+      w_.what += fmt::format(", about {:#x}-{:#x}", from, from + covers);
+    };
+    part(F::heapArena_bitmap, 1, 4 * 8);
+    part(F::heapArena_spans, 8, heap_.page_size());
+    part(F::heapArena_pageInUse, 1, 8 * heap_.page_size());
+    part(F::heapArena_pageMarks, 1, 8 * heap_.page_size());
+    return true;
+  }
+
+  // In a piece that the runtime cut for itself.
+  bool metadata() {
+    auto piece = metadata_at(heap_, w_.addr, w_.errors);
+    if (!piece) return false;
+    w_.kind = "structure";
+    if (!piece->type) {
+      w_.base = piece->base;
+      w_.size = piece->size;
+      w_.what = "in a chunk of the runtime's own memory, in no piece of it that has a record";
+      return true;
+    }
+    auto name = session_.memory().c_string(piece->type, 64);
+    if (!name) w_.errors.push_back(fmt::format("the name of its type is unreadable at {:#x}", piece->type));
+    const std::string type = name ? printable(*name) : "unknown";
+    const std::uint64_t unit = piece->unit ? piece->unit : piece->size, n = piece->size / unit;
+    w_.index = (w_.addr - piece->base) / unit;
+    w_.count = n;
+    w_.base = piece->base + *w_.index * unit;
+    w_.size = unit;
+    w_.name = type;
+    w_.what = fmt::format("metadata of the runtime: {}", type);
+    if (*w_.index >= n) {
+      w_.what = fmt::format("metadata of the runtime: behind the last {}", type);
+      w_.index.reset();
+      w_.size = piece->base + piece->size - *w_.base;
+      return true;
+    }
+    const Type* t = session_.program().type(layout_.dialect().type_name(type));
+    if (std::string member = member_at(t, w_.addr - *w_.base); !member.empty()) w_.name += "." + member;
+    if (piece->owner) {
+      w_.state = fixed_state(heap_, piece->owner, *w_.base, w_.errors);
+      Program::Symbol symbol = session_.program().data_symbol(piece->owner);
+      if (!symbol.name.empty()) {
+        auto variables = session_.program().variable(symbol.name);
+        std::string member = variables.size() == 1 ? member_at(variables[0].type, piece->owner - symbol.start,
+                                                               layout_.dialect().type_name("fixalloc"))
+                                                   : std::string();
+        w_.what += fmt::format(" of {}{}{}", symbol.name, member.empty() ? "" : ".", member);
+      }
+      if (w_.state != "free" && w_.state != "unused") bitmap_of(*w_.base, unit);
+    }
+    return true;
+  }
+
+  // Which span has a bitmap in these bytes.
+  void bitmap_of(std::uint64_t base, std::uint64_t size) {
+    for (std::uint32_t i = 0; i < heap_.spans().size(); ++i) {
+      const Span& s = heap_.spans()[i];
+      const bool allocated = s.alloc_bits && s.alloc_bits - base < size;
+      if (!allocated && !(s.mark_bits && s.mark_bits - base < size)) continue;
+      w_.span = i;
+      w_.what += fmt::format(", what is {} in the span at {:#x}", allocated ? "allocated" : "marked", s.base);
+      return;
+    }
+  }
+
+  // What an object of the runtime is by who points to it: a P's timers, a place where a goroutine waits, used or kept.
+  bool runtime_part(std::uint64_t base) {
+    constexpr std::size_t kLinks = 1 << 16;
+    for (const Processor& p : model_.processors()) {
+      if (heap_.get(p.addr, F::p_timers_array).value_or(0) == base) {
+        w_.type = "timers";
+        w_.what += fmt::format(": the heap of timers of P {}", p.id);
+        return true;
+      }
+      std::uint64_t at = heap_.get(p.addr, F::p_sudogcache_head).value_or(0);
+      for (std::size_t n = 0; at && n < kLinks; ++n) {
+        if (at == base) {
+          w_.type = "sudog";
+          w_.what += fmt::format(": a place to wait that is not in use, kept by P {}", p.id);
+          return true;
+        }
+        at = heap_.get(at, F::sudog_next).value_or(0);
+      }
+    }
+    if (!layout_.has(F::sudog_g) || *w_.size < layout_.size_of("sudog")) return false;
+    const std::uint64_t who = heap_.get(base, F::sudog_g).value_or(0);
+    for (std::uint32_t i = 0; who && i < model_.goroutines().size(); ++i) {
+      if (model_.goroutines()[i].addr != who) continue;
+      std::uint64_t at = heap_.get(who, F::g_waiting).value_or(0);
+      for (std::size_t n = 0; at && n < kLinks && at != base; ++n) at = heap_.get(at, F::sudog_waitlink).value_or(0);
+      if (at != base) return false;
+      w_.type = "sudog";
+      w_.goroutine = i;
+      w_.what += ": the place of " + title(model_, i) + " in a queue";
+      return true;
+    }
+    return false;
   }
 
   bool in_arena() {
@@ -178,7 +282,10 @@ class Search {
       Objects objects(session_, model_);
       std::uint32_t who = kNone;
       ObjectKind kind = objects.kind_by_waiters(*w_.base, who);
-      if (kind != ObjectKind::unknown) w_.type = std::string(kind_text(kind));
+      if (kind != ObjectKind::unknown)
+        w_.type = std::string(kind_text(kind));
+      else
+        runtime_part(*w_.base);
       return;
     }
     special(s);

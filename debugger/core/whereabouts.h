@@ -4,7 +4,8 @@
 //   2. a page of an arena: the object, stack or guard in its span; a free span; an arena's part that is in no span
 //   3. a stack elsewhere: of a goroutine, of a thread of the runtime
 //   4. a function, a global variable, a node of the treap, a module of the program
-//   5. anything else that is readable; else nothing
+//   5. what else the runtime cut for its own use, by its records (metadata.h)
+//   6. anything else that is readable; else nothing
 #pragma once
 #include <cstdint>
 #include <optional>

@@ -283,6 +283,9 @@ class FakeHeap : public FakeSched {
     Type* mtreap = rt("mTreap", 16, {{"treap", 0, ptr}, {"unused", 8, u64}});
     Type* cur = rt("curArena", 16, {{"base", 0, u64}, {"end", 8, u64}});
     Type* fix = rt("fixalloc", 16, {{"inuse", 0, u32}, {"size", 8, u64}});
+    // What only obj asks about, behind what fits here.
+    fix->size = 40;
+    fix->fields.insert(fix->fields.end(), {{"list", 16, ptr}, {"chunk", 24, u64}, {"nchunk", 32, u32}});
     Type* list = rt("mSpanList", 16, {{"first", 0, ptr}, {"last", 8, ptr}});
     rt("mheap", hSize,
        {{"lock", hLock, u32},

@@ -370,7 +370,9 @@ TEST(Obj, SaysWhatAnAddressIs) {
       {H::kP1, "P 1\n"},
       {H::span(H::partly) + H::sGen, "the mspan of the span at 0x40002000\n"},
       {H::cache(1), "the mcache of P 1\n"},
-      {H::kMeta + 5, "the metadata of the arena at 0x40000000\n"},
+      {H::kMeta + 5, "the metadata of the arena at 0x40000000, about 0x400000a0-0x400000c0\n"},
+      {H::entry(3), "the metadata of the arena at 0x40000000, about 0x40006000-0x40008000\n"},
+      {H::kMeta + H::aInuse + 1, "the metadata of the arena at 0x40000000, about 0x40010000-0x40020000\n"},
       {H::node(0) + 8, "a node of the treap of free spans\n"},
       {H::node(0), "4 pages, free; free treap\n"},
       {H::page(29) + 1, "the block for tiny objects of P 0 (0 bytes of it used)"},
@@ -385,6 +387,100 @@ TEST(Obj, SaysWhatAnAddressIs) {
   }
   EXPECT_EQ(run(*session, "obj").err, "obj ADDR|EXPR: an address or an expression is needed\n");
   EXPECT_TRUE(contains(run(*session, "obj f()").err, "could call a function"));
+}
+
+// What the runtime cut for itself, by its records: a chunk at 0x200000 with, in it, a buffer of 256 bytes, an array of
+// three words, and a chunk of an allocator of 24 bytes, of which 0 is given out, 1 and 2 were given back, 3 never was.
+class Records : public H {
+ public:
+  static constexpr std::uint64_t kChunk = 0x200000, kBlock = 0x210000, kNext = 0x211000, kNames = 0x212000,
+                                 kAllocator = 0x213000, kFixed = kChunk + 0x400;
+  Records() {
+    auto type = [&](const char* name) { return program.types.at(name).get(); };
+    Type *u64 = type("u64"), *u32 = type("u32"), *ptr = type("ptr");
+    auto rt = [&](const char* name, std::uint64_t size, std::vector<Field> fields) {
+      program.add(std::string("vitrine::rt::") + name, size)->fields = std::move(fields);
+    };
+    rt("metadataEntry", 40,
+       {{"base", 0, u64}, {"size", 8, u64}, {"unit", 16, u64}, {"type", 24, ptr}, {"owner", 32, ptr}});
+    rt("metadataBlock", 16 + 2 * 40,
+       {{"next", 0, ptr}, {"n", 8, u32}, {"entry", 16, program.add("bytes80records", 80, Type::Kind::array)}});
+    target.map(kChunk, 0x1000).map(kBlock, 96).map(kNext, 96).map(kNames, 0x100).map(kAllocator, 0x40);
+    program.variables["vitrine::rt::metadata"] = {kBlock, nullptr};
+    name(0, "workbuf");
+    name(1, "mspan*");
+    name(2, "special");
+    poke(kBlock, kNext);
+    entry(kBlock, 0, kChunk, 0x1000, 0x1000, 0, 0);
+    entry(kBlock, 1, kChunk + 0x100, 256, 256, kNames, 0);
+    entry(kNext, 0, kChunk + 0x200, 26, 8, kNames + 16, 0);
+    entry(kNext, 1, kFixed, 4 * 24, 24, kNames + 32, kAllocator);
+    poke(kAllocator + 16, kFixed + 48);  // list
+    poke(kFixed + 48, kFixed + 24);
+    poke(kAllocator + 24, kFixed + 72);  // chunk
+    poke(kAllocator + 32, std::uint32_t{24});
+  }
+  void entry(std::uint64_t block, std::uint64_t i, std::uint64_t base, std::uint64_t size, std::uint64_t unit,
+             std::uint64_t type, std::uint64_t owner) {
+    std::uint64_t at = block + 16 + 40 * i;
+    for (std::uint64_t v : {base, size, unit, type, owner}) poke(at, v), at += 8;
+    poke(block + 8, static_cast<std::uint32_t>(i + 1));
+  }
+  void name(std::uint64_t i, std::string_view text) {
+    for (std::size_t k = 0; k < text.size(); ++k) poke(kNames + 16 * i + k, text[k]);
+  }
+};
+
+TEST(Mheap, ObjNamesWhatTheRuntimeCutForItself) {
+  Records heap;
+  auto session = heap.session();
+  const std::pair<std::uint64_t, const char*> kCases[] = {
+      {heap.kChunk + 8, "in a chunk of the runtime's own memory, in no piece of it that has a record\n"},
+      {heap.kChunk + 0x110, "metadata of the runtime: workbuf\n"},
+      {heap.kChunk + 0x110, "structure  0x200100-0x200200, 256 bytes; 16 bytes from its start\n"},
+      {heap.kChunk + 0x208, "structure  0x200208-0x200210, 8 bytes; number 1 of 3\ntype       mspan*\n"},
+      {heap.kChunk + 0x218, "metadata of the runtime: behind the last mspan*\n"},
+      {heap.kFixed, "metadata of the runtime: special: allocated\n"},
+      {heap.kFixed + 9, "member     special.offset\n"},
+      {heap.kFixed + 24, "metadata of the runtime: special: free\n"},
+      {heap.kFixed + 48, "metadata of the runtime: special: free\n"},
+      {heap.kFixed + 72, "metadata of the runtime: special: unused\n"},
+  };
+  for (auto& [addr, text] : kCases) {
+    Answer r = run(*session, "obj " + std::to_string(addr));
+    EXPECT_TRUE(contains(r.out, text)) << std::hex << addr << ": " << r.out << r.err;
+  }
+}
+
+TEST(Mheap, BrokenRecordsOfTheRuntimesMemoryAreNamed) {
+  using R = Records;
+  const struct {
+    std::uint64_t at, value, ask;
+    const char* text;
+  } kCases[] = {
+      {R::kNext, R::kBlock, R::kChunk + 0x110,
+       "error: the records of the runtime's own memory come back to 0x210000; cut there\n"},
+      {R::kBlock, 0x5000, R::kChunk + 0x110,
+       "error: the records of the runtime's own memory are unreadable at 0x5000; cut there\n"},
+      {R::kBlock + 8, 7, R::kChunk + 0x110,
+       "error: a block of records of the runtime's own memory, at 0x210000, has 7 of 2\n"},
+      {R::kBlock + 16 + 40 + 24, 0x5000, R::kChunk + 0x110, "metadata of the runtime: unknown\n"},
+      {R::kBlock + 16 + 40 + 24, 0x5000, R::kChunk + 0x110, "error: the name of its type is unreadable at 0x5000\n"},
+      {R::kNext + 16 + 40 + 16, 0, R::kFixed + 30, "96 bytes; 30 bytes from its start\n"},
+      {R::kNext + 16 + 40 + 16, ~0ull, R::kFixed + 30, "96 bytes; 30 bytes from its start\n"},
+      {R::kNext + 16 + 40 + 32, 0x5000, R::kFixed, "error: the allocator at 0x5000 is unreadable\n"},
+      {R::kFixed + 24, R::kFixed + 48, R::kFixed,
+       "error: the free objects of the allocator at 0x213000: a cycle at 0x200430; cut there\n"},
+      {R::kFixed + 24, 0x5000, R::kFixed, "unreadable at 0x5000; cut there\n"},
+      {R::kBlock + 16 + 40, ~0ull - 8, ~0ull - 4, "not in this core: unmapped, or left out of it\n"},
+  };
+  for (const auto& c : kCases) {
+    R heap;
+    heap.poke(c.at, c.value);
+    auto session = heap.session();
+    Answer r = run(*session, "obj " + std::to_string(c.ask));
+    EXPECT_TRUE(contains(r.out, c.text)) << std::hex << c.at << ": " << r.out << r.err;
+  }
 }
 
 }  // namespace

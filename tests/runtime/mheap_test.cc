@@ -387,7 +387,7 @@ TEST_F(Fixalloc, FreedObjectsComeBackZeroedAndFirstIsCalledOnce) {
   std::uint64_t stat = 0;
   rt::fixalloc f;
   f.init(
-      40, [](void*, void*) { firsts++; }, nullptr, &stat);
+      40, "test", [](void*, void*) { firsts++; }, nullptr, &stat);
   std::set<void*> objects;
   for (int i = 0; i < 1000; i++) {
     void* p = f.alloc();
