@@ -96,6 +96,17 @@ void sysUnused(void* v, uintptr n) {
   advise(v, n, MADV_DONTDUMP);
 }
 
+void* borrowaddresses(std::size_t size) {
+  void* p = map(nullptr, size, PROT_READ | PROT_WRITE, MAP_NORESERVE);
+  if (p == nullptr) {
+    outofmemory(size);
+    fatal("out of memory");
+  }
+  return p;
+}
+
+void returnaddresses(void* p, std::size_t size) { munmap(p, size); }
+
 void sysFault(void* v, uintptr n) { map(v, n, PROT_NONE, MAP_NORESERVE | MAP_FIXED); }
 
 }  // namespace vitrine::rt

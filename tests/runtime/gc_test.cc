@@ -2,6 +2,8 @@
 // is used again.
 #include <array>
 #include <cstring>
+#include <fstream>
+#include <sstream>
 #include <string>
 
 #include "gcfixture.h"
@@ -93,6 +95,30 @@ TEST_F(Gc, MapsOfTypes) {
 }
 
 Hidden makeone() { return Hidden(gc::make<node>().get()); }
+
+struct hugetype {
+  gc::ptr<int> first;
+  char between[(64 << 20) - 16];
+  gc::ptr<int> last;
+  VITRINE_GC_FIELDS(hugetype, first, last);
+};
+
+// Its map is made, as of each type, before main().
+TEST_F(Gc, ALargeTypeCostsNoMemory) {
+  const rt::_type& t = gc::detail::typeof_<hugetype>.type;
+  EXPECT_EQ(t.ptrdata, sizeof(hugetype));
+  EXPECT_EQ(t.gcdata[0], 1);
+  std::ifstream maps("/proc/self/maps");
+  std::uintptr_t lo, hi, self = reinterpret_cast<std::uintptr_t>(&t);
+  char dash;
+  for (std::string line; std::getline(maps, line);) {
+    std::istringstream words(line);
+    words >> std::hex >> lo >> dash >> hi;
+    if (self >= lo && self < hi) {
+      EXPECT_LT(hi - lo, sizeof(hugetype)) << line;
+    }
+  }
+}
 
 TEST_F(Gc, WhatNobodyKnowsDies) {
   Hidden h = elsewhere(makeone);

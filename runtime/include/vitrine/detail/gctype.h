@@ -8,7 +8,8 @@
 //   arrays, std::array                      each element
 //   plain aggregates                        each field, found by structured bindings
 //   anything else                           does not compile
-// It runs once for each type, before main(), over an object that is never constructed: only addresses are taken.
+// It runs once for each type, before main(), over an object that is never constructed: only addresses are taken. A small
+// one is a static variable; of a large one there are only the addresses, for as long as it takes.
 //
 // Plain aggregates: how many fields T has is the greatest number of initialisers that it takes, each of which converts
 // to anything. That is not the number of fields if one of them is an array, whose elements take one each, or if T has a
@@ -245,9 +246,19 @@ struct gctype {
   _type type = {};
 
   explicit gctype(string name) {
-    static unconstructed<T> object;
-    mapper<words> m{reinterpret_cast<const char*>(&object.value), bits};
-    m.add(object.value);
+    mapper<words> m{nullptr, bits};
+    auto look = [&](T& value) {
+      m.base = reinterpret_cast<const char*>(&value);
+      m.add(value);
+    };
+    if constexpr (sizeof(T) > 256 && alignof(T) <= 4096) {
+      void* addresses = borrowaddresses(sizeof(T));
+      look(static_cast<unconstructed<T>*>(addresses)->value);
+      returnaddresses(addresses, sizeof(T));
+    } else {
+      static unconstructed<T> object;
+      look(object.value);
+    }
     type.size = sizeof(T);
     type.ptrdata = m.last * sizeof(void*);
     type.align = uint8(alignof(T));

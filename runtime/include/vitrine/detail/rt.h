@@ -19,6 +19,13 @@ namespace vitrine::rt {
 // flight recorder runs unless GODEBUG says otherwise.
 int rt0_run(int procs, std::size_t main_stack, int (*fn)(void*), void* arg, uintptr startpc, bool debugbuild);
 
+// ---- mem_linux.cc
+
+// So many bytes of address space, page-aligned, for as long as somebody computes with addresses in it. It has no memory
+// unless that is written to. Before run(), too; ends the program when there is none.
+void* borrowaddresses(std::size_t size);
+void returnaddresses(void* p, std::size_t size);
+
 // ---- task.cc
 
 // Starts fn(arg) on a goroutine of its own and returns its id. The return address of this call becomes g.gopc: call it
