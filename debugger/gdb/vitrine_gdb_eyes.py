@@ -1,8 +1,8 @@
 """What the library may ask gdb: memory, threads, object files, an expression's value.
 
-gdb's Python interface is for its main thread only, and so are these. Reading a thread's registers means to switch to
-it; the user's thread and frame are put back. Where an object file lies is computed from the address that `info files`
-gives for its .text and the one that the file itself has.
+gdb's Python interface is for its main thread only, and so are these. Reading a thread's registers means that gdb
+switches to it; the user's thread and frame are put back. Where an object file lies is computed from the address that
+`info files` gives for its .text and the one that the file itself has.
 """
 
 import re
@@ -10,28 +10,35 @@ import sys
 
 import gdb
 import vitrine_inspect as vi
-from vitrine_gdb_frames import Place
+from vitrine_gdb_frames import Place, selected_thread
+
+WANTED = (*vi.REGISTERS, "fs_base")
 
 
-def registers():
-    """Of the selected thread. A frame would do as well, but to make the first one gdb reads all the debug information of the
-    unit that its function is in."""
-    wanted, out = (*vi.REGISTERS, "fs_base"), {}
+def raw_registers(thread):
+    """Of any thread, without a frame of it: to make the first one gdb reads all the debug information of the unit that its
+    function is in, and `thread apply' puts the user's frame back without having made it. None: not all of them."""
+    out = {}
+    command = "thread apply %d.%d -q maintenance print raw-registers" % (gdb.selected_inferior().num, thread.num)
     try:
-        for line in gdb.execute("maintenance print raw-registers", to_string=True).splitlines():
+        for line in gdb.execute(command, to_string=True).splitlines():
             words = line.split()
-            if len(words) > 6 and words[0] in wanted and words[-1].startswith("0x"):
+            if len(words) > 6 and words[0] in WANTED and words[-1].startswith("0x"):
                 out[words[0]] = int(words[-1], 16)
     except (gdb.error, ValueError):
         pass
-    if not set(vi.REGISTERS) <= set(out):
-        frame = gdb.newest_frame()
-        for name in wanted:
-            try:
-                out[name] = int(frame.read_register(name)) & (1 << 64) - 1
-            except (gdb.error, ValueError):
-                if name in vi.REGISTERS:
-                    raise
+    return out if set(vi.REGISTERS) <= set(out) else None
+
+
+def frame_registers():
+    """Of the selected thread."""
+    frame, out = gdb.newest_frame(), {}
+    for name in WANTED:
+        try:
+            out[name] = int(frame.read_register(name)) & (1 << 64) - 1
+        except (gdb.error, ValueError):
+            if name in vi.REGISTERS:
+                raise
     return out
 
 
@@ -41,6 +48,7 @@ class Eyes(vi.Host):
     def __init__(self):
         self.told = False   # a progress line stands on the terminal
         self.signals = {}   # thread → the signal that it stopped with
+        self.core = None    # the core file that the library reads by itself
 
     def read(self, addr, length, space):
         inferior = gdb.selected_inferior()
@@ -50,20 +58,31 @@ class Eyes(vi.Host):
             return vi.split_prefix(lambda a, n: inferior.read_memory(a, n).tobytes(), addr, length)
 
     def threads(self):
-        place, out = Place(), []
-        try:
-            for thread in gdb.selected_inferior().threads():
-                out.append(vi.Thread(thread.ptid[1] or thread.ptid[0], {}, current=thread == place.thread,
-                                     signal=self.signals.get(thread.global_num, 0)))
-                if thread.is_running():
-                    continue
-                thread.switch()
-                known = registers()
-                out[-1].regs = {name: known[name] for name in vi.REGISTERS}
-                out[-1].fs_base = known.get("fs_base")
-        finally:
-            place.restore()
+        selected, out, odd = selected_thread(), [], []
+        for thread in gdb.selected_inferior().threads():
+            out.append(vi.Thread(thread.ptid[1] or thread.ptid[0], {}, current=thread == selected,
+                                 signal=self.signals.get(thread.global_num, 0)))
+            if thread.is_running() or self.core:  # the library has a core's registers from the file
+                continue
+            known = raw_registers(thread)
+            if known:
+                self.fill(out[-1], known)
+            else:
+                odd.append((thread, out[-1]))
+        if odd:
+            place = Place()
+            try:
+                for thread, lent in odd:
+                    thread.switch()
+                    self.fill(lent, frame_registers())
+            finally:
+                place.restore()
         return out
+
+    @staticmethod
+    def fill(lent, known):
+        lent.regs = {name: known[name] for name in vi.REGISTERS}
+        lent.fs_base = known.get("fs_base")
 
     def modules(self):
         """Where each file lies: gdb's addresses of the .text sections beside those that the files give."""

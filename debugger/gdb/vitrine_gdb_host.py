@@ -96,6 +96,7 @@ class Host:
             key = (inferior.num, inferior.pid, connection.num, core, program, self.files)
             make = vi.Target(vi.CORE if connection.type == "core" else vi.LIVE,
                              inferior.pid if connection.type == "native" else 0, core, program, self.stops)
+            self.eyes.core = make.core
         elif program:
             key, make = (program, self.files), vi.Target(vi.FILE, program=program)
         session = self.sessions.get(key, make)
