@@ -150,17 +150,6 @@ Program::Symbol ElfProgram::data_symbol(std::uint64_t addr) {
   return found.name ? Symbol{readable_symbol(found.name), found.start, found.size} : Symbol{};
 }
 
-// gcc's and clang's marks on what they have made of a function. (Of C++ the demangler takes them off.)
-static bool clone_of(std::string_view symbol, std::string_view name) {
-  if (name.empty() || !symbol.starts_with(name) || symbol.size() < name.size() + 2 || symbol[name.size()] != '.')
-    return false;
-  symbol.remove_prefix(name.size() + 1);
-  const std::string_view mark = symbol.substr(0, symbol.find('.'));
-  for (std::string_view known : {"cold", "part", "isra", "constprop", "lto_priv", "llvm"})
-    if (mark == known) return true;
-  return false;
-}
-
 std::vector<Program::Function> ElfProgram::functions(std::string_view name) {
   std::lock_guard lock(mutex_);
   std::vector<Function> out;
@@ -176,7 +165,7 @@ std::vector<Program::Function> ElfProgram::functions(std::string_view name) {
       const std::string_view symbol = f.name;
       if (symbol.find(last) == symbol.npos) return;
       std::string readable = readable_symbol(f.name);
-      if (symbol != name && readable != name && !clone_of(symbol, name)) return;
+      if (symbol != name && readable != name && !made_of(symbol, name)) return;
       auto twin = std::find_if(out.begin(), out.end(), [&](const Function& o) { return o.start == f.start; });
       if (twin == out.end()) out.push_back({f.name, std::move(readable), f.start, f.size});
     });

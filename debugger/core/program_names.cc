@@ -188,4 +188,15 @@ std::string readable_symbol(const char* symbol) {
   return name.empty() ? symbol : name;
 }
 
+// By their marks: any other point may be of the language ("main.f.func1").
+bool made_of(std::string_view symbol, std::string_view function) {
+  if (function.empty() || !symbol.starts_with(function)) return false;
+  symbol.remove_prefix(function.size());
+  if (!symbol.starts_with('.')) return false;
+  const std::string_view mark = symbol.substr(1, symbol.find('.', 1) - 1);
+  for (std::string_view known : {"cold", "part", "isra", "constprop", "lto_priv", "localalias", "llvm", "__uniq"})
+    if (mark == known) return true;
+  return false;
+}
+
 }  // namespace vitrine::inspect

@@ -10,6 +10,7 @@
 #include <memory>
 #include <tuple>
 
+#include "program_names.h"
 #include "stacks.h"
 #include "words.h"
 
@@ -29,12 +30,6 @@ std::pair<std::string_view, std::string_view> file_and_name(std::string_view wor
 
 bool is_file(std::string_view path, std::string_view wanted) {
   return path.ends_with(wanted) && (path.size() == wanted.size() || path[path.size() - wanted.size() - 1] == '/');
-}
-
-// `f` and the parts that the compiler has split off it are one function.
-bool split_off(const Program::Function& part, const Program::Function& f) {
-  return part.symbol.size() > f.symbol.size() && part.symbol.starts_with(f.symbol) &&
-         part.symbol[f.symbol.size()] == '.';
 }
 
 std::string signature(const std::string& symbol) {
@@ -181,8 +176,8 @@ Result<Program::Function> TraceFacts::find(std::string_view given) {
   bool elsewhere = false;
   for (const std::string& name : tries) {
     auto found = program_.functions(name);
-    std::erase_if(found, [&](const Program::Function& part) {
-      return std::any_of(found.begin(), found.end(), [&](const Program::Function& f) { return split_off(part, f); });
+    std::erase_if(found, [&](const Program::Function& part) {  // it and what was split off it are one function
+      return std::any_of(found.begin(), found.end(), [&](const auto& f) { return made_of(part.symbol, f.symbol); });
     });
     elsewhere = elsewhere || (!found.empty() && !file.empty());
     std::erase_if(found, [&](const Program::Function& f) {

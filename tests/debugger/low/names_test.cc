@@ -59,6 +59,15 @@ TEST(Names, SymbolsThatAreNotMangledStayAsTheyAre) {
   EXPECT_EQ(readable_symbol(nullptr), "");
 }
 
+TEST(Names, WhatACompilerMadeOfAFunctionIsToldByItsMark) {
+  for (const char* s : {"f.cold", "f.part.0", "f.isra.0.cold", "f.constprop.1", "f.lto_priv.0", "f.llvm.4711"})
+    EXPECT_TRUE(made_of(s, "f")) << s;
+  EXPECT_TRUE(made_of("_ZN2ns3fooEi.cold", "_ZN2ns3fooEi"));
+  for (const char* s : {"f", "f.", "f.func1", "f.0", "fcold", "g.cold", "f.colder", ""})
+    EXPECT_FALSE(made_of(s, "f")) << s;
+  EXPECT_FALSE(made_of(".cold", ""));
+}
+
 TEST(Names, NoInputIsFatal) {
   for (const char* s : {"", "(", "<", "{", "a(", "a<b", "operator", "operator<", "a::operator", ")", ">>", "a b(",
                         "{lambda(", "x(anonymous namespace", "decltype ("})

@@ -94,13 +94,18 @@ TEST(Process, HasTheStacksOfItsThreads) {
                                       "low::first", "main"}));
 }
 
+// Where the fixture has three pages, of which the one in the middle is a guard.
+std::uint64_t guarded_in(Target& target) {
+  Memory memory(target);
+  return memory.get<std::uint64_t>(Program::open(target)->variable("low::guarded").at(0).address).value_or(0);
+}
+
 TEST(Process, ReadsUpToAGuardAndBehindIt) {
   Running p;
   auto t = open_process(p.pid(), true);
   ASSERT_TRUE(t) << t.error().message;
-  auto program = Program::open(**t);
   Memory memory(**t);
-  const std::uint64_t at = memory.get<std::uint64_t>(program->variable("low::guarded").at(0).address).value_or(0);
+  const std::uint64_t at = guarded_in(**t);
   // PROT_NONE does not stop /proc/PID/mem; an unmapped page does.
   std::vector<std::byte> bytes(3 * 4096);
   ASSERT_GE(memory.read_prefix(at, bytes), 4096u);
@@ -115,9 +120,7 @@ TEST(Process, ManyPiecesSayEachWhatOneReadSays) {
   Running p;
   auto t = open_process(p.pid(), true);
   ASSERT_TRUE(t) << t.error().message;
-  auto program = Program::open(**t);
-  Memory memory(**t);
-  const std::uint64_t at = memory.get<std::uint64_t>(program->variable("low::guarded").at(0).address).value_or(0);
+  const std::uint64_t at = guarded_in(**t);
   std::vector<std::uint64_t> from = {at,    at + 4096, at + 100,        8, at + 8192, 0xffff800000000000, at + 4000,
                                      ~7ull, at + 8000, at + 8192 + 4000};
   for (int i = 0; i < 700; i++)
