@@ -115,6 +115,9 @@ void print_page(SchedState& state, const Page& page, Buffered& out) {
   auto stopping = state.word(F::schedt_gcwaiting), wait = state.word(F::schedt_stopwait);
   std::string world = "running";
   if (stopping.value_or(0)) world = wait.value_or(0) ? fmt::format("stopping, {} Ps to go", *wait) : "stopped";
+  // More than there are is what Go counts down from as it dies: all are told to stop, and nobody waits until they do.
+  if (stopping.value_or(0) && wait.value_or(0) > static_cast<std::int64_t>(model.processors().size()))
+    world = fmt::format("being stopped for good, as the program ends in a fatal error (stopwait {:#x})", *wait);
   if (state.word(F::schedt_exiting).value_or(0)) world = "run() is over";
   line("world", world + fmt::format(" (gcwaiting {})", number(F::schedt_gcwaiting)));
   line("uptime", page.uptime ? format_duration(*page.uptime) + plus : "?");

@@ -81,6 +81,8 @@ class Go : public Dialect {
     if (name.starts_with("chan ") || name.starts_with("<-chan ") || name.starts_with("chan<- "))
       return UserType{"hchan", true};
     if (name == "runtime.hchan" || name.starts_with("hchan<")) return UserType{"hchan", false};
+    if (name == "sync.Mutex" || name == "internal/sync.Mutex") return UserType{"syncMutex", false};
+    if (name == "sync.WaitGroup") return UserType{"syncWaitGroup", false};
     return std::nullopt;
   }
   bool plumbing(std::string_view function) const override {

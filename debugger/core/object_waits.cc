@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <tuple>
 #include <unordered_set>
 
 #include "expressions.h"
@@ -219,7 +220,7 @@ Side Objects::side_in_chan(std::uint64_t chan, std::uint64_t sudog) {
 
 // Go queues those that wait for a lock by the address of its semaphore: in one table of treaps, whose nodes are the first
 // waiter of each address; the others hang on it by waitlink.
-std::uint64_t Objects::sema_of(std::uint64_t g) {
+const std::unordered_map<std::uint64_t, std::uint64_t>& Objects::semas() {
   if (!semas_) {
     semas_.emplace();
     const Layout& layout = model_.layout();
@@ -243,8 +244,31 @@ std::uint64_t Objects::sema_of(std::uint64_t g) {
       }
     }
   }
-  auto it = semas_->find(g);
-  return it == semas_->end() ? 0 : it->second;
+  return *semas_;
+}
+
+std::uint64_t Objects::sema_of(std::uint64_t g) {
+  auto it = semas().find(g);
+  return it == semas().end() ? 0 : it->second;
+}
+
+void Objects::take_waiters(SyncObject& object) {
+  const std::uint64_t sema = object.addr + model_.layout().dialect().sema_offset(kind_text(object.kind));
+  for (auto [g, at] : semas()) {
+    if (at != sema) continue;
+    Waiter w;
+    w.g = g;
+    w.goroutine = goroutine_at(g);
+    if (w.goroutine == kNone) {
+      object.errors.push_back(fmt::format("the table of semaphores has a g at {:#x}, where no goroutine is", g));
+    } else if (Waits waits = waits_of(model_.goroutines()[w.goroutine]); !waits.on.empty()) {
+      w.side = waits.on[0].side;
+    }
+    object.waiters.push_back(w);
+  }
+  std::sort(object.waiters.begin(), object.waiters.end(), [](const Waiter& a, const Waiter& b) {
+    return std::tuple(a.goroutine, a.g) < std::tuple(b.goroutine, b.g);
+  });
 }
 
 Waits Objects::waits_of(const Goroutine& g) {

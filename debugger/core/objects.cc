@@ -193,6 +193,8 @@ Result<SyncObject> Objects::read(ObjectKind kind, std::uint64_t addr, bool queue
     bare.kind = kind;
     bare.addr = addr;
     bare.state = *count;
+    bare.queues_read = queues;
+    if (queues) take_waiters(bare);
     return bare;
   }
   auto read = Structure::read(session_, layout, std::string(row->type).c_str(), addr);
@@ -302,6 +304,7 @@ Result<SyncObject> Objects::read(ObjectKind kind, std::uint64_t addr, bool queue
   }
   if (!queues) return object;
   for (const Queue& q : of) walk(object, q.name, s[q.first], s[q.last], q.side);
+  if (kind != ObjectKind::chan && !layout.has(F::g_waitobject)) take_waiters(object);
   return object;
 }
 

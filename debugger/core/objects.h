@@ -123,8 +123,11 @@ class Objects {
   std::string rw_text(const SyncObject& object) const;
   Side side_in_chan(std::uint64_t chan, std::uint64_t sudog);
 
-  // The semaphore that a goroutine waits for, of a runtime that keeps them in a table; 0: none.
-  std::uint64_t sema_of(std::uint64_t g);
+  // Of a runtime that keeps those who wait for locks in one table, by the address of the lock's semaphore: g → that address.
+  const std::unordered_map<std::uint64_t, std::uint64_t>& semas();
+  std::uint64_t sema_of(std::uint64_t g);  // 0: none
+  // An object's waiters in that table, by goid.
+  void take_waiters(SyncObject& object);
   std::string type_name(std::uint64_t type, std::uint32_t offset, bool star, std::vector<std::string>& errors);
 
   Session& session_;

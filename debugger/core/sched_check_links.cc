@@ -70,7 +70,9 @@ void SchedCheck::machine_links() {
               fmt::format("{} runs {}, which is {}", name, state_.goroutine_name(m.curg), layout_.g_status(gp.status)),
               {m.addr, m.curg}, mover(movers::kCurrent, i));
         if (layout_.has(F::m_p) && !exiting_) {
-          const bool without = gp.status == syscall_ || gp.is(Goroutine::noproc);
+          // Where Ps have no status for system calls (Go 1.26) they stay with their M until somebody takes them.
+          const bool kept = gp.status == syscall_ && !layout_.p_status_number("syscall");
+          const bool without = (gp.status == syscall_ && !kept) || gp.is(Goroutine::noproc);
           if (gp.status == running_ && !without && !m.p)
             say("link", fmt::format("{} runs {} without a P", name, state_.goroutine_name(m.curg)), {m.addr, m.curg},
                 mover(movers::kProcessor, i));

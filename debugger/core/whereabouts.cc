@@ -243,9 +243,13 @@ class Search {
       w_.kind = "arena";
       std::uint64_t lo = heap_.word(F::mheap_curArena_base).value_or(0);
       std::uint64_t hi = heap_.word(F::mheap_curArena_end).value_or(0);
+      const bool later = w_.addr >= lo && w_.addr < hi;
+      const bool spans_of_free = layout_.has(F::mheap_free_treap);  // else free pages are bits, and in no span
       w_.what = fmt::format("in the arena at {:#x}, {}", a.base,
-                            w_.addr >= lo && w_.addr < hi ? "which has not handed out this part yet"
-                                                          : "and in no span: the spans' table is damaged");
+                            later           ? "which has not handed out this part yet"
+                            : spans_of_free ? "and in no span: the spans' table is damaged"
+                                            : "in pages that are free");
+      if (!later && !spans_of_free) w_.state = "free";
       w_.base = a.base;
       w_.size = heap_.arena_bytes();
       return true;

@@ -249,9 +249,12 @@ def check_chan(inspected):
     graph = inspected.text("goroutine", "graph")
     if "send to chan %s (string, 0 of 0 buffered, open)" % sends[0]["waiting_on"] not in graph:
         raise Wrong("goroutine graph: " + graph)
-    blocked = re.search(r"goroutine \d+ \(waiting: [^)]+\) in main.locks .*\n  (?:lock )?(mutex|semaphore) 0x[0-9a-f]+.*holder unknown", graph)
+    blocked = re.search(r"goroutine (\d+) \(waiting: [^)]+\) in main.locks .*\n  (?:lock )?(mutex|semaphore) (0x[0-9a-f]+).*holder unknown", graph)
     if not blocked:
         raise Wrong("goroutine graph, of one that waits for a mutex: " + graph)
+    text = inspected.text("sync", blocked[2], blocked[3])
+    if not re.search(r"^\w+ +%s .*main.locks at main.go" % blocked[1], text, re.MULTILINE):
+        raise Wrong("%s, which goroutine %s waits for: %s" % (blocked[2], blocked[1], text))
     goid = next(g for g, frames in inspected.frames.items() if any(f.function == "main.receives" for f in frames))
     locals_ = inspected.text("goroutine", "locals", str(goid))
     if "main.receives at main.go" not in locals_ or "p (parameter) = " not in locals_:
