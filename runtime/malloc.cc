@@ -196,14 +196,19 @@ static inline uintptr tinyroom(mcache* c, uintptr size) {
   return c->tiny + off;
 }
 
-// A cycle marks: x, which is as its allocator wants it, is marked, and only then seen as allocated. Where it is a block
-// of tiny objects, with the first that it gets in this cycle.
+// A cycle marks: object i of s, which is as its allocator wants it, is marked, and only then seen as allocated.
+static inline void bornmarked(mspan* s, uintptr i, gcWork* w) {
+  gcmarknewobject(s, i, w);
+  __atomic_store_n(&s->freeIndexForScan, uint16(s->freeindex), __ATOMIC_RELEASE);
+}
+
+// The same for who has no P, and for a block of tiny objects with the first that it gets in this cycle.
 VITRINE_NOINLINE static void bornmarked(const pinnedcache& pinned, uintptr x) {
   mspan* s = spanOfUnchecked(x);
   gcWork mine{};
   p* pp = pinned.shared ? nullptr : pinned.mp->p;
-  if (!markBitsForIndex(s, s->objIndex(x)).isMarked()) gcmarknewobject(s, x, pp != nullptr ? &pp->gcw : &mine);
-  __atomic_store_n(&s->freeIndexForScan, uint16(s->freeindex), __ATOMIC_RELEASE);
+  uintptr i = s->objIndex(x);
+  if (!markBitsForIndex(s, i).isMarked()) bornmarked(s, i, pp != nullptr ? &pp->gcw : &mine);
   mine.dispose();
 }
 
@@ -264,13 +269,20 @@ void* mallocgc(uintptr size, const _type* typ, bool needzero) {
 
 // ---- gc::make
 
-// GODEBUG wants to see, or to place, every allocation; or the collector is not there yet, or marks. Then there is no short
-// way. It changes for the last reason with the world stopped, so who is pinned finds it as it will stay.
-static bool longway = true;
+// Whether there is a short way. Not while GODEBUG wants to see, or to place, every allocation, or the collector is not
+// there yet. While a cycle marks, for who has credit, and its objects are born marked. It changes for these reasons with
+// the world stopped, so who is pinned and has a P finds it as it will stay.
+enum : uint32 { wayShort, wayMarked, wayLong };
+static uint32 way = wayLong;
 
-void mallocshort(bool on) {
+void mallocshort(gcPhase phase) {
   bool all = debug.sbrk != 0 || debug.efence != 0 || debug.allocfreetrace != 0 || debug.gcevery > 0;
-  store_relaxed(longway, all || !on);
+  store_relaxed(way, all || phase == GCmarktermination ? wayLong : phase == GCmark ? wayMarked : wayShort);
+}
+
+// Whether gp can pay for what it allocates while a cycle marks.
+static inline bool hascredit(const g* gp, uintptr size) {
+  return gp->gcAssistCycle == load_relaxed(work.cycles) && gp->gcAssistBytes >= int64(size);
 }
 
 // The common case, and nothing that it does not need: one small object, by a goroutine with a P, out of a span that the
@@ -288,13 +300,15 @@ static inline __attribute__((always_inline)) void* mallocfast(const _type* typ) 
   __atomic_signal_fence(__ATOMIC_SEQ_CST);
   uintptr x = 0;
   bool noscan = typ->ptrdata == 0;
-  if (p* pp = mp->p; __builtin_expect(pp != nullptr && mp->mallocing == 0 && !load_relaxed(longway), 1)) {
+  p* pp = mp->p;
+  const uint32 how = load_relaxed(way);
+  if (__builtin_expect(pp != nullptr && mp->mallocing == 0 && how != wayLong, 1)) {
     mcache* c = pp->mcache;
     uintptr got = 0;
     if (noscan && size < maxTinySize) {
-      x = tinyroom(c, size);
+      if (how == wayShort) x = tinyroom(c, size);
       got = size;
-      if (x == 0) {
+      if (x == 0 && how == wayShort) {
         got = maxTinySize;
         if (__builtin_expect(c->next_sample > int64(got), 1))
           x = nextFreeFast(c->alloc[makeSpanClass(tinySizeClass, true)]);
@@ -305,12 +319,17 @@ static inline __attribute__((always_inline)) void* mallocfast(const _type* typ) 
       uint8 sizeclass = sizeToClass(size);
       got = class_to_size[sizeclass];
       mspan* s = c->alloc[makeSpanClass(sizeclass, noscan)];
-      if (__builtin_expect(c->next_sample > int64(got), 1)) x = nextFreeFast(s);
+      bool may = c->next_sample > int64(got) && (how == wayShort || hascredit(gp, size));
+      if (__builtin_expect(may, 1)) x = nextFreeFast(s);
       if (__builtin_expect(x != 0, 1)) {
         if (s->needzero != 0) zerosmall(x, got);
         if (!noscan) {
-          heapBitsSetType(x, got, size, typ);
+          heapBitsSetSmall(x, got, typ);
           c->local_scan += size;
+        }
+        if (how != wayShort) {
+          gp->gcAssistBytes -= int64(size);
+          bornmarked(s, s->freeindex - 1, &pp->gcw);
         }
       }
     }

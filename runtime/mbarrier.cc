@@ -22,7 +22,9 @@
 //
 // The buffer. A barrier puts both pointers into its P's wbBuf; when that is full, and when a marker has nothing else to
 // do, and with the world stopped at the end, they are looked up and marked. Pinned, so that the P stays. Who has no P —
-// a goroutine that lost it — uses wbshared under its lock.
+// a goroutine that lost it — has a buffer of its M: pinned as well, so it is not made to stand still in the middle of a
+// change to it (proc_freeze.cc), and nobody else looks at it before. A thread that is no M, which may send on a channel,
+// uses wbshared under its lock.
 //
 // The bulk barriers are for memory that is copied or cleared as bytes: they do for each pointer slot of the destination
 // what a store to it would. Each is called right before the copy, by a caller that is pinned from there until the copy is
@@ -36,19 +38,29 @@ namespace vitrine::rt {
 
 uint32 writeBarrier;
 
-// The buffer is apart, as those of the Ps are: what is in .bss is a root, and what it held would live on.
+// The buffers are apart: what is in .bss is a root, and what they held would live on.
 static struct {
   mutex lock;
-  wbBuf* buf;
+  wbBuf* buf;   // of threads that are no Ms
+  wbBuf* free;  // of Ms that ended; linked by their first word
 } wbshared;
+
+static wbBuf* newbuf() { return static_cast<wbBuf*>(persistentalloc(sizeof(wbBuf), 64, &memstats.gc_sys, "wbBuf")); }
+
+template <class F>
+static void eachmbuf(F f) {
+  for (m* mp = __atomic_load_n(&allm, __ATOMIC_ACQUIRE); mp != nullptr; mp = mp->alllink)
+    if (wbBuf* b = load_relaxed(mp->wbbuf); b != nullptr) f(b);
+}
 
 void gcwbinit() {
   auto renew = [](wbBuf*& b) {
-    if (b == nullptr) b = static_cast<wbBuf*>(persistentalloc(sizeof(wbBuf), 64, &memstats.gc_sys, "wbBuf"));
+    if (b == nullptr) b = newbuf();
     b->n = 0;
   };
   for (int64 i = 0; i < nallp(); i++) renew(allp.array[i]->wbbuf);
   renew(wbshared.buf);
+  eachmbuf([](wbBuf* b) { b->n = 0; });
 }
 
 // ---- from buffer to mark bits
@@ -63,56 +75,87 @@ void wbBufFlush(p* pp, gcWork* w) {
   if (pp->wbbuf != nullptr && pp->wbbuf->n != 0) flush(pp->wbbuf, w);
 }
 
+// The lock is for threads that are no Ms, and for Ms that end.
 void wbSharedFlush(gcWork* w) {
   lock(&wbshared.lock);
   flush(wbshared.buf, w);
+  eachmbuf([w](wbBuf* b) { flush(b, w); });
+  unlock(&wbshared.lock);
+}
+
+// mp is about to leave allm. What it had is on work.full before wbSharedFlush can have missed it.
+void wbMexit(m* mp) {
+  wbBuf* b = mp->wbbuf;
+  if (b == nullptr) return;
+  lock(&wbshared.lock);
+  gcWork w{};
+  flush(b, &w);
+  w.dispose();
+  store_relaxed(mp->wbbuf, static_cast<wbBuf*>(nullptr));
+  b->at[0] = uintptr(wbshared.free);
+  wbshared.free = b;
   unlock(&wbshared.lock);
 }
 
 static void flushfull(void* arg) {
-  p* pp = static_cast<p*>(arg);
   gcWork w{};
-  flush(pp != nullptr ? pp->wbbuf : wbshared.buf, &w);
+  flush(static_cast<wbBuf*>(arg), &w);
   w.dispose();  // no marker may come to this P
 }
 
 // ---- one pointer, or two
 
-// This thread's buffer, with room for n more.
+// That of the P of this pinned M, or its own. Null: it has none.
+static inline wbBuf* buffer(m* mp) {
+  if (p* pp = mp->p; pp != nullptr && pp->wbbuf != nullptr)
+    return pp->wbbuf;  // not a P that came while the cycle marks
+  return mp->wbbuf;
+}
+
+VITRINE_NOINLINE static wbBuf* firstbuf(m* mp) {
+  lock(&wbshared.lock);
+  wbBuf* b = wbshared.free;
+  if (b != nullptr) wbshared.free = reinterpret_cast<wbBuf*>(b->at[0]);
+  unlock(&wbshared.lock);
+  if (b == nullptr) b = newbuf();
+  b->n = 0;
+  store_relaxed(mp->wbbuf, b);
+  return b;
+}
+
+// This thread's buffer, with room for n more. wbshared.lock held if mp is null.
 static wbBuf* room(m* mp, uint32 n) {
-  p* pp = pinnedp(mp);
-  if (pp != nullptr && pp->wbbuf == nullptr) pp = nullptr;  // a P that came while the cycle marks
-  wbBuf* b = pp != nullptr ? pp->wbbuf : wbshared.buf;
-  if (pp == nullptr) lock(&wbshared.lock);
-  if (b->n + n > sizeof b->at / sizeof b->at[0]) cleanstack(flushfull, pp);
+  wbBuf* b = mp == nullptr ? wbshared.buf : buffer(mp);
+  if (b == nullptr) b = firstbuf(mp);
+  if (b->n + n > sizeof b->at / sizeof b->at[0]) cleanstack(flushfull, b);
   return b;
 }
 
 static void shade2(void* a, void* b) {
   m* mp = acquirem();
+  if (mp == nullptr) lock(&wbshared.lock);
   if (load_relaxed(writeBarrier) != 0) {  // no longer: the cycle ended on the way here
     wbBuf* buf = room(mp, 2);
     if (a != nullptr) buf->at[buf->n++] = uintptr(a);
     if (b != nullptr) buf->at[buf->n++] = uintptr(b);
-    if (buf == wbshared.buf) unlock(&wbshared.lock);
   }
+  if (mp == nullptr) unlock(&wbshared.lock);
   releasem(mp);
 }
 
-// shade2 for who has a P whose buffer has room.
+// shade2 for who has a buffer with room.
 void gcwritebarrier(void* old, void* now) {
   g* gp = getg();
   if (__builtin_expect(gp != nullptr, 1)) {
     m* mp = gp->m;
     mp->locks++;
     __atomic_signal_fence(__ATOMIC_SEQ_CST);  // which P it is, is known from here on only
-    p* pp = mp->p;
-    wbBuf* b = pp != nullptr ? pp->wbbuf : nullptr;
+    wbBuf* b = buffer(mp);
     bool fits = b != nullptr && b->n + 2 <= sizeof b->at / sizeof b->at[0] && load_relaxed(writeBarrier) != 0;
     if (__builtin_expect(fits, 1)) {
       uint32 n = b->n;
       b->at[n] = uintptr(old);
-      n += old != nullptr;
+      n += old != nullptr && old != now;
       b->at[n] = uintptr(now);
       n += now != nullptr;
       b->n = n;

@@ -84,6 +84,18 @@ heapBits heapBitsForAddr(uintptr addr);
 inline heapBits heapBitsForSpan(uintptr base) { return heapBitsForAddr(base); }
 // The memory [x, x+size) holds dataSize / typ->size values of typ; what is behind them holds no pointers.
 void heapBitsSetType(uintptr x, uintptr size, uintptr dataSize, const _type* typ);
+// As that, for one value. The bits of most fit into a register: a byte of them is written for four words, from `shift` on.
+inline __attribute__((always_inline)) void heapBitsSetSmall(uintptr x, uintptr size, const _type* typ) {
+  const uintptr words = size / ptrSize, ptrwords = typ->ptrdata / ptrSize;
+  if (__builtin_expect(words > 28 || ptrwords > 8 || (x ^ (x + size - 1)) >= heapArenaBytes, 0))
+    return heapBitsSetType(x, size, typ->size, typ);
+  const uint32 shift = uint32(x / ptrSize % 4), scan = ((uint32(1) << ptrwords) - 1) << shift;
+  uint32 pointers = uint32(typ->gcdata[0]) << shift & scan, more = scan, all = ((uint32(1) << words) - 1) << shift;
+  arenaIdx i = arenaIndex(x);
+  uint8* b = &load_relaxed(mheap_.arenas[i.l1()][i.l2()])->bitmap[x / (ptrSize * 4) % heapArenaBitmapBytes];
+  for (; all != 0; all >>= 4, pointers >>= 4, more >>= 4, b++)
+    *b = uint8((*b & ~((all & 0xf) * (bitPointer | bitScan))) | (pointers & 0xf) * bitPointer | (more & 0xf) * bitScan);
+}
 struct markBits {
   gcBits* bytep;
   uint8 mask;
@@ -110,7 +122,6 @@ inline uint8 sizeToClass(uintptr size) {
 }
 void* mallocgc(uintptr size, const _type* typ,
                bool needzero);  // typ null: no pointers. Ends the program without memory
-void mallocshort(bool on);      // from now on gc::make may take the short way, or may not
 void* newobject(const _type* typ);
 void outofmemory(uintptr bytes);  // prints how much of what is there
 // This M's pin and the mcache to use with it: its P's or, locked, mcache0.

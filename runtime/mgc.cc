@@ -75,7 +75,7 @@ static void enable() {
     while (load_relaxed(scavenge.g_) == nullptr || load_relaxed(forcegc.g_) == nullptr) gosched();
     while (load_relaxed(sweep.g_) == nullptr) gosched();
     gcController.setTrigger();
-    mallocshort(true);
+    mallocshort(GCoff);
   }
   mutexunlock1(&gcsema);
 }
@@ -120,7 +120,7 @@ static void setphase(gcPhase phase) {
   gcphase.store(phase);
   store_relaxed(writeBarrier, phase == GCmark);
   gcBlackenEnabled.store(phase == GCmark && gcmarkhold.load(__ATOMIC_RELAXED) == 0);
-  mallocshort(phase == GCoff);
+  mallocshort(phase);
 }
 
 static void notepause(int64 ns) {

@@ -134,7 +134,8 @@ extern struct gcroots_ {
 } gcroots;
 #pragma GCC visibility pop
 
-void gcenable();  // the first managed object is about to be made: the collector comes to life
+void mallocshort(gcPhase phase);  // malloc.cc: from now on gc::make may take the short way, or may not
+void gcenable();                  // the first managed object is about to be made: the collector comes to life
 void* gcalloc1(const _type* t, uintptr n, bool array);  // gcalloc's long way: may collect
 void gcStart(gcTrigger t);                              // asm_amd64.S: from a goroutine that is not pinned; parks
 void gcStart1(gcTrigger t, uintptr sp);
@@ -147,9 +148,12 @@ bool gcMarkWorkAvailable(p* pp);                       // pp null: that others t
 uintptr findObject(uintptr p, mspan** s, uintptr* i);  // base of p's object; 0: none
 void gcshade(uintptr p, gcWork* w);                    // marks what p points to, if that is an object
 void gcshadeall(const uintptr* p, uintptr n, gcWork* w);
-void scanblock(uintptr b, uintptr n, gcWork* w);       // conservatively
-void scanreferents(mspan* s, uintptr obj, gcWork* w);  // what obj refers to, by its pointer bits
-void gcmarknewobject(mspan* s, uintptr obj, gcWork* w);
+void scanblock(uintptr b, uintptr n, gcWork* w);               // conservatively
+void scanreferents(mspan* s, uintptr obj, gcWork* w);          // what obj refers to, by its pointer bits
+inline void gcmarknewobject(mspan* s, uintptr i, gcWork* w) {  // object i of s, which nobody has seen yet
+  __atomic_fetch_or(&s->gcmarkBits[i / 8], gcBits(1 << i % 8), __ATOMIC_RELAXED);
+  w->bytesMarked += s->elemsize;
+}
 enum : uint32 {
   drainUntilPreempt = 1,  // returns when the goroutine is asked to yield
   drainIdle = 2,          // … when the P has other work
@@ -180,8 +184,9 @@ struct wbBuf {
   uintptr at[512];
 };
 void wbBufFlush(p* pp, gcWork* w);  // marks what is in it. On g0
-void wbSharedFlush(gcWork* w);
-void gcwbinit();  // with the world stopped: each P gets a buffer
+void wbSharedFlush(gcWork* w);      // … and in those of who has no P. With the world stopped
+void wbMexit(m* mp);                // mp ends
+void gcwbinit();                    // with the world stopped: each P gets a buffer
 // What was or will be a pointer in a place that the collector may have looked at already, or not yet, goes to one where it
 // looks no more: marked now. With the barrier off nothing is done.
 void gcshadeone(void* p);

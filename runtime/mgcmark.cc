@@ -97,12 +97,6 @@ NOSAN void gcshadeall(const uintptr* p, uintptr n, gcWork* w) {
   }
 }
 
-NOSAN void gcmarknewobject(mspan* s, uintptr obj, gcWork* w) {
-  uintptr i = indexof(s, obj);
-  __atomic_fetch_or(&s->gcmarkBits[i / 8], gcBits(1 << i % 8), __ATOMIC_RELAXED);
-  w->bytesMarked += s->elemsize;
-}
-
 // ---- a pointer to nothing
 
 static const char* statename(const mspan* s) {
@@ -154,8 +148,7 @@ class pointers {
   NOSAN inline __attribute__((always_inline)) void found(uintptr p, uintptr slot) {
     mspan* s = spanOf(p);
     if (s == nullptr) return;
-    __builtin_prefetch(&s->startAddr);
-    __builtin_prefetch(&s->elemsize);
+    __builtin_prefetch(s);
     step({s, p, slot});
   }
   NOSAN void finish() {
@@ -301,7 +294,8 @@ NOSAN void scanblock(uintptr b, uintptr n, gcWork* w) {
 
 bool gcMarkWorkAvailable(p* pp) {
   if (pp != nullptr && !pp->gcw.empty()) return true;
-  return load_relaxed(work.full) != nullptr || work.markrootNext.load(__ATOMIC_RELAXED) < work.markrootJobs;
+  return load_relaxed(work.full) != nullptr ||
+         work.markrootNext.load(__ATOMIC_RELAXED) < load_relaxed(work.markrootJobs);
 }
 
 static bool haswork(p* pp) { return !runqempty(pp) || sched.runqsize.load(__ATOMIC_RELAXED) != 0; }
@@ -385,7 +379,7 @@ class objects {
   };
   NOSAN inline __attribute__((always_inline)) void add(uintptr b) {
     mspan* s = spanOfUnchecked(b);
-    __builtin_prefetch(&s->elemsize);
+    __builtin_prefetch(s);
     __builtin_prefetch(reinterpret_cast<void*>(b));
     __builtin_prefetch(&arenaOf(b)->bitmap[b / (ptrSize * 4) % heapArenaBitmapBytes]);
     ring[(next + held++) % ahead] = {b, s};

@@ -101,45 +101,46 @@ struct mSpanList {
 // One run of pages. Type-stable: comes from mheap_.spanalloc, which reuses it for nothing else.
 // Guards: "heap" is mheap_.lock; "owner" is the P whose mcache has the span, or the lock of the list that it is on, or
 // of the stack pool.
-struct mspan {
-  mspan* next;      // on `list`
-  mspan* prev;      //
-  mSpanList* list;  // what it is on, for debuggers and checks; guarded by the lock of that list
+// What a marker has to know of the span that a pointer leads to is one line of the cache; what allocation changes is in
+// others, but for freeIndexForScan.
+struct alignas(64) mspan {
+  mspan* next;  // on `list`
   uintptr startAddr;
-  uintptr npages;
-  uintptr manualFreeList;  // unused: free slots of manual spans are in allocCache or allocBits, not in their memory
+  uintptr limit;  // end of the last object
+  uintptr elemsize;
+  gcBits* gcmarkBits;       // marked in this cycle: atomic or; spanRuntime: held. Atomic or, and
+  gcBits* allocBits;        // allocated at the last sweep; spanRuntime: allocated. Owner
+  uint32 divMagic;          // offset / elemsize == offset * divMagic >> 32, small objects only
+  uint16 freeIndexForScan;  // freeindex as a marker may believe it: objects before it are initialised. Owner: release
+  uint8 divShift;           // log2(elemsize) if that is a power of two
+  rt::spanClass spanclass;
+  atomic<mSpanState>
+      state;            // heap; read without it by spanOf's callers (acquire), so set last when a span comes to life
+  rt::spanOwner owner;  // of a span in state mSpanManual; set before the state
+  uint8 needzero;       // its memory is not known to be zero; heap, then owner
+  uint8 scavenged;      // free, and its pages were given back, or never touched; heap
+  uint8 bitsclass;      // mheap_.bitsalloc that allocBits and gcmarkBits are from; heap
+  atomic<uint32> sweepgen;  // against mheap_.sweepgen h: h-2 to sweep, h-1 being swept, h swept, h+1 in an mcache since
+                            // before the sweep began and to sweep, h+3 swept and then in an mcache
   // freeindex: where to look for the next free object, 0 … nelems. Objects before it are allocated. Owner.
   uintptr freeindex;
   uintptr nelems;  // objects in the span; set while it has no owner
   // The complement of allocBits from freeindex on: its lowest bit is object freeindex. In a span of stackpool: bit i is
   // free slot i. Owner.
   uint64 allocCache;
-  gcBits* allocBits;        // allocated at the last sweep; spanRuntime: allocated. Owner
-  gcBits* gcmarkBits;       // marked in this cycle: atomic or; spanRuntime: held. Atomic or, and
-  atomic<uint32> sweepgen;  // against mheap_.sweepgen h: h-2 to sweep, h-1 being swept, h swept, h+1 in an mcache since
-                            // before the sweep began and to sweep, h+3 swept and then in an mcache
-  uint16 divMul;            // for offset / elemsize where divShift serves; 0: a power of two, or use divMagic
-  uint16 baseMask;          // if not 0, elemsize is a power of two: object base = address & ~(elemsize - 1)
-  uint32 divMagic;          // offset / elemsize == offset * divMagic >> 32, small objects only
-  uint16 allocCount;        // objects allocated; owner
-  rt::spanClass spanclass;
-  atomic<mSpanState>
-      state;            // heap; read without it by spanOf's callers (acquire), so set last when a span comes to life
-  uint8 needzero;       // its memory is not known to be zero; heap, then owner
-  uint8 divShift;       // log2(elemsize) if that is a power of two
-  uint8 scavenged;      // free, and its pages were given back, or never touched; heap
-  uint8 incache;        // some mcache has it; owner
-  rt::spanOwner owner;  // of a span in state mSpanManual; set before the state
-  uintptr elemsize;
-  int64 unusedsince;      // nanotime when it became free; heap
-  uintptr limit;          // end of the last object
-  rt::mutex speciallock;  // guards specials
+  uint16 allocCount;  // objects allocated; owner
+  uint16 divMul;      // for offset / elemsize where divShift serves; 0: a power of two, or use divMagic
+  uint16 baseMask;    // if not 0, elemsize is a power of two: object base = address & ~(elemsize - 1)
+  uint8 incache;      // some mcache has it; owner
+  uintptr npages;
+  mspan* prev;             // on `list`
+  mSpanList* list;         // what it is on, for debuggers and checks; guarded by the lock of that list
+  uintptr manualFreeList;  // unused: free slots of manual spans are in allocCache or allocBits, not in their memory
+  int64 unusedsince;       // nanotime when it became free; heap
+  rt::mutex speciallock;   // guards specials
+  uint32 heldindex;       // 1 + its place in heldspans (malloc_raw.cc); 0: nothing in it was ever held. That one's lock
   rt::special* specials;  // sorted by offset
   uint8* slotguard;  // spans of stacks: slotguard[i] is the gguard of slot i, slotUnused before its first use; owner
-  uint8 bitsclass;   // mheap_.bitsalloc that allocBits and gcmarkBits are from; heap
-  uint8 pad;
-  uint32 heldindex;  // 1 + its place in heldspans (malloc_raw.cc); 0: nothing in it was ever held. That one's lock
-  uint16 freeIndexForScan;  // freeindex as a marker may believe it: objects before it are initialised. Owner: release
 
   uintptr base() const { return startAddr; }
   uintptr bytes() const { return npages << pageShift; }
@@ -156,6 +157,7 @@ struct mspan {
   bool sweep(bool preserve);
   void ensureSwept();
 };
+static_assert(offsetof(mspan, bitsclass) < 64 && offsetof(mspan, sweepgen) >= 64 && sizeof(mspan) == 192);
 constexpr uint8 slotUnused = 255;
 
 struct treapNode {

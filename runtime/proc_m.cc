@@ -13,7 +13,7 @@
 #include <csignal>
 #include <cstring>
 
-#include "mem.h"
+#include "mgc.h"
 #include "proc.h"
 
 namespace vitrine::rt {
@@ -442,6 +442,7 @@ void mexit() {
   m* mp = getg()->m;
   mp->lockedg = nullptr;
   mp->lockedExt = 0;
+  wbMexit(mp);
   if (mp->p != nullptr) handoffp(releasep());
   if (mp != &m0) traceMexit(mp);
   lock(&sched.lock);

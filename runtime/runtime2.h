@@ -231,7 +231,8 @@ struct m {
   uintptr gcsp;                  // … and where its stack is used from
   atomic<uint32> gcstop;         // a collection asks curg, which has no P, to stand still (proc_freeze.cc)
   rt::traceBuf* tracebuf;        // trace.h: its ring of the flight recorder; null until it has something to tell
-  uint8 reserved[24];
+  rt::wbBuf* wbbuf;              // mbarrier.cc: of stores without a P; null before the first. curg, pinned
+  uint8 reserved[16];
 };
 
 #ifdef VITRINE_SYSTEMATIC

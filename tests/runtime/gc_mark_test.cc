@@ -115,6 +115,23 @@ TEST_F(GcMark, WhatIsMadeIsMarked) {
   EXPECT_LT(living(all), 10);
 }
 
+TEST_F(GcMark, WhatIsMadeWithCreditIsMarked) {
+  elsewhere([] { return newnode(); });
+  begin();
+  std::vector<Hidden> all;
+  elsewhere([&] {
+    constexpr std::int64_t credit = 1 << 20;
+    rt::g* gp = rt::getg();
+    gp->gcAssistCycle = rt::work.cycles;
+    gp->gcAssistBytes = credit;
+    for (int i = 0; i < 3000; i++) all.push_back(newnode());
+    EXPECT_LT(gp->gcAssistBytes, credit - std::int64_t(2000 * sizeof(node)));  // so most took the short way
+    return 0;
+  });
+  finish();
+  EXPECT_EQ(living(all), 3000);
+}
+
 TEST_F(GcMark, BlocksOfTinyObjectsAreMarked) {
   elsewhere([] { return Hidden(gc::make<char>()); });  // begins a block
   begin();
@@ -434,11 +451,16 @@ TEST_F(GcMark, PsThatGoHandOverTheirBuffers) {
 class GcMarkWithoutP : public GcMark {
  protected:
   template <class F>
-  void compute(F f) {
+  void compute(F f, bool locked = false) {
     if (underTsan) return;
     rt::gcmarkhold.store(0);
     stage = 0;
-    rt::g* gp = started([f] {
+    rt::g* gp = started([f, locked] {
+      alignas(vitrine::os_thread_lock) static char lock[sizeof(vitrine::os_thread_lock)];
+      if (locked) {
+        while (rt::getg()->m == &rt::m0) vitrine::sleep_for(1ms);  // which would only go to sleep
+        new (lock) vitrine::os_thread_lock;                        // for good, so the thread ends with it
+      }
       while (stage == 0) {
       }
       f();
@@ -472,6 +494,36 @@ TEST_F(GcMarkWithoutP, WhatItOverwritesIsMarked) {
   begin();
   stage = 1;
   ASSERT_TRUE(eventually([] { return stage == 2; }));
+  finish();
+  EXPECT_TRUE(alive(h));
+}
+
+TEST_F(GcMarkWithoutP, WhatItOverwroteBeforeItsThreadEndedIsMarked) {
+  if (underTsan) GTEST_SKIP() << "ThreadSanitizer delivers no signal to a loop without calls";
+  static Hidden h;
+  elsewhere([] {
+    holder = gc::make<node>();
+    holder->next = gc::make<node>();
+    return 0;
+  });
+  compute(
+      [] {
+        h = takenext();
+        wipe();
+      },
+      true);
+  begin();
+  stage = 1;
+  ASSERT_TRUE(eventually([] { return stage == 2; }));
+  const auto ended = [] {
+    rt::lock(&rt::sched.lock);
+    auto n = rt::sched.nmfreed;
+    rt::unlock(&rt::sched.lock);
+    return n;
+  };
+  const auto before = ended();
+  stage = 3;
+  ASSERT_TRUE(eventually([&] { return ended() > before; }));
   finish();
   EXPECT_TRUE(alive(h));
 }
