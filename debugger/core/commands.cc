@@ -107,6 +107,10 @@ Outcome run_command(Session& session, const Line& line, Sink& sink) try {
     return fail(sink, match.problem);
   }
   Outcome outcome = match.spec->run(session, line, match.first, sink);
+  if (outcome == Outcome::ok && session.was_cancelled()) {
+    fail(sink, "stopped by Ctrl-C: this is not all");
+    return Outcome::cancelled;
+  }
   return outcome == Outcome::error && session.cancelled() ? Outcome::cancelled : outcome;
 } catch (const std::exception& e) {
   return fail(sink, fmt::format("the command failed inside the inspector: {}", e.what()));

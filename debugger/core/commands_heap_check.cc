@@ -38,7 +38,9 @@ Outcome run_check(Session& session, const Line& line, std::size_t first, Sink& s
   HeapChecked checked = HeapCheck(**heap, sched).run();
   session.progress("");
   if (checked.cancelled) {
-    fail(sink, "stopped by Ctrl-C");
+    fail(sink, fmt::format("stopped by Ctrl-C after {}, with {} until then; of the rest nothing is known",
+                           plural(checked.checks, "check"),
+                           checked.found ? plural(checked.found, "finding") : std::string("no finding")));
     return Outcome::cancelled;
   }
   bool moving = false;

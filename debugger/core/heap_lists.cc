@@ -314,7 +314,12 @@ const std::vector<TreapNode>& HeapState::treap() {
       path.push_back(n);
       go = {n.left, n.addr, n.depth + 1};
     }
-    if (path.empty() || session_.cancelled()) return *treap_;
+    if (path.empty()) return *treap_;
+    if (session_.cancelled()) {  // the next command shall have all of it
+      treap_part_ = std::move(*treap_);
+      treap_.reset();
+      return treap_part_;
+    }
     TreapNode n = std::move(path.back());
     path.pop_back();
     go = {n.right, n.addr, n.depth + 1};

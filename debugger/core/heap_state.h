@@ -211,6 +211,7 @@ class HeapState {
   bool arenas_lost_ = false;                                      // part of their list is unreadable
   std::vector<std::pair<std::uint64_t, std::uint64_t>> extents_;  // of arenas, [from, to), in order
   std::optional<std::vector<TreapNode>> treap_;
+  std::vector<TreapNode> treap_part_;  // when Ctrl-C came meanwhile
   std::vector<std::string> warnings_;
   bool spans_lost_ = false;
   std::unique_ptr<KeptGraph> kept_graph_;

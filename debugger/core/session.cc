@@ -163,6 +163,7 @@ Session* Session::of_file(std::string& why) {
 
 void Session::begin_command() {
   while (!queues_.empty() && !queues_.back().executing) queues_.pop_back();
+  if (queues_.empty()) cancelled_ = false;  // else it is one of a command's, and that shall see that this was stopped
   queues_.emplace_back();
 }
 

@@ -103,7 +103,10 @@ class Session {
   std::function<bool()> cancelled_hook;
   std::function<void(std::string_view)> progress_hook;
   std::function<void(std::uint64_t)> stop_hook;  // tells the target that the stop id changed
-  bool cancelled() { return cancelled_hook && cancelled_hook(); }
+  // Asks whether Ctrl-C came. Once it did, and somebody left off for it, it stays so until the next command: a host may
+  // say it only once.
+  bool cancelled() { return cancelled_ = cancelled_ || (cancelled_hook && cancelled_hook()); }
+  bool was_cancelled() const { return cancelled_; }
   // Cut to the terminal's width: a progress line that wraps could not be cleared.
   void progress(std::string_view text) {
     if (progress_hook) progress_hook(width > 1 ? text.substr(0, width - 1) : text);
@@ -126,6 +129,7 @@ class Session {
   bool colour = false;
 
  private:
+  bool cancelled_ = false;
   struct Queue {
     std::unique_ptr<ActionSource> source;
     bool waiting = false;    // an action is out, its done() has not come

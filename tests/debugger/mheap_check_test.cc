@@ -21,6 +21,35 @@ TEST(MheapCheck, WhatIsInOrderIsSilent) {
   EXPECT_FALSE(r.incomplete);
 }
 
+// Wherever Ctrl-C comes, though the host says it only once; and the next command has everything again.
+TEST(MheapCheck, WhatWasStoppedIsNotCalledConsistent) {
+  H whole;
+  const std::string consistent = run(whole, "mheap check").out, treap = run(whole, "mheap treap").out;
+  for (bool once : {false, true}) {
+    unsigned at = 0;
+    for (bool over = false; !over; ++at) {
+      H heap;
+      auto session = heap.session();
+      unsigned asked = 0;
+      session->cancelled_hook = [&] { return once ? asked++ == at : asked++ >= at; };
+      const Answer r = run(*session, "mheap check");
+      over = asked <= at;
+      if (over) {
+        EXPECT_EQ(r.out, consistent);
+        break;
+      }
+      EXPECT_EQ(r.outcome, Outcome::cancelled) << at;
+      EXPECT_EQ(r.out, "") << at;
+      EXPECT_TRUE(contains(r.err, "stopped by Ctrl-C")) << at << ": " << r.err;
+      session->cancelled_hook = nullptr;
+      EXPECT_EQ(run(*session, "mheap check").out, consistent) << at;
+      EXPECT_EQ(run(*session, "mheap treap").out, treap) << at;
+      ASSERT_LT(at, 1000u);
+    }
+    EXPECT_GT(at, 5u);
+  }
+}
+
 struct Break {
   const char* name;
   std::function<void(H&)> make;
