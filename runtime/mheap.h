@@ -221,7 +221,7 @@ struct metadataBlock {
   uint32 pad;
   metadataEntry entry[metadataEntries];
 };
-extern metadataBlock metadata;  // the first block
+extern metadataBlock metadata __attribute__((visibility("hidden")));  // the first block
 
 // Which arena: address / heapArenaBytes.
 struct arenaIdx {
