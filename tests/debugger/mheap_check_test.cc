@@ -24,7 +24,8 @@ TEST(MheapCheck, WhatIsInOrderIsSilent) {
 // Wherever Ctrl-C comes, though the host says it only once; and the next command has everything again.
 TEST(MheapCheck, WhatWasStoppedIsNotCalledConsistent) {
   H whole;
-  const std::string consistent = run(whole, "mheap check").out, treap = run(whole, "mheap treap").out;
+  auto undisturbed = whole.session();
+  const std::string consistent = run(*undisturbed, "mheap check").out, treap = run(*undisturbed, "mheap treap").out;
   for (bool once : {false, true}) {
     unsigned at = 0;
     for (bool over = false; !over; ++at) {
