@@ -331,6 +331,7 @@ TEST(HazardLink, NoShadowStackIsPromised) {
   std::string readelf = which("readelf");
   if (readelf.empty()) GTEST_SKIP() << "no readelf here";
   ended e = runprogram({readelf, "-n", beside("hazard_busy")});
+  EXPECT_EQ(e.status, 0) << e.err;
   EXPECT_NE(e.out.find("NT_GNU_BUILD_ID"), std::string::npos) << e.out;
   EXPECT_EQ(e.out.find("SHSTK"), std::string::npos) << "the switch does not keep a shadow stack\n" << e.out;
 }

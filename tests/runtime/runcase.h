@@ -54,6 +54,7 @@ inline ended runprogram(std::vector<std::string> words, const std::vector<std::s
 
   int out[2], err[2];
   if (pipe2(out, O_CLOEXEC) != 0 || pipe2(err, O_CLOEXEC) != 0) abort();
+  if (fcntl(out[0], F_SETPIPE_SZ, 1 << 20) < 0 || fcntl(err[0], F_SETPIPE_SZ, 1 << 20) < 0) abort();
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
   posix_spawn_file_actions_adddup2(&actions, out[1], 1);
