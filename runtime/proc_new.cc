@@ -252,22 +252,22 @@ static void goexit0(g* gp) {
   if (tracing()) traceGoEnd(gp);
   casgstatus(gp, Grunning, Gdead);
   bool locked = gp->lockedm != nullptr;
-  gp->lockedm = nullptr;
+  store_relaxed(gp->lockedm, nullptr);  // as the others: who lists goroutines may be looking (traceback.cc)
   store_relaxed(gp->noproc, 0);
   gp->preemptoff = 0;
   store_relaxed(gp->m, nullptr);
   store_relaxed(mp->curg, nullptr);
   *mp->ehp = {};
-  gp->goid = 0;
-  gp->name[0] = 0;
+  store_relaxed(gp->goid, 0);
+  store_relaxed(gp->name[0], 0);
   gp->startfn = nullptr;
   gp->startarg = nullptr;
   gp->closure = nullptr;
   gp->nnascent = 0;
   gp->param = nullptr;
   gp->waiting = nullptr;
-  gp->gopc = 0;
-  gp->startpc = 0;
+  store_relaxed(gp->gopc, 0);
+  store_relaxed(gp->startpc, 0);
   san_deadg(gp);
   gfput(mp->p, gp);
   if (locked) mexit();

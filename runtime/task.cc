@@ -36,8 +36,8 @@ void setname(const char* name, uint64 namelen) {
   g* gp = curgoroutine();
   if (gp == nullptr) return;
   uint64 n = keptname(name, namelen);
-  __builtin_memset(gp->name, 0, sizeof gp->name);
-  if (n > 0) __builtin_memcpy(gp->name, name, n);
+  // By bytes: who lists goroutines may be looking, and may see a part of it.
+  for (uintptr i = 0; i < sizeof gp->name; i++) store_relaxed(gp->name[i], i < n ? name[i] : 0);
   san_named(gp);
 }
 

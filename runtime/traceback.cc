@@ -83,11 +83,15 @@ void printname(const char* name) {
   print("\"");
 }
 
+// gp may be running, and ending.
 void goroutineheader(g* gp) {
   uint32 status = readgstatus(gp) & ~uint32(Gscan);
-  print("goroutine ", gp->goid, " ");
-  if (gp->name[0] != 0) {
-    printname(gp->name);
+  print("goroutine ", load_relaxed(gp->goid), " ");
+  char name[sizeof gp->name];
+  for (uintptr i = 0; i < sizeof name; i++) name[i] = load_relaxed(gp->name[i]);
+  name[sizeof name - 1] = 0;
+  if (name[0] != 0) {
+    printname(name);
     print(" ");
   }
   if (level >= 2) {
@@ -232,9 +236,10 @@ void printframes(uintptr startpc) {
 }
 
 void createdby(g* gp) {
-  if (gp->gopc == 0) return;
+  uintptr gopc = load_relaxed(gp->gopc);
+  if (gopc == 0) return;
   print("created by ");
-  printpc(gp->gopc, symof(gp->gopc, false));
+  printpc(gopc, symof(gopc, false));
   if (gp->parentGoid != 0) print(" in goroutine ", gp->parentGoid);
   print("\n");
 }
@@ -267,11 +272,11 @@ void traceg(g* gp, const gobuf* from) {
   if (from != nullptr) {
     if (from->sp < frames.lo && from->sp >= frames.lo - guardsize(gp)) frames.lo = from->sp;  // it overflowed
     walkfrom(from);
-    printframes(gp->startpc);
+    printframes(load_relaxed(gp->startpc));
   } else if (current) {
     _Unwind_Backtrace(onframe, nullptr);
     if (frames.n == 0) walkfrom(&gp->sched);  // it came to g0 by mcall
-    printframes(gp->startpc);
+    printframes(load_relaxed(gp->startpc));
   } else {
     uint32 status = readgstatus(gp);
     bool held = (status == Gwaiting || status == Grunnable || status == Gsyscall || status == Gpreempted) &&
@@ -284,10 +289,11 @@ void traceg(g* gp, const gobuf* from) {
       // Printed when it may run again: who reads our output may be this very goroutine.
       if (object != nullptr) print("\twaiting on ", object, "\n");
       if (begun) {
-        printframes(gp->startpc);
+        printframes(load_relaxed(gp->startpc));
       } else {
         print("\t");
-        printpc(gp->startpc, symof(gp->startpc, true));
+        uintptr start = load_relaxed(gp->startpc);
+        printpc(start, symof(start, true));
         print("\n");
       }
     } else if (m* mp = load_relaxed(gp->m); mp != nullptr) {
@@ -315,7 +321,7 @@ void traceothers(g* but) {
   for (int64 i = 0; i < n; i++) {
     g* gp = allgs.array[i];
     uint32 status = readgstatus(gp) & ~uint32(Gscan);
-    if (gp == but || status == Gdead || status == Gidle) continue;
+    if (gp == but || status == Gdead || status == Gidle || load_relaxed(gp->goid) == 0) continue;
     if (load_relaxed(gp->issystem) != 0 && !(gp->isforeign && status == Gwaiting) && level < 2) continue;
     if (shown == most) {
       left++;
