@@ -71,8 +71,8 @@ int32 getproccount();
 const char* gogetenv(const char* name);  // null: not set
 int32 atoi32(const char* s, bool* ok);
 
-// ---- malloc.cc
-// Zeroed memory from the OS, never returned; ends the program on failure. For m, p, slabs.
+// ---- mpersistent.cc
+// Zeroed memory from the OS, never returned; ends the program on failure. type, unit: as in mem.h.
 void* persistentalloc(uintptr size, uintptr align, const char* type, uintptr unit = 0);
 
 // ---- asm_amd64.S ---------------------------------------------------------------------------------------------------

@@ -314,9 +314,8 @@ Outcome run_listing(Session& session, Sink& sink, Rows& rows, const Options& opt
   if (by_two) {
     if (!Relay(sink, stop).run(table)) return cancelled();
   } else {
-    bool told = false;
-    table(sink, [&] { return told = told || stop(); });
-    if (told) return cancelled();
+    table(sink, stop);
+    if (session.was_cancelled()) return cancelled();
   }
   std::string footer = order.size() < total ? fmt::format("{} of {} shown (-limit 0 for all)", order.size(), total)
                                             : plural(total, rows.noun());

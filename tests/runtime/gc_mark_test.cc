@@ -75,6 +75,16 @@ __attribute__((noinline)) Hidden takenext() {
   return h;
 }
 
+// A node that holder has, and the next one, which is returned. Made elsewhere: this stack is scanned at the end, and may
+// have old words.
+Hidden hold() {
+  return elsewhere([] {
+    holder = gc::make<node>();
+    holder->next = gc::make<node>();
+    return Hidden(holder->next.get());
+  });
+}
+
 TEST_F(GcMark, APointerThatIsOverwrittenIsMarked) {
   holder = gc::make<node>();
   holder->next = gc::make<node>();
@@ -396,12 +406,7 @@ TEST_F(GcMark, WhatIsCopiedToAGlobalIsMarked) {
 
 // Nobody marks on the P of the store: what its buffer has is looked at when the world is stopped at the end.
 TEST_F(GcMark, TheBuffersOfAllPsAreLookedAtAtTheEnd) {
-  // Not here: this stack is scanned at the end, and may have old words.
-  elsewhere([] {
-    holder = gc::make<node>();
-    holder->next = gc::make<node>();
-    return 0;
-  });
+  hold();
   begin();
   Hidden h = takenext();
   wipe();
@@ -482,11 +487,7 @@ class GcMarkWithoutP : public GcMark {
 TEST_F(GcMarkWithoutP, WhatItOverwritesIsMarked) {
   if (underTsan) GTEST_SKIP() << "ThreadSanitizer delivers no signal to a loop without calls";
   static Hidden h;
-  elsewhere([] {
-    holder = gc::make<node>();
-    holder->next = gc::make<node>();
-    return 0;
-  });
+  hold();
   compute([] {
     h = takenext();
     wipe();
@@ -501,11 +502,7 @@ TEST_F(GcMarkWithoutP, WhatItOverwritesIsMarked) {
 TEST_F(GcMarkWithoutP, WhatItOverwroteBeforeItsThreadEndedIsMarked) {
   if (underTsan) GTEST_SKIP() << "ThreadSanitizer delivers no signal to a loop without calls";
   static Hidden h;
-  elsewhere([] {
-    holder = gc::make<node>();
-    holder->next = gc::make<node>();
-    return 0;
-  });
+  hold();
   compute(
       [] {
         h = takenext();
@@ -532,11 +529,7 @@ TEST_F(GcMarkWithoutP, InTheMiddleOfAStoreItsRegistersAreLookedAtAtTheEnd) {
   if (underTsan) GTEST_SKIP() << "ThreadSanitizer delivers no signal to a loop without calls";
   static char stop;
   __atomic_store_n(&stop, 0, __ATOMIC_RELAXED);
-  Hidden h = elsewhere([] {
-    holder = gc::make<node>();
-    holder->next = gc::make<node>();
-    return Hidden(holder->next.get());
-  });
+  Hidden h = hold();
   compute([] { gc_test_halfstore(reinterpret_cast<void**>(&holder->next), &stop); });
   begin();
   stage = 1;
