@@ -7,6 +7,7 @@
 // nothing, so on a process at rest the check is exact. One pass over the spans, one over each list.
 #pragma once
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -101,6 +102,7 @@ class HeapCheck {
   std::unordered_map<std::uint64_t, std::uint64_t> claimed_;                         // list → how many say so
   std::vector<std::uint64_t> taken_, raw_taken_;  // objects by span class, size class
   bool names_known_ = false;
+  std::optional<std::uint32_t> phase_;  // the collector's; unknown counts as collecting
 };
 
 }  // namespace vitrine::inspect

@@ -17,20 +17,21 @@ namespace vitrine::inspect {
 void HeapCheck::marks_of(const Span& s) {
   const SpanKind k = heap_.kind(s);
   if ((k != SpanKind::small && k != SpanKind::large) || !s.mark_bits || !layout_.has(F::gcroots_head)) return;
-  if (GcState::phase(heap_).value_or(1) != 0) return;
+  if (!phase_) phase_ = GcState::phase(heap_).value_or(1);
+  if (*phase_ != 0) return;
   const auto age = static_cast<std::int32_t>(s.sweepgen - heap_.sweepgen());
   if (age == -1) return;
   const bool swept = age == 0 || age == 3;
   std::string error;
   const std::uint64_t room = (s.nelems + 63) / 64 * 64;
   const std::vector<std::byte> marks = heap_.bits(s.mark_bits, room, error);
-  const std::string name = fmt::format("span {:#x}", s.base);
-  if (!expect(error.empty(), "mark bits", heap_lock(), [&] { return Text{name, "readable", error}; })) return;
+  auto name = [&] { return fmt::format("span {:#x}", s.base); };
+  if (!expect(error.empty(), "mark bits", heap_lock(), [&] { return Text{name(), "readable", error}; })) return;
   if (swept) {
     std::uint64_t i = 0;
     while (i < room && !HeapState::bit(marks, i)) ++i;
     expect(i == room, "mark bits", heap_lock(), [&] {
-      return Text{name, "none in a span that is swept", fmt::format("object {} is marked", i)};
+      return Text{name(), "none in a span that is swept", fmt::format("object {} is marked", i)};
     });
     return;
   }
@@ -41,7 +42,7 @@ void HeapCheck::marks_of(const Span& s) {
     if (!HeapState::bit(marks, i)) continue;
     const bool there = i < s.nelems && (k == SpanKind::large || i < s.freeindex || HeapState::bit(alloc, i));
     if (!expect(there, "mark bits", heap_lock(), [&] {
-          return Text{name, "of allocated objects only", fmt::format("object {} is marked", i)};
+          return Text{name(), "of allocated objects only", fmt::format("object {} is marked", i)};
         }))
       return;
   }

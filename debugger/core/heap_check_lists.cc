@@ -72,21 +72,25 @@ void HeapCheck::membership(const Span& s) {
            : on.kind == ListKind::none ? fmt::format("{:#x}, no list", s.list)
                                        : heap_.list_text(on);
   };
-  auto wanted = [&](bool ok, std::string expected, const Guard& guard) {
-    expect(ok, "list", guard, [&] { return Text{fmt::format("span {:#x}", s.base), std::move(expected), text()}; });
+  // What is expected is a list, or said in words.
+  auto wanted = [&](bool ok, ListName list, std::string_view words, const Guard& guard) {
+    expect(ok, "list", guard, [&] {
+      return Text{fmt::format("span {:#x}", s.base), words.empty() ? heap_.list_text(list) : std::string(words),
+                  text()};
+    });
   };
   auto is = [&](ListKind k, std::uint32_t index) { return on.kind == k && on.index == index; };
   const bool full = s.alloc_count == s.nelems;
   switch (heap_.kind(s)) {
     case SpanKind::small: {
       const Guard guard = list_lock({ListKind::central_nonempty, s.spanclass});
-      const bool cached = heap_.cache_of(s.addr) != nullptr;
+      const HeapCache* cache = heap_.cache_of(s.addr);
       const bool empty = full || s.incache;
-      wanted(is(empty ? ListKind::central_empty : ListKind::central_nonempty, s.spanclass),
-             heap_.list_text({empty ? ListKind::central_empty : ListKind::central_nonempty, s.spanclass}), guard);
-      expect(cached == s.incache, "incache", {0, {}, heap_.cache_of(s.addr)}, [&] {
+      const ListKind list = empty ? ListKind::central_empty : ListKind::central_nonempty;
+      wanted(is(list, s.spanclass), {list, s.spanclass}, {}, guard);
+      expect((cache != nullptr) == s.incache, "incache", {0, {}, cache}, [&] {
         return Text{fmt::format("span {:#x}", s.base), s.incache ? "in an mcache" : "in none",
-                    cached ? "in that of " + heap_.cache_name(*heap_.cache_of(s.addr)) : "in none"};
+                    cache ? "in that of " + heap_.cache_name(*cache) : "in none"};
       });
       const std::int32_t ahead = static_cast<std::int32_t>(s.sweepgen - heap_.sweepgen());
       const bool known = s.incache ? ahead == 1 || ahead == 3 : ahead >= -2 && ahead <= 0;
@@ -97,21 +101,21 @@ void HeapCheck::membership(const Span& s) {
       });
       break;
     }
-    case SpanKind::runtime:
-      wanted(is(full ? ListKind::runtime_empty : ListKind::runtime_nonempty, s.sizeclass()),
-             heap_.list_text({full ? ListKind::runtime_empty : ListKind::runtime_nonempty, s.sizeclass()}),
+    case SpanKind::runtime: {
+      const ListKind list = full ? ListKind::runtime_empty : ListKind::runtime_nonempty;
+      wanted(is(list, s.sizeclass()), {list, s.sizeclass()}, {},
              list_lock({ListKind::runtime_nonempty, s.sizeclass()}));
       break;
+    }
     case SpanKind::stack_pool:
-      wanted(s.alloc_cache ? is(ListKind::pool, s.spanclass) : s.list == 0,
-             s.alloc_cache ? heap_.list_text({ListKind::pool, s.spanclass}) : "on none, it has no free stack",
-             list_lock({ListKind::pool, s.spanclass}));
+      wanted(s.alloc_cache ? is(ListKind::pool, s.spanclass) : s.list == 0, {ListKind::pool, s.spanclass},
+             s.alloc_cache ? "" : "on none, it has no free stack", list_lock({ListKind::pool, s.spanclass}));
       break;
     case SpanKind::stack_large:
-      wanted(s.list == 0 || on.kind == ListKind::large, "stackLarge, or none", list_lock({ListKind::large, 0}));
+      wanted(s.list == 0 || on.kind == ListKind::large, {}, "stackLarge, or none", list_lock({ListKind::large, 0}));
       break;
     default:
-      wanted(s.list == 0, "on none", heap_lock());
+      wanted(s.list == 0, {}, "on none", heap_lock());
   }
 }
 
@@ -123,12 +127,12 @@ void HeapCheck::list(ListName name) {
   std::uint64_t before = 0;
   for (std::uint64_t at : walk.items) {
     const Span& s = heap_.spans()[heap_.at_structure(at)];
-    const std::string where = fmt::format("span {:#x}", s.base);
+    auto where = [&] { return fmt::format("span {:#x}", s.base); };
     expect(s.list == head, "list", guard, [&] {
-      return Text{where, heap_.list_text(name) + ", where it is", heap_.list_text(heap_.list_at(s.list))};
+      return Text{where(), heap_.list_text(name) + ", where it is", heap_.list_text(heap_.list_at(s.list))};
     });
     expect(s.prev == before, "list links", guard, [&] {
-      return Text{where, fmt::format("prev {:#x}", before), fmt::format("{:#x}", s.prev)};
+      return Text{where(), fmt::format("prev {:#x}", before), fmt::format("{:#x}", s.prev)};
     });
     const SpanKind k = heap_.kind(s);
     const bool own = name.kind == ListKind::runtime_empty || name.kind == ListKind::runtime_nonempty;
@@ -137,7 +141,7 @@ void HeapCheck::list(ListName name) {
                     : own                          ? k == SpanKind::runtime && s.sizeclass() == name.index
                                                    : k == SpanKind::small && s.spanclass == name.index;
     expect(ok, "list member", guard, [&] {
-      return Text{where, "what belongs on " + heap_.list_text(name),
+      return Text{where(), "what belongs on " + heap_.list_text(name),
                   fmt::format("{}, {}", heap_.state_text(s), heap_.owner_text(s))};
     });
     before = at;

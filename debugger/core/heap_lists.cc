@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstring>
 #include <unordered_set>
+#include <utility>
 
 #include "heap_state.h"
 
@@ -116,51 +117,50 @@ std::size_t HeapState::count(F array, const char* element) const {
   return size ? layout_.place(array).size / size : 0;
 }
 
+// Every span is held against all kinds of lists: where these lie is found once.
+void HeapState::find_lists() {
+  const std::uint64_t central = layout_.size_of("mcentralPadded"), pool = layout_.size_of("stackpoolPadded");
+  auto at = [&](F f) { return layout_.place(f).offset; };
+  auto put = [&](ListKind kind, std::uint64_t first, std::uint64_t stride, std::size_t n, std::uint64_t list,
+                 std::uint64_t lock) {
+    areas_[static_cast<std::size_t>(kind)] = {first, first ? stride : 0, n, list, lock};
+  };
+  for (bool runtime : {false, true}) {
+    const F array = runtime ? F::mheap_runtime : F::mheap_central;
+    const std::uint64_t first = mheap_ + at(array) + at(F::mcentralPadded_mcentral);
+    const std::size_t n = count(array, "mcentralPadded");
+    put(runtime ? ListKind::runtime_nonempty : ListKind::central_nonempty, first, central, n, at(F::mcentral_nonempty),
+        at(F::mcentral_lock));
+    put(runtime ? ListKind::runtime_empty : ListKind::central_empty, first, central, n, at(F::mcentral_empty),
+        at(F::mcentral_lock));
+  }
+  put(ListKind::pool, layout_.root(Root::stackpool), pool, count(F::mcache_stackcache, "stackfreelist"),
+      at(F::stackpoolPadded_item_span), at(F::stackpoolPadded_item_lock));
+  // One lock for all lists of large stacks, before them.
+  put(ListKind::large, layout_.root(Root::stackLarge), layout_.size_of("mSpanList"),
+      count(F::stackLargeT_free, "mSpanList"), at(F::stackLargeT_free), at(F::stackLargeT_lock));
+}
+
 std::uint64_t HeapState::central(std::size_t i, bool runtime) const {
-  return mheap_ + layout_.place(runtime ? F::mheap_runtime : F::mheap_central).offset +
-         i * layout_.size_of("mcentralPadded") + layout_.place(F::mcentralPadded_mcentral).offset;
+  const ListArea& area = this->area(runtime ? ListKind::runtime_nonempty : ListKind::central_nonempty);
+  return area.first + i * area.stride;
 }
 
 std::uint64_t HeapState::list_address(ListName name) const {
-  switch (name.kind) {
-    case ListKind::central_nonempty:
-    case ListKind::runtime_nonempty:
-      return central(name.index, name.kind == ListKind::runtime_nonempty) + layout_.place(F::mcentral_nonempty).offset;
-    case ListKind::central_empty:
-    case ListKind::runtime_empty:
-      return central(name.index, name.kind == ListKind::runtime_empty) + layout_.place(F::mcentral_empty).offset;
-    case ListKind::pool:
-      return layout_.root(Root::stackpool) + name.index * layout_.size_of("stackpoolPadded") +
-             layout_.place(F::stackpoolPadded_item_span).offset;
-    case ListKind::large:
-      return layout_.root(Root::stackLarge) + layout_.place(F::stackLargeT_free).offset +
-             name.index * layout_.size_of("mSpanList");
-    case ListKind::none:
-      break;
-  }
-  return 0;
+  if (name.kind == ListKind::none) return 0;
+  const ListArea& area = this->area(name.kind);
+  return area.first + name.index * area.stride + area.list;
 }
 
 ListName HeapState::list_at(std::uint64_t list) const {
-  auto within = [&](std::uint64_t first, std::size_t n, const char* element, ListKind kind) -> ListName {
-    const std::uint64_t stride = layout_.size_of(element);
-    if (!list || !first || !stride || list < first || (list - first) % stride || (list - first) / stride >= n)
-      return {};
-    return {kind, static_cast<std::uint32_t>((list - first) / stride)};
-  };
+  if (!list) return {};
   for (ListKind k : {ListKind::central_nonempty, ListKind::central_empty, ListKind::runtime_nonempty,
                      ListKind::runtime_empty, ListKind::pool, ListKind::large}) {
-    const bool central = k == ListKind::central_nonempty || k == ListKind::central_empty;
-    ListName found = within(list_address({k, 0}),
-                            k == ListKind::pool    ? pool_count()
-                            : k == ListKind::large ? large_count()
-                            : central              ? central_count()
-                                                   : runtime_count(),
-                            k == ListKind::pool    ? "stackpoolPadded"
-                            : k == ListKind::large ? "mSpanList"
-                                                   : "mcentralPadded",
-                            k);
-    if (found.kind != ListKind::none) return found;
+    const ListArea& area = this->area(k);
+    const std::uint64_t first = area.first + area.list;
+    if (!area.stride || list < first || (list - first) % area.stride || (list - first) / area.stride >= area.count)
+      continue;
+    return {k, static_cast<std::uint32_t>((list - first) / area.stride)};
   }
   return {};
 }
@@ -185,33 +185,26 @@ std::string HeapState::list_text(ListName name) const {
 }
 
 std::uint64_t HeapState::lock_address(ListName name) const {
-  if (name.kind == ListKind::pool)
-    return layout_.root(Root::stackpool) + name.index * layout_.size_of("stackpoolPadded") +
-           layout_.place(F::stackpoolPadded_item_lock).offset;
-  if (name.kind == ListKind::large) return layout_.root(Root::stackLarge) + layout_.place(F::stackLargeT_lock).offset;
-  const bool runtime = name.kind == ListKind::runtime_nonempty || name.kind == ListKind::runtime_empty;
-  return central(name.index, runtime) + layout_.place(F::mcentral_lock).offset;
+  const ListArea& area = this->area(name.kind);
+  return area.first + (name.kind == ListKind::large ? 0 : name.index) * area.stride + area.lock;
 }
 
 ListWalk HeapState::walk(ListName name) {
   ListWalk walk;
   auto first = get(list_address(name), F::mSpanList_first);
   if (!first) walk.problem = fmt::format("{}: its head at {:#x} is unreadable", list_text(name), list_address(name));
-  std::unordered_set<std::uint64_t> seen;
+  walked_.resize(spans_.size());
+  ++walks_;
   for (std::uint64_t at = first.value_or(0); at;) {
-    if (!seen.insert(at).second) {
-      walk.problem =
-          fmt::format("{}: comes back to the span at {:#x} after {}", list_text(name), at, walk.items.size());
-      break;
-    }
-    if (walk.items.size() > spans_.size()) {
-      walk.problem = fmt::format("{}: has more spans than there are", list_text(name));
-      break;
-    }
     std::uint32_t index = at_structure(at);
     if (index == kNone || spans_[index].unreadable) {
       walk.problem =
           fmt::format("{}: {:#x} is {}", list_text(name), at, index == kNone ? "no span of this heap" : "unreadable");
+      break;
+    }
+    if (std::exchange(walked_[index], walks_) == walks_) {
+      walk.problem =
+          fmt::format("{}: comes back to the span at {:#x} after {}", list_text(name), at, walk.items.size());
       break;
     }
     walk.items.push_back(at);

@@ -48,6 +48,7 @@ Result<std::unique_ptr<HeapState>> HeapState::load(Session& session, Model& mode
   if (auto bytes = l.constant("heapArenaBytes")) heap->arena_bytes_ = *bytes;  // where the program says so itself
   heap->page_size_ = pages ? heap->arena_bytes_ / pages : 0;
   if (!heap->page_size_) return Error{"the size of this heap's pages is not known: its arenas are not described", {}};
+  heap->find_lists();
   if (auto ok = heap->read_words(); !ok) return ok.error();
   if (auto ok = heap->read_spans(); !ok) return ok.error();
   return heap;

@@ -10,6 +10,7 @@
 // Who has a span is said by the span itself (its state, its owner, which list it says it is on): one look at each span,
 // never at all lists for each. That lists and spans agree is `mheap check`'s business (heap_check.h).
 #pragma once
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -161,10 +162,10 @@ class HeapState {
   };
   StackOf stack_of(std::uint64_t base);  // by the slot's first address
 
-  std::size_t central_count() const { return count(F::mheap_central, "mcentralPadded"); }
-  std::size_t runtime_count() const { return count(F::mheap_runtime, "mcentralPadded"); }
-  std::size_t pool_count() const { return count(F::mcache_stackcache, "stackfreelist"); }
-  std::size_t large_count() const { return count(F::stackLargeT_free, "mSpanList"); }
+  std::size_t central_count() const { return area(ListKind::central_nonempty).count; }
+  std::size_t runtime_count() const { return area(ListKind::runtime_nonempty).count; }
+  std::size_t pool_count() const { return area(ListKind::pool).count; }
+  std::size_t large_count() const { return area(ListKind::large).count; }
   std::uint64_t central(std::size_t i, bool runtime) const;
   std::uint64_t list_address(ListName name) const;
   ListName list_at(std::uint64_t list) const;
@@ -189,7 +190,15 @@ class HeapState {
   void decode(const std::byte* bytes, std::uint64_t addr);
   void find_extents();
   bool in_arenas(std::uint64_t lo, std::uint64_t hi) const;
+  // Where the lists of one kind lie: the first's structure, the distance to the next; list and lock within it.
+  struct ListArea {
+    std::uint64_t first = 0, stride = 0;
+    std::size_t count = 0;
+    std::uint64_t list = 0, lock = 0;
+  };
   std::size_t count(F array, const char* element) const;
+  void find_lists();
+  const ListArea& area(ListKind kind) const { return areas_[static_cast<std::size_t>(kind)]; }
   void read_cache(std::uint64_t addr, std::uint32_t processor);
 
   Session& session_;
@@ -202,6 +211,9 @@ class HeapState {
   std::size_t with_pages_ = 0;
   std::optional<std::uint32_t> inuse_, manual_, free_, dead_;
   std::optional<std::uint32_t> pool_, large_, runtime_, runtime_large_;
+  std::array<ListArea, 7> areas_;      // by ListKind
+  std::vector<std::uint32_t> walked_;  // by span: the last walk of a list that met it
+  std::uint32_t walks_ = 0;
   std::optional<std::vector<HeapCache>> caches_;
   std::unordered_map<std::uint64_t, std::uint32_t> cached_spans_, cached_objects_;
   std::unordered_map<std::uint64_t, std::uint32_t> by_structure_;
