@@ -8,8 +8,8 @@
 // Who writes owns the span (its mcache's P, or nobody else knows the object), and spans begin at multiples of 32 bytes,
 // so two writers never share a byte. A concurrent marker reads an object's bits only after it was published.
 //
-// Unlike Go: the scan bit of word 1 has no second meaning, and there is one loop for all sizes, which takes the whole
-// bytes of a single value, or of an array of pointers, at once.
+// Unlike Go: the scan bit of word 1 has no second meaning. The bits of a value of up to 64 words fit into registers; of
+// larger ones eight bytes are made at once; an array's are those of its first elements, copied.
 // Unlike Go: spans without pointers are not cleared in the bitmap: nobody may look there, and a large object would
 // touch a thirty-second of its size.
 #include <cstring>
@@ -54,26 +54,77 @@ static inline uint8 fourbits(const uint8* gcdata, uintptr i, uintptr words) {
   return uint8(bits & 0xf);
 }
 
+// 32 bits, four to a byte: the lower half of each, as bitmap bytes have those of pointers.
+static inline uint64 spread(uint64 bits) {
+  bits = (bits | bits << 16) & 0x0000ffff0000ffff;
+  bits = (bits | bits << 8) & 0x00ff00ff00ff00ff;
+  return (bits | bits << 4) & 0x0f0f0f0f0f0f0f0f;
+}
+static inline uint64 spreadlow(uint64 bits) { return spread(bits & 0xffffffff); }
+
+// One value of up to 64 words less `shift`, where its first bits are in the byte; the other words' bits there stay.
+static void setvalue(uint8* bitp, uint32 shift, uintptr words, const _type* typ) {
+  const uintptr ptrwords = typ->ptrdata / ptrSize;
+  auto first = [](uintptr n) { return n == 64 ? ~uint64(0) : (uint64(1) << n) - 1; };
+  uint64 pointers = 0, scan = first(ptrwords), own = first(words) << shift;
+  for (uintptr i = 0; i < (ptrwords + 7) / 8; i++) pointers |= uint64(typ->gcdata[i]) << 8 * i;
+  pointers = (pointers & scan) << shift;
+  scan <<= shift;
+  for (; own != 0; own >>= 32, pointers >>= 32, scan >>= 32) {
+    uint64 bits = spreadlow(pointers) * bitPointer | spreadlow(scan) * bitScan;
+    uint64 mine = spreadlow(own) * (bitPointer | bitScan);
+    if (mine == ~uint64(0)) {
+      memcpy(bitp, &bits, 8);
+      bitp += 8;
+      continue;
+    }
+    for (; mine != 0; mine >>= 8, bits >>= 8, bitp++) *bitp = uint8((*bitp & ~mine) | bits);
+  }
+}
+
 void heapBitsSetType(uintptr x, uintptr size, uintptr dataSize, const _type* typ) {
   uintptr words = size / ptrSize, stride = typ->size / ptrSize, ptrwords = typ->ptrdata / ptrSize;
+  uint8* bitp = &arenaOf(x)->bitmap[x / (ptrSize * 4) % heapArenaBitmapBytes];
+  uint32 shift = uint32(x / ptrSize % 4);
+  const bool one = dataSize == typ->size;
+  if (one && words + shift <= 64 && (x ^ (x + size - 1)) < heapArenaBytes) return setvalue(bitp, shift, words, typ);
   // The end of the last element's pointers.
   uintptr scanwords = stride == 0 ? 0 : (dataSize / typ->size - 1) * stride + ptrwords;
   // One word after the last says that no more follow; what is behind it was cleared with a large object's span.
   uintptr end = words;
   if (words > maxSmallSize / ptrSize && scanwords < words) end = scanwords + 1;
-  uint8* bitp = &arenaOf(x)->bitmap[x / (ptrSize * 4) % heapArenaBitmapBytes];
-  uint32 shift = uint32(x / ptrSize % 4);
+  // Elements come back to the same place in a byte after so many bytes. first: the first whole one of this arena.
+  const uintptr period = stride % 4 == 0 ? stride / 4 : stride % 2 == 0 ? stride / 2 : stride;
+  const uint8* first = nullptr;
   uintptr inelem = 0;
-  // Whole bytes: where they are read from is known without counting elements.
-  const bool one = dataSize == typ->size, all = stride == 1 && ptrwords == 1;
   for (uintptr i = 0; i < end;) {
-    if (shift == 0 && (one || all)) {
-      uintptr left = (heapArenaBytes - (x + i * ptrSize) % heapArenaBytes) / ptrSize, n = 0, from = i;
-      for (; n + 4 <= left && i + 4 <= scanwords; n += 4, i += 4)
-        *bitp++ = uint8(bitScan * 0xf | (all ? 0xf : fourbits(typ->gcdata, i, ptrwords)));
-      inelem = all ? 0 : i;
+    if (shift == 0 && i < scanwords) {
+      if (first == nullptr) first = bitp;
+      const uintptr left = (heapArenaBytes - (x + i * ptrSize) % heapArenaBytes) / ptrSize, from = i;
+      uintptr n = (left < scanwords - i ? left : scanwords - i) / 4;  // whole bytes
+      if (one) {
+        for (; n >= 8 && i % 8 == 0; n -= 8, i += 32, bitp += 8) {
+          uint32 pointers;
+          memcpy(&pointers, typ->gcdata + i / 8, 4);
+          const uint64 bits = spread(pointers) * bitPointer | spread(~uint32(0)) * bitScan;
+          memcpy(bitp, &bits, 8);
+        }
+        for (; n > 0; n--, i += 4) *bitp++ = uint8(bitScan * 0xf | fourbits(typ->gcdata, i, ptrwords));
+      } else {
+        while (n > 0 && uintptr(bitp - first) >= period) {
+          const uintptr done = uintptr(bitp - first), back = done - done % period, now = back < n ? back : n;
+          memcpy(bitp, bitp - back, now);
+          n -= now;
+          i += 4 * now;
+          bitp += now;
+        }
+      }
       if (i != from) {
-        if ((x + i * ptrSize) % heapArenaBytes == 0 && i < end) bitp = arenaOf(x + i * ptrSize)->bitmap;
+        inelem = i % stride;
+        if ((x + i * ptrSize) % heapArenaBytes == 0 && i < end) {
+          bitp = arenaOf(x + i * ptrSize)->bitmap;
+          first = nullptr;
+        }
         continue;
       }
     }
@@ -88,10 +139,12 @@ void heapBitsSetType(uintptr x, uintptr size, uintptr dataSize, const _type* typ
     }
     *bitp = uint8((*bitp & keep) | bits);
     shift = 0;
-    if (uintptr next = x + i * ptrSize; next % heapArenaBytes != 0)
+    if (uintptr next = x + i * ptrSize; next % heapArenaBytes != 0) {
       bitp++;
-    else if (i < end)
+    } else if (i < end) {
       bitp = arenaOf(next)->bitmap;
+      first = nullptr;
+    }
   }
 }
 

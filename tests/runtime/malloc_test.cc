@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <map>
+#include <random>
 
 #include "heapfixture.h"
 
@@ -131,6 +132,34 @@ TEST_F(Malloc, PointerBitsAreTheTypesRepeated) {
   EXPECT_EQ(bitsof(large, 8), "pspspsps");
   auto* end = static_cast<char*>(large) + 5000 * pair.size;
   EXPECT_EQ(bitsof(end - 32, 5), "psp..");
+}
+
+// Values and arrays of types with any bits, beside each other: what is in the bitmap is what a simple loop would write.
+TEST_F(Malloc, PointerBitsOfAnyTypeAndLength) {
+  const auto seed = std::random_device{}();
+  SCOPED_TRACE(testing::Message() << "seed " << seed);
+  std::mt19937 random(seed);
+  const auto below = [&](std::uintptr_t n) { return std::uintptr_t(random() % n); };
+  void* made[16] = {};  // on the stack, where a collection finds them
+  std::string want[16];
+  for (int i = 0; i < 1000; i++) {
+    void*& p = made[i % 16];
+    std::string& text = want[i % 16];
+    ASSERT_TRUE(p == nullptr || bitsof(p, int(text.size())) == text);  // with all that was made since beside it
+    const std::uintptr_t ptrwords = 1 + below(i % 3 ? 70 : 700), words = ptrwords + below(2) * below(40);
+    std::vector<std::uint8_t> bits((ptrwords + 7) / 8);
+    for (auto& b : bits) b = std::uint8_t(random());  // those behind the last word mean nothing
+    bits[(ptrwords - 1) / 8] |= std::uint8_t(1 << (ptrwords - 1) % 8);
+    const rt::_type t{words * 8, ptrwords * 8, 8, 0, bits.data(), {"any", 3}};
+    const std::uintptr_t n = below(2) ? 1 : 1 + below(i % 50 ? 10 : 1000);
+    text.clear();
+    for (std::uintptr_t w = 0; w < n * words; w++) {
+      const std::uintptr_t in = w % words;
+      text += in < ptrwords && bits[in / 8] >> in % 8 & 1 ? 'p' : w < (n - 1) * words + ptrwords ? 's' : '.';
+    }
+    p = rt::mallocgc(n * words * 8, &t, true);
+    ASSERT_EQ(bitsof(p, int(text.size())), text);
+  }
 }
 
 TEST_F(Malloc, NeighboursKeepTheirBits) {
