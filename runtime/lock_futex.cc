@@ -51,7 +51,7 @@ void notewakeup(note* n) {
 
 void notesleep(note* n) { notetsleep(n, -1); }
 
-bool notetsleep(note* n, int64 ns) {
+static bool sleepon(note* n, int64 ns, bool once) {
   g* gp = getg();
   if (gp != nullptr && gp != gp->m->g0) throw_("notesleep not on g0");
   if (n->key.load(__ATOMIC_ACQUIRE) != 0) return true;
@@ -63,7 +63,7 @@ bool notetsleep(note* n, int64 ns) {
     if (n->key.load(__ATOMIC_ACQUIRE) != 0) break;
     if (ns >= 0) {
       ns = deadline - nanotime();
-      if (ns <= 0) {
+      if (ns <= 0 || once) {
         woken = false;
         break;
       }
@@ -72,5 +72,8 @@ bool notetsleep(note* n, int64 ns) {
   if (gp != nullptr) gp->m->blocked = 0;
   return woken;
 }
+
+bool notetsleep(note* n, int64 ns) { return sleepon(n, ns, false); }
+bool notetsleeponce(note* n, int64 ns) { return sleepon(n, ns, true); }
 
 }  // namespace vitrine::rt

@@ -294,7 +294,8 @@ void sigpreempted(g* gp) {
   mp->npreempt++;
   store_relaxed(pp->m, nullptr);
   store_relaxed(gp->stackguard0, stackPreempt);
-  __atomic_store_n(&pp->status, uint32(Psyscall), __ATOMIC_SEQ_CST);  // from here on it is not ours
+  __atomic_store_n(&pp->status, uint32(Psyscall), __ATOMIC_SEQ_CST);     // from here on it is not ours
+  if (sched.gcwaiting.load() != 0) futexwakeup(&sched.stopnote.key, 1);  // stopTheWorldWithSema looks, soon or at once
 }
 
 }  // namespace vitrine::rt

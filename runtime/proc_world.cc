@@ -66,14 +66,15 @@ static void stopTheWorldWithSema(void*) {
   }
   bool wait = sched.stopwait > 0;
   unlock(&sched.lock);
-  // First politely, then by signal. A P that a signal handler let go of is in Psyscall and has nobody to stop it but
-  // us.
+  // First politely, then by signal: most of those who run are in the runtime, or will soon be, and a goroutine that keeps
+  // its P need not be frozen (proc_freeze.cc). A signal may come while its receiver is pinned, so it is repeated. A P that
+  // the handler let go of is in Psyscall and has nobody to stop it but us; the handler ends our sleep, but not by the note.
   for (int tries = 0; wait; tries++) {
-    if (notetsleep(&sched.stopnote, 100'000)) {
+    if (notetsleeponce(&sched.stopnote, tries == 0 ? 20'000 : 100'000)) {
       noteclear(&sched.stopnote);
       break;
     }
-    preemptall(tries >= 10);
+    preemptall(true);
     lock(&sched.lock);
     stopsyscalls();
     bool done = sched.stopwait == 0;

@@ -97,8 +97,9 @@ void unlock(mutex* l);
 void assertLockHeld(mutex* l);  // by whomever: that the caller holds it cannot be told
 void noteclear(note* n);
 void notewakeup(note* n);
-void notesleep(note* n);             // on g0, or a foreign thread
-bool notetsleep(note* n, int64 ns);  // false: timed out
+void notesleep(note* n);                 // on g0, or a foreign thread
+bool notetsleep(note* n, int64 ns);      // false: timed out
+bool notetsleeponce(note* n, int64 ns);  // false: that, or its futex was woken without it
 
 // ---- malloc_raw.cc: small objects of the runtime (sudogs, hchans); any thread --------------------------------
 void* rawalloc(uintptr size);  // 16-byte aligned, zeroed; ends the program when memory is out

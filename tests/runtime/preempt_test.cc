@@ -219,6 +219,28 @@ TEST_F(World, NumberOfPsChanges) {
   EXPECT_EQ(vitrine::gomaxprocs(-1), before);
 }
 
+TEST_F(World, IsStoppedSoonThoughSomebodyComputes) {
+  if (underTsan) GTEST_SKIP() << "ThreadSanitizer delivers signals late";
+  int before = vitrine::gomaxprocs(2);
+  auto least = std::chrono::nanoseconds::max();
+  for (int i = 0; i < 20; i++) {
+    std::atomic<bool> runs{false}, stop{false};
+    vitrine::wait_group wg;
+    wg.go([&] {
+      for (runs = true; !stop;) spin();
+    });
+    EXPECT_TRUE(eventually([&] { return runs.load(); }));
+    auto begin = std::chrono::steady_clock::now();
+    vitrine::gomaxprocs(2 + i % 2);
+    vitrine::gomaxprocs(3 - i % 2);
+    least = std::min<std::chrono::nanoseconds>(least, std::chrono::steady_clock::now() - begin);
+    stop = true;
+    wg.wait();
+  }
+  vitrine::gomaxprocs(before);
+  EXPECT_LT(least, 1ms) << "ns";
+}
+
 TEST_F(World, WorkGoesOnWhileTheNumberChanges) {
   const std::uint64_t seed = std::random_device()();
   std::printf("seed %lu\n", static_cast<unsigned long>(seed));
