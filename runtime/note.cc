@@ -114,6 +114,8 @@ void layoutnote() {
   FIELD(p, p, id);
   FIELD(p, p, status);
   FIELD(p, p, schedtick);
+  MEMBER(p, sysmontick.schedwhen);
+  MEMBER(p, sysmontick.syscallwhen);
   FIELD(p, p, m);
   FIELD(p, p, runqhead);
   FIELD(p, p, runqtail);

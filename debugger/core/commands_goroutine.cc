@@ -256,7 +256,8 @@ constexpr CommandSpec kCommands[] = {
     {"info goroutines", "List goroutines: state, why and how long they wait, where they are.",
      "info goroutines [-where EXPR] [-sort COL,…] [-limit N] [-cols COL,…] [-json[=full]] [-short] [-count] [-all]\n\n"
      "One row a goroutine; the selected or current one comes first, marked *.\n"
-     "  AGE    how long it has waited; 5.0s+ means at least so long (a core has no exact now)\n"
+     "  AGE    how long it has waited; 5.0s+ means at least so long (a core has no exact now), ~5.0s about so long\n"
+     "         (of a Go program: the time of the collection before the one that first met it waiting)\n"
      "  M, P   what runs it, - when nothing does\n"
      "  STACK  bytes used/total\n"
      "  WHERE  the first frame of your own code, past the runtime and the C++ library; else the entry function\n"

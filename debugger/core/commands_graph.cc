@@ -170,7 +170,10 @@ Outcome run_graph(Session& session, const Line& line, std::size_t first, Sink& s
     printer.entry(*b, out);
     if (++n % 256 == 0 && session.cancelled()) return cancelled();
   }
-  if (rows.size() < total) counts = fmt::format("{} of {} shown (-limit 0 for all)", rows.size(), counts);
+  if (rows.size() < total) {
+    counts = fmt::format("{} of {} shown (-limit 0 for all), {}", rows.size(), plural(total, "blocked goroutine"),
+                         plural(graph.cycles(), "deadlock"));
+  }
   if (hidden) counts += fmt::format("; {} not shown (-all)", plural(hidden, "system goroutine"));
   out.add(counts + "\n");
   for (const std::string& w : warnings) out.add("warning: " + w + "\n");

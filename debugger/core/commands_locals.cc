@@ -54,7 +54,9 @@ std::string value_of(Session& session, Model& model, const Local& local, std::ui
   }
   if (p.place != Local::Place::reg || p.at >= kRegs) return "<not known where>";
   if (!regs || !regs->has(static_cast<int>(p.at)) || local.type->size > 8) return "<in a register>";
-  return fmt::format("{:#x}", regs->r[p.at]);
+  std::string text = values.of_register(regs->r[p.at], *local.type, bad);
+  session.incomplete = session.incomplete || bad;
+  return text;
 }
 
 // Go's compiler calls a variable that it moved to the heap "&x" and describes the pointer.

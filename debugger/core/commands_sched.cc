@@ -65,7 +65,8 @@ Page look_at(SchedState& state) {
     return t && *t > 0 && now > 0 ? std::optional(std::max<std::int64_t>(0, now - *t)) : std::nullopt;
   };
   if (page.next_timer) page.next_timer = now > 0 ? std::optional(*page.next_timer - now) : std::nullopt;
-  page.uptime = since(state.word(F::schedt_starttime));
+  page.uptime = since(model.layout().root(Root::runtimeInitTime) ? state.variable(Root::runtimeInitTime, 8)
+                                                                 : state.word(F::schedt_starttime));
   page.polled = since(state.word(F::schedt_lastpoll));
   auto until = state.word(F::schedt_pollUntil);
   if (until && *until > 0 && *until != INT64_MAX && now > 0) page.poll_until = *until - now;
@@ -102,7 +103,7 @@ void print_page(SchedState& state, const Page& page, Buffered& out) {
   std::string poller;
   if (page.poller != kNone) {
     poller = state.short_machine(page.poller) + " sleeps in it";
-    if (page.poll_until) poller += ", " + due_text(*page.poll_until, !model.now_exact());
+    if (page.poll_until) poller += ", wakes " + due_text(*page.poll_until, !model.now_exact());
   } else {
     poller = "nobody sleeps in it";
     if (page.polled) poller += fmt::format(", last polled {}{} ago", format_duration(*page.polled), plus);

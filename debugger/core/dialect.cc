@@ -77,12 +77,13 @@ class Vitrine : public Dialect {
   }
   // What Go's runtime has and ours has not.
   bool lacks(std::string_view row) const override {
-    static constexpr std::array<std::string_view, 14> kLacks = {"moduledata.",
+    static constexpr std::array<std::string_view, 15> kLacks = {"moduledata.",
                                                                 "semaRoot.",
                                                                 "chantype.str",
                                                                 "chantype.tflag",
                                                                 "firstmoduledata",
                                                                 "semtable",
+                                                                "runtimeInitTime",
                                                                 "gcControllerState.heapInUse",
                                                                 "gcControllerState.heapFree",
                                                                 "gcControllerState.heapReleased",

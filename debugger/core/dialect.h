@@ -57,8 +57,8 @@ class Dialect {
   virtual std::string_view labels_type() const { return {}; }
   // m.tls is the thread's block itself, not a pointer to it.
   virtual bool tls_is_block() const { return false; }
-  // g.waitsince is set some time after the wait began, or never.
-  virtual bool waits_at_least() const { return false; }
+  // g.waitsince is about when the wait began, before or after it, or not set.
+  virtual bool waits_about() const { return false; }
   // A function value is a pointer to a closure, whose first word is the code.
   virtual bool functions_are_closures() const { return false; }
   // What kind of timer calls this function when due: "sleep", "func", "chan", "deadline"; "": not known by that.

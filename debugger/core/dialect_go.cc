@@ -7,8 +7,9 @@
 //     there, so that a debugger which goes on by CFI alone invents frames.
 //   * Which goroutines are the runtime's own is not in g: they are those that began in a function of the runtime,
 //     except for the main goroutine and those that call the user's code.
-//   * g.waitsince is set by the collector when it meets a g that waits: an age is "at least", and unknown before the
-//     first collection.
+//   * g.waitsince is set by the collector when it first meets a g that waits, to the time of the cycle before (in the
+//     program's second cycle or later). The wait began between the two, or before both if that was the first cycle of
+//     all: an age is "about", and unknown before the second.
 //   * The standard library is plumbing: WHERE looks for code of the program. A module whose path begins with one of the
 //     library's words would be taken for it.
 #include <algorithm>
@@ -138,7 +139,7 @@ class Go : public Dialect {
   }
   std::string_view labels_type() const override { return "runtime/pprof.labelMap"; }
   bool tls_is_block() const override { return true; }
-  bool waits_at_least() const override { return true; }
+  bool waits_about() const override { return true; }
   bool functions_are_closures() const override { return true; }
   std::string_view timer_kind(std::string_view function) const override {
     struct Row {
@@ -176,8 +177,8 @@ class Go : public Dialect {
   std::string_view note_owner() const override { return {}; }
   std::span<const std::string_view> limits() const override {
     static constexpr std::string_view kLimits[] = {
-        "Go's runtime records when a goroutine began to wait only as its collector comes by: AGE is at least so long, "
-        "and unknown before the first collection",
+        "Go's runtime notes a wait only as its collector comes by, and then the time of the collection before: AGE is "
+        "about so long (~), and unknown before the second collection",
         "who holds a sync.Mutex is recorded nowhere"};
     return kLimits;
   }

@@ -11,6 +11,7 @@
 #include <cstring>
 #include <fstream>
 
+#include "backtrace.h"
 #include "elf_image.h"
 #include "layout.h"
 #include "model.h"
@@ -118,10 +119,18 @@ class Examination {
       good("threads", text);
     }
     if (!m.now_exact())
-      good("age", "there is no exact now: AGE counts up to the scheduler's last look at the clock (+)");
+      good("age", m.now() > 0 ? "there is no exact now: AGE counts up to the runtime's last look at the clock (+)"
+                              : "no time is known: neither how long anything has waited nor when a timer is due");
     for (const std::string& w : m.warnings()) bad("scheduler", w);
     stacks(m);
     return true;
+  }
+
+  // Nothing was ever above the frame that it is in: one that Go keeps for a thread of C's, say.
+  bool at_its_end(Model& m, const Goroutine& g) {
+    const std::uint64_t pc = context_of(m, g).regs.r[kRip];
+    const CfiRow* row = pc ? session_.program().cfi(pc - 1) : nullptr;
+    return row && row->end;
   }
 
   // A stack is absent when the bytes at its saved sp cannot be read, or are all zero, to its end or for 4 KiB: a frame
@@ -150,6 +159,7 @@ class Examination {
         want = bytes.size();
       }
       if (got == want && !nothing) continue;
+      if (nothing && at_its_end(m, g)) continue;
       if (!absent++) first = g.sp;
       zero += nothing;
     }

@@ -6,6 +6,8 @@
 //     byte, so that those that say "in use" in either array are all entries, each once.
 //   * Tables (since 1.24): a directory of pointers to tables, one of them several times in a row; each table has groups
 //     of eight slots behind a word of control bytes, whose high bit says "not in use". A small map is one group.
+// Of keys and values of more than 128 bytes either kind has pointers, which the name of the map's type,
+// "map<string,main.large>", does not tell.
 // A map that a thread is changing shows what is there. Every loop is bounded by what the structures say and by kMost.
 #include "go_values.h"
 
@@ -43,7 +45,8 @@ const Field* array_of(const Type& type, std::string_view name) {
 
 class Walk {
  public:
-  Walk(Memory& memory, const std::function<bool(const MapEntry&)>& entry) : memory_(memory), entry_(entry) {}
+  Walk(Memory& memory, const std::string& name, const std::function<bool(const MapEntry&)>& entry)
+      : memory_(memory), name_(name), entry_(entry) {}
 
   Status buckets(const Type& map, std::uint64_t addr) {
     const Type* bucket = target_of(map, "buckets");
@@ -91,6 +94,20 @@ class Walk {
   }
 
  private:
+  void offer(MapEntry e) {
+    auto follow = [&](const Type*& type, std::uint64_t& at) {
+      auto to = memory_.get<std::uint64_t>(at);
+      if (!to) return;  // whoever reads it there meets the same
+      type = type->element;
+      at = *to;
+    };
+    auto large = [](const Type* type) {
+      return type && type->kind == Type::Kind::pointer && type->element && type->name == "*" + type->element->name;
+    };
+    if (large(e.key) && name_.find("<" + e.key->element->name + ",") != name_.npos) follow(e.key, e.key_at);
+    if (large(e.value) && name_.ends_with("," + e.value->element->name + ">")) follow(e.value, e.value_at);
+    ended_ = !entry_(e);
+  }
   static Error unknown(const Type& map) { return Error{"a map of an unknown kind: " + map.name, {}}; }
   bool looked() {
     ended_ = ended_ || ++steps_ > kMost;
@@ -110,7 +127,7 @@ class Walk {
         for (std::uint64_t n = 0; n < kSlots && !ended_; ++n) {
           if (used[n] < kInUse) continue;
           const Type *key = keys->type->element, *value = values->type->element;
-          ended_ = !entry_({key, value, here + keys->offset + n * key->size, here + values->offset + n * value->size});
+          offer({key, value, here + keys->offset + n * key->size, here + values->offset + n * value->size});
         }
         auto next = memory_.get<std::uint64_t>(here + further->offset);
         if (!next) return next.error();
@@ -131,12 +148,13 @@ class Walk {
     for (std::uint64_t n = 0; n < kSlots && !ended_; ++n) {
       if (*control >> (8 * n + 7) & 1) continue;
       const std::uint64_t here = at + slots->offset + n * slot.size;
-      ended_ = !entry_({key->type, value->type, here + key->offset, here + value->offset});
+      offer({key->type, value->type, here + key->offset, here + value->offset});
     }
     return Ok{};
   }
 
   Memory& memory_;
+  const std::string& name_;  // of the map's type
   const std::function<bool(const MapEntry&)>& entry_;
   std::uint64_t steps_ = 0;
   bool ended_ = false;
@@ -165,7 +183,7 @@ Result<std::uint64_t> go_map_count(Memory& memory, const Type& map, std::uint64_
 
 Status walk_go_map(Memory& memory, const Type& map, std::uint64_t addr,
                    const std::function<bool(const MapEntry&)>& entry) {
-  Walk walk(memory, entry);
+  Walk walk(memory, map.name, entry);
   return has_buckets(map) ? walk.buckets(map, addr) : walk.tables(map, addr);
 }
 

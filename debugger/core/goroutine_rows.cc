@@ -300,6 +300,7 @@ void GoroutineRows::add_cell(std::string& out, std::uint32_t row, int column) {
       out += v.n ? "yes" : "no";
       break;
     case ColumnType::duration:
+      if (model_.age_about()) out += '~';
       add_duration(out, v.n);
       if (model_.age_at_least()) out += '+';
       break;

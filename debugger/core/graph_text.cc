@@ -167,9 +167,7 @@ std::string GraphText::state(std::uint32_t i) {
 std::string GraphText::heading(std::uint32_t i) {
   const Goroutine& g = at(i);
   std::string text = fmt::format("{} ({}", label(i), state(i));
-  if (auto age = model_.age(g)) {
-    text += fmt::format(", {}{}", format_duration(*age), model_.age_at_least() ? "+" : "");
-  }
+  if (auto age = model_.age(g)) text += ", " + model_.age_text(*age);
   text += ")";
   stacks_.ensure({i});
   SourceFrame where = stacks_.where(i);

@@ -93,6 +93,8 @@ namespace vitrine::inspect {
   X(p_timers_zombies, "p", "timers.zombies|deletedTimers", word, optional)                      \
   X(p_timers_minwhen, "p", "timers.minWhen|timers.minWhenHeap|timer0When", word, optional)      \
   X(p_nsteal, "p", "nsteal", word, optional)                                                    \
+  X(p_sysmon_schedwhen, "p", "sysmontick.schedwhen", word, optional)                            \
+  X(p_sysmon_syscallwhen, "p", "sysmontick.syscallwhen", word, optional)                        \
   X(schedt_lastnow, "schedt", "lastnow|lastpoll", word, optional)                               \
   X(schedt_ngsys, "schedt", "ngsys", word, optional)                                            \
   X(schedt_nmidle, "schedt", "nmidle", word, optional)                                          \
@@ -170,6 +172,7 @@ namespace vitrine::inspect {
   X(netpollWaiters, "netpollWaiters", optional)       \
   X(firstmoduledata, "firstmoduledata", optional)     \
   X(semtable, "semtable", optional)                   \
+  X(runtimeInitTime, "runtimeInitTime", optional)     \
   VITRINE_HEAP_ROOTS(X)                               \
   VITRINE_GC_ROOTS(X)                                 \
   VITRINE_RECORDER_ROOTS(X)

@@ -34,20 +34,14 @@ Result<std::unique_ptr<Model>> Model::load(Layout& layout, Memory& memory, std::
   model->idle_status_ = layout.g_status_number("idle");
   model->extra_status_ = layout.g_status_number("deadextra");
   model->now_ = now;
-  if (std::uint64_t sched = layout.root(Root::sched); sched && layout.has(F::schedt_lastnow)) {
-    auto last = layout.get(memory, sched, F::schedt_lastnow);
-    if (last) {
-      model->now_ = std::max(model->now_, static_cast<std::int64_t>(*last));
-    } else {
-      model->warnings_.push_back(fmt::format("sched.lastnow: {}", last.error().message));
-    }
-  }
   model->now_exact_ = now != 0;
-  model->age_at_least_ = now == 0 || layout.dialect().waits_at_least();
+  model->age_about_ = layout.dialect().waits_about();
+  model->age_at_least_ = now == 0 && !model->age_about_;
   model->by_entry_ = layout.dialect().systems_by_entry();
   model->read_wait_reasons();
   model->read_machines();
   model->read_processors();
+  model->read_last_now();
   if (auto ok = model->read_goroutines(cancelled); !ok) return ok.error();
   model->match_threads();
   return model;
@@ -260,6 +254,27 @@ void Model::read_machines() {
     bounds(m.gsignal, m.signal_lo, m.signal_hi);
     machine_at_[m.addr] = static_cast<std::uint32_t>(machines_.size());
     machines_.push_back(m);
+  }
+}
+
+// The latest time that the runtime wrote down: as it looked at the clock, polled (0 while somebody does), watched a P,
+// ended a collection.
+void Model::read_last_now() {
+  auto at = [&](std::uint64_t object, F f, std::string_view what) {
+    if (!object || !layout_.has(f)) return;
+    auto time = layout_.get(memory_, object, f);
+    if (time) {
+      now_ = std::max(now_, static_cast<std::int64_t>(*time));
+    } else if (!what.empty()) {
+      warnings_.push_back(fmt::format("{}: {}", what, time.error().message));
+    }
+  };
+  at(layout_.root(Root::sched), F::schedt_lastnow, "sched.lastnow");
+  if (now_exact_) return;
+  at(layout_.root(Root::gcwork), F::work_tEnd, "");
+  for (const Processor& p : processors_) {
+    at(p.addr, F::p_sysmon_schedwhen, "");
+    at(p.addr, F::p_sysmon_syscallwhen, "");
   }
 }
 

@@ -71,6 +71,8 @@ class Model {
   std::string_view reason_text(std::uint32_t reason);         // of a wait reason's number
   std::optional<std::int64_t> age(const Goroutine& g) const;  // ns
   bool age_at_least() const { return age_at_least_; }
+  bool age_about() const { return age_about_; }  // it may have waited for less time as well as for more
+  std::string age_text(std::int64_t age) const;  // "5.0s", "5.0s+", "~5.0s"
   bool now_exact() const { return now_exact_; }  // false: now() is the last that is known of the clock, or nothing
   std::int64_t now() const { return now_; }  // ns; live: the clock; a core: the runtime's last look at it; 0: unknown
   std::string name(const Goroutine& g) const;
@@ -98,6 +100,7 @@ class Model {
   void decode(const std::byte* bytes, std::uint64_t addr);
   void read_machines();
   void read_processors();
+  void read_last_now();
   void read_wait_reasons();
   void match_threads();
   std::optional<std::uint64_t> word(const Goroutine& g, F f) const;
@@ -119,7 +122,7 @@ class Model {
   std::uint32_t current_ = kNone;
   std::int64_t now_ = 0;
   bool now_exact_ = false;
-  bool age_at_least_ = false, by_entry_ = false;
+  bool age_at_least_ = false, age_about_ = false, by_entry_ = false;
 };
 
 }  // namespace vitrine::inspect

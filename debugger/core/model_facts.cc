@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "model.h"
+#include "render.h"
 
 namespace vitrine::inspect {
 
@@ -34,6 +35,10 @@ std::string_view Model::reason_text(std::uint32_t reason) {
 std::optional<std::int64_t> Model::age(const Goroutine& g) const {
   if (!waiting(g) || g.waitsince <= 0 || now_ <= 0) return std::nullopt;
   return std::max<std::int64_t>(0, now_ - g.waitsince);
+}
+
+std::string Model::age_text(std::int64_t age) const {
+  return (age_about_ ? "~" : "") + format_duration(age) + (age_at_least_ ? "+" : "");
 }
 
 std::optional<std::uint64_t> Model::word(const Goroutine& g, F f) const {

@@ -156,7 +156,7 @@ std::string ObjectRows::cell(std::uint32_t row, int column) {
         out = v.n ? "yes" : "no";
         break;
       case ColumnType::duration:
-        out = format_duration(v.n) + (objects_.model().age_at_least() ? "+" : "");
+        out = objects_.model().age_text(v.n);
         break;
       default:
         out = column == kHandles ? std::to_string(v.n) : std::to_string(static_cast<std::uint64_t>(v.n));
@@ -361,7 +361,7 @@ void ObjectRows::print_waiters(const SyncObject& object, std::uint64_t limit, Bu
       auto age = g ? model.age(*g) : std::nullopt;
       std::vector<std::string> cells = {side, g ? std::to_string(g->goid) : "?",
                                         g ? printable(model.name(*g)) : std::string(),
-                                        age ? format_duration(*age) + (model.age_at_least() ? "+" : "") : "-"};
+                                        age ? model.age_text(*age) : "-"};
       if (values) cells.push_back(w.side == Side::send && w.elem ? value_text(object, w.elem) : "-");
       SourceFrame where = g ? stacks_.where(w.goroutine) : SourceFrame{};
       cells.push_back(!g              ? fmt::format("<no goroutine at {:#x}>", w.g)

@@ -220,6 +220,9 @@ const std::vector<Location>& ElfProgram::locate(std::uint64_t pc) {
     if (out.back().function.empty()) out.back().function = readable_symbol(m->symbols.at(pc).name);
   }
   if (out.empty()) out.emplace_back();
+  // Nothing is there and a function begins behind it: of a saved pc that is no return address (Go's 1.19
+  // systemstack_switch) the instruction before was asked for.
+  if (out.back().function.empty() && function_start(pc + 1) == pc + 1) out = locate(pc + 1);
   return located_[pc] = std::move(out);
 }
 

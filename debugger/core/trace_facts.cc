@@ -490,11 +490,13 @@ std::string TraceFacts::about(std::uint64_t value) {
   for (const Machine& m : model_->machines()) {
     if (value == m.addr) return fmt::format("M{}", m.id);
     if (value == m.g0) return fmt::format("g0 of M{}", m.id);
-    if (m.g0_lo && value > m.g0_lo && value <= m.g0_hi) return fmt::format("on g0's stack of M{}", m.id);
   }
-  // Stacks lie side by side: where one begins, another ends.
+  // Stacks lie side by side, those of g0s among them: where one begins, another ends.
   for (const Goroutine& g : model_->goroutines()) {
     if (g.stack_lo && value == g.stack_lo) return fmt::format("the low end of the stack of goroutine {}", g.goid);
+  }
+  for (const Machine& m : model_->machines()) {
+    if (m.g0_lo && value > m.g0_lo && value <= m.g0_hi) return fmt::format("on g0's stack of M{}", m.id);
   }
   for (const Goroutine& g : model_->goroutines()) {
     if (g.stack_lo && value > g.stack_lo && value <= g.stack_hi())

@@ -45,6 +45,9 @@ bool is_go_interface(const Type& type) {
   return (type.name == "runtime.eface" || type.name == "runtime.iface") && type.size == 16 && type.fields.size() == 2 &&
          type.fields[0].type && type.fields[1].name == "data";
 }
+bool is_go_function(const Type& type) {
+  return type.kind == Type::Kind::other && type.size == 8 && type.name.starts_with("func(");
+}
 // Kept in an interface as it is; all else lies behind a pointer.
 bool pointer_shaped(const Type& type) {
   if (type.kind == Type::Kind::array) return type.count == 1 && type.element && pointer_shaped(*type.element);
@@ -193,7 +196,10 @@ std::string Values::of_type(const Type& type, std::uint64_t addr, int depth, boo
       if (type.size == 4 || type.size == 8) return simple(Known::floating, addr, type.size, bad);
       break;
     case Type::Kind::pointer: {
-      if (type.element && is_go_map(*type.element)) return go_map(*type.element, addr, depth, bad);
+      if (type.name.starts_with('*')) {
+        auto word = memory_.get<std::uint64_t>(addr);
+        return word ? go_word(type, *word, depth, bad) : unreadable(addr, bad);
+      }
       bool text = type.element && type.element->name == "char";
       return simple(text ? Known::c_string : Known::pointer, addr, 8, bad);
     }
@@ -221,6 +227,9 @@ std::string Values::of_type(const Type& type, std::uint64_t addr, int depth, boo
         if (!memory_.read(addr, std::as_writable_bytes(std::span(words)))) return unreadable(addr, bad);
         const Type* element = type.fields[0].type ? type.fields[0].type->element : nullptr;
         std::string out = fmt::format("len {}, cap {}", words[1], words[2]);
+        if (!words[0] && !words[1] && !words[2]) return "nil";
+        if (element && element->name == "uint8" && words[1] <= words[2] && is_text(words[0], words[1]))
+          return "{" + out + " " + quoted(words[0], words[1], bad) + "}";
         if (!element || !element->size || words[1] > words[2] || depth == 0) return "{" + out + "}";
         out += " [";
         for (std::uint64_t i = 0; i < std::min<std::uint64_t>(words[1], kMaxFields); ++i)
@@ -240,10 +249,65 @@ std::string Values::of_type(const Type& type, std::uint64_t addr, int depth, boo
       }
       return out + "}";
     }
-    default:
+    case Type::Kind::array: {
+      const Type* element = type.element;
+      if (depth == 0 || !element || element->size < 2 || type.count == 0) break;
+      std::string out = "[";
+      for (std::uint64_t i = 0; i < std::min<std::uint64_t>(type.count, kMaxFields); ++i)
+        out += (i ? ", " : "") + of_type(*element, addr + i * element->size, depth - 1, bad);
+      return out + (type.count > kMaxFields ? fmt::format(", … ({} more)]", type.count - kMaxFields) : "]");
+    }
+    case Type::Kind::other: {
+      if (is_go_function(type)) {
+        auto word = memory_.get<std::uint64_t>(addr);
+        return word ? go_word(type, *word, depth, bad) : unreadable(addr, bad);
+      }
+      if (type.name == "complex128" && type.size == 16) return complex<double>(addr, bad);
+      if (type.name == "complex64" && type.size == 8) return complex<float>(addr, bad);
       break;
+    }
   }
   return bytes(addr, type.size, bad);
+}
+
+template <class T>
+std::string Values::complex(std::uint64_t addr, bool& bad) {
+  T parts[2];
+  if (!memory_.read(addr, std::as_writable_bytes(std::span(parts)))) return unreadable(addr, bad);
+  return fmt::format("({}{:+}i)", parts[0], parts[1]);
+}
+
+bool Values::is_text(std::uint64_t addr, std::uint64_t len) {
+  std::string text(std::min(len, kMaxText), '\0');
+  return !text.empty() && memory_.read(addr, std::as_writable_bytes(std::span(text))) &&
+         std::all_of(text.begin(), text.end(),
+                     [](char c) { return (c >= 0x20 && c < 0x7f) || c == '\n' || c == '\t'; });
+}
+
+// What one word holds: a pointer, a map, a channel, a function.
+std::string Values::go_word(const Type& type, std::uint64_t word, int depth, bool& bad) {
+  if (!word) return "nil";
+  if (is_go_function(type)) {  // a closure, whose first word is the code
+    auto code = memory_.get<std::uint64_t>(word);
+    const std::string name = code ? program_.locate(*code).back().function : "";
+    return name.empty() ? fmt::format("{:#x}", word) : name;
+  }
+  const Type* to = type.element;
+  if (to && is_go_map(*to)) return go_map(*to, word, depth, bad);
+  std::string out = fmt::format("{:#x}", word);
+  if (!to) return out;
+  if (to->name.starts_with("hchan<") && to->name.ends_with('>')) {
+    const Field *count = to->field("qcount"), *size = to->field("dataqsiz");
+    auto n = count ? memory_.get<std::uint64_t>(word + count->offset) : Result<std::uint64_t>(Error{"", {}});
+    auto of = size ? memory_.get<std::uint64_t>(word + size->offset) : Result<std::uint64_t>(Error{"", {}});
+    if (!n || !of) return out + " " + unreadable(word, bad);
+    return fmt::format("{} (chan {}, {} of {} buffered)", out, to->name.substr(6, to->name.size() - 7), *n, *of);
+  }
+  // Of a variable, not of all that can be reached from it.
+  if (depth < kMaxDepth || !to->size) return out;
+  std::byte first;
+  if (!memory_.read(word, std::span(&first, 1))) return out;  // not set yet, maybe
+  return out + " → " + of_type(*to, word, depth - 1, bad);
 }
 
 std::string Values::go_interface(const Type& type, std::uint64_t addr, int depth, bool& bad) {
@@ -262,21 +326,26 @@ std::string Values::go_interface(const Type& type, std::uint64_t addr, int depth
   const std::string name = described && runtime_type_ ? runtime_type_(described) : "";
   if (name.empty()) return fmt::format("{{of the type at {:#x}, data = {:#x}}}", described, words[1]);
   if (name.starts_with('*')) return fmt::format("({}) {:#x}", name, words[1]);  // the pointer itself
+  if (name.starts_with("func(")) {
+    Type function;
+    function.name = name;
+    function.size = 8;
+    return fmt::format("({}) {}", name, go_word(function, words[1], 0, bad));
+  }
   const Type* dynamic = depth && unambiguous(name) ? program_.type(name) : nullptr;
+  if (dynamic && dynamic->kind == Type::Kind::pointer && dynamic->name.starts_with('*'))
+    return fmt::format("({}) {}", name, go_word(*dynamic, words[1], depth - 1, bad));
   if (!dynamic || pointer_shaped(*dynamic)) return fmt::format("({}) {:#x}", name, words[1]);
   return fmt::format("({}) {}", name, of_type(*dynamic, words[1], depth - 1, bad));
 }
 
 std::string Values::go_map(const Type& map, std::uint64_t addr, int depth, bool& bad) {
-  auto at = memory_.get<std::uint64_t>(addr);
-  if (!at) return unreadable(addr, bad);
-  if (!*at) return "null";
-  auto count = go_map_count(memory_, map, *at);
-  if (!count) return unreadable(count.error().address.value_or(*at), bad);
+  auto count = go_map_count(memory_, map, addr);
+  if (!count) return unreadable(count.error().address.value_or(addr), bad);
   std::string out = fmt::format("{{len {}", *count);
   if (*count == 0 || depth == 0) return out + "}";
   std::size_t n = 0;
-  auto ok = walk_go_map(memory_, map, *at, [&](const MapEntry& e) {
+  auto ok = walk_go_map(memory_, map, addr, [&](const MapEntry& e) {
     if (n == kMaxFields) {
       out += ", …";
       return false;
@@ -291,6 +360,17 @@ std::string Values::go_map(const Type& map, std::uint64_t addr, int depth, bool&
 
 std::string Values::text(std::uint64_t addr, const Type& type, bool& bad) {
   return of_type(type, addr, kMaxDepth, bad);
+}
+
+std::string Values::of_register(std::uint64_t word, const Type& type, bool& bad) {
+  const unsigned shift = type.size && type.size < 8 ? static_cast<unsigned>(64 - 8 * type.size) : 0;
+  if (type.kind == Type::Kind::integer) return std::to_string(static_cast<std::int64_t>(word << shift) >> shift);
+  word = word << shift >> shift;
+  if (type.kind == Type::Kind::unsigned_integer) return std::to_string(word);
+  if (type.kind == Type::Kind::boolean && word < 2) return word ? "true" : "false";
+  if (is_go_function(type) || (type.kind == Type::Kind::pointer && type.name.starts_with('*')))
+    return go_word(type, word, kMaxDepth, bad);
+  return fmt::format("{:#x}", word);
 }
 
 std::string Values::text(std::uint64_t addr, std::string_view type, std::uint64_t size, bool& bad) {

@@ -22,6 +22,7 @@ class Values {
   // Never empty. Unreadable memory: "<unreadable 0x…>", and `bad` is set.
   std::string text(std::uint64_t addr, std::string_view type, std::uint64_t size, bool& bad);
   std::string text(std::uint64_t addr, const Type& type, bool& bad);
+  std::string of_register(std::uint64_t word, const Type& type, bool& bad);
 
  private:
   enum class Known : std::uint8_t {
@@ -39,6 +40,10 @@ class Values {
   static Known known(std::string_view type, std::uint64_t& size);
   std::string simple(Known known, std::uint64_t addr, std::uint64_t size, bool& bad);
   std::string of_type(const Type& type, std::uint64_t addr, int depth, bool& bad);
+  std::string go_word(const Type& type, std::uint64_t word, int depth, bool& bad);
+  template <class T>
+  std::string complex(std::uint64_t addr, bool& bad);
+  bool is_text(std::uint64_t addr, std::uint64_t len);  // all of it that is shown
   std::string go_interface(const Type& type, std::uint64_t addr, int depth, bool& bad);
   std::string go_map(const Type& map, std::uint64_t addr, int depth, bool& bad);
   std::string quoted(std::uint64_t addr, std::uint64_t len, bool& bad);

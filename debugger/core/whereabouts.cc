@@ -318,6 +318,7 @@ class Search {
   }
 
   void pointers() {
+    if (!layout_.has(F::heapArena_bitmap)) return;  // Go's since 1.22: not in one place for all objects
     const std::uint64_t arena = *w_.base / heap_.arena_bytes() * heap_.arena_bytes();
     const Arena* in = nullptr;
     for (const Arena& a : heap_.arenas()) {

@@ -24,6 +24,7 @@ from vitrine_lldb_run import RunControl
 
 PLUGIN = os.path.join(os.path.dirname(os.path.realpath(__file__)), "vitrine_os.py")
 SETTING = "target.process.python-os-plugin-path"
+MOST_FRAMES = 200  # that are looked at when a goroutine is selected
 
 
 class Place:
@@ -57,7 +58,7 @@ class Hands(vi.Ui):
         sys.__stdout__.flush()
 
     def err(self, message):
-        self.result.AppendWarning(message)
+        self.result.AppendWarning(message.removeprefix("warning: "))  # LLDB says that word itself
 
     def shell(self, command):
         result = lldb.SBCommandReturnObject()
@@ -94,6 +95,8 @@ class Hands(vi.Ui):
         if not self.process.SetSelectedThreadByID(tid):
             raise vi.Failed("goroutine %d: LLDB did not take %s" % (
                 action.goid, "thread %d" % tid if action.tid else "its saved context"))
+        if not action.tid and action.outer_sp:
+            self.warn_if_lost(action.goid, action.outer_sp)
         place = self.levels.pop(action.goid, None)
         self.process.GetSelectedThread().SetSelectedFrame(place.level if place else 0)
 
@@ -114,6 +117,25 @@ class Hands(vi.Ui):
             message = (result.GetError() or command + ": failed").strip()
             raise vi.Failed(message[len("error: "):] if message.startswith("error: ") else message)
 
+    def warn_if_lost(self, goid, outer_sp):
+        """LLDB follows rbp where it should not, and then ends elsewhere than at the outermost frame, or nowhere."""
+        if goid not in self.host.looked_at:
+            self.host.looked_at.add(goid)
+            if self.lost(outer_sp):
+                self.err("LLDB loses its way in the frames of goroutine %d, and shows some that do not exist; "
+                         "goroutine stacks -where \"goid = %d\" has the right ones" % (goid, goid))
+
+    def lost(self, outer_sp):
+        thread, sp = self.process.GetSelectedThread(), 0
+        for level in range(MOST_FRAMES):
+            frame = thread.GetFrameAtIndex(level)
+            if not frame.IsValid():
+                return sp != outer_sp
+            if level and frame.GetSP() <= sp:
+                return True
+            sp = frame.GetSP()
+        return False
+
     def show_frame(self):
         if self.process.GetSelectedThread().GetThreadID() >= vitrine_threads.TID_BASE and not self.host.hinted:
             self.host.hinted = True
@@ -130,6 +152,7 @@ class Host:
         self.control = RunControl(self.eyes)
         self.current = self.home = self.stop = None
         self.hinted = False
+        self.looked_at = set()  # goroutines whose frames were, in this stop
         self.ours = set()  # words that we registered
 
     def run(self, words, text, debugger, exe_ctx, result):
@@ -163,6 +186,7 @@ class Host:
         self.eyes.at(debugger, target, process, core is not None)
         if (key, stop) != self.stop:
             self.stop, self.current, self.home = (key, stop), None, None
+            self.looked_at.clear()
         session = self.sessions.get(key, make)
         if make is not None and make.kind == vi.LIVE:
             session.lend(self.control)

@@ -95,7 +95,7 @@ TEST(Graph, TheLimitIsSaid) {
   ring(o);
   auto session = o.session();
   std::string out = run(*session, "goroutine graph -limit 1").out;
-  EXPECT_TRUE(contains(out, "1 of 5 blocked goroutines, 1 deadlock shown (-limit 0 for all)\n")) << out;
+  EXPECT_TRUE(contains(out, "1 of 5 blocked goroutines shown (-limit 0 for all), 1 deadlock\n")) << out;
 }
 
 TEST(Graph, AHolderThatIsGoneEndsTheChain) {

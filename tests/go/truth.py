@@ -18,6 +18,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
@@ -146,7 +147,7 @@ def compare(inspected, truth, moving=()):
             generic = re.sub(r"\[.*\]", "[...]", a.function)
             if n == 0 and go.state == "syscall":  # the same function, some instructions on
                 a = Frame(a.function, a.file, b.line, b.pc, None)
-            if b.function == "runtime.systemstack_switch":  # its first instruction, which Go 1.19 saves as it is
+            if b.function == a.function == "runtime.systemstack_switch":  # its first instruction, which Go 1.19 saves as it is
                 continue
             if (generic, a.file, os.path.normpath(a.file), a.line) != (b.function, a.file, b.file, b.line) or b.pc and a.pc != b.pc:
                 raise Wrong("goroutine %d: Go has %r, the inspector %r" % (goid, b, a))
@@ -242,6 +243,14 @@ def check_chan(inspected):
     text = inspected.text("chan", sends[0]["waiting_on"])
     if "of string, 16 bytes each\n" not in text or '"payload"' not in text or "main.sends at main.go" not in text:
         raise Wrong("chan: " + text)
+    # Of which words of an object are pointers nothing is said where no bitmap of them is described.
+    if (obj := inspected.ask("obj", sends[0]["waiting_on"], "-json")[0]) and obj["errors"]:
+        raise Wrong("obj: %s" % obj)
+    # Stacks lie side by side, those of g0s among them.
+    for goid, row in inspected.rows.items():
+        text = inspected.text("trace", "gogo", str(goid))
+        if "stack.lo" in text and "(the low end of the stack of goroutine %d)" % goid not in text:
+            raise Wrong("gogo, with goroutine %d: %s" % (goid, text))
     full = next(r for r in inspected.rows.values() if "main.signals" in [f.function for f in inspected.frames[r["goid"]]])
     text = inspected.text("chan", full["waiting_on"])
     if "2 of 2 buffered, open\nof struct {}, 0 bytes each\n" not in text or "damaged" in text:
@@ -261,7 +270,9 @@ def check_chan(inspected):
         raise Wrong("goroutine locals: " + locals_)
     goid = next(g for g, frames in inspected.frames.items() if any(f.function == "main.holds" for f in frames))
     locals_ = inspected.text("goroutine", "locals", str(goid))
-    for wanted in ('boxed = (main.pair) {name = "inner", n = 7, ', "number = (int) 17", "nothing = nil", "failed = (*errors.errorString) 0x", 'ages = {len 1 ["one": 1]}', "many = {len 1000 [", 'text = "kept"', "numbers = {len 3, cap 3 [4, 5, 6]}", 'both = {name = "inner", n = 7'):
+    for wanted in ('boxed = (main.pair) {name = "inner", n = 7, ', "number = (int) 17", "nothing = nil", "failed = (*errors.errorString) 0x", 'ages = {len 1 ["one": 1]}', "many = {len 1000 [", 'in = (map[string]int) {len 1 ["one": 1]}', 'name = "pointed", n = 9',
+                   "more = {f = main.later, none = nil, named = 0x", ' (chan string, 1 of 3 buffered), three = [1, 2, 3], z = (1-2i), raw = {len 5, cap 5 "bytes"}, empty = nil}',
+                   "larges = {len 1 [[1, 0, 0, 0, 0, 0, 0, 0, … (12 more)]: [2, 0, ", 'text = "kept"', "numbers = {len 3, cap 3 [4, 5, 6]}", 'both = {name = "inner", n = 7'):
         if wanted not in locals_:
             raise Wrong("goroutine locals: %s is not in %s" % (wanted, locals_))
     goid = next(g for g, frames in inspected.frames.items() if any(f.function == "main.scaled" for f in frames))
@@ -405,8 +416,9 @@ def marks(tool, program):
     raise Wrong("sixty stops, none of them in the mark phase")
 
 
-def lldb_frames(build, program, core, goids):
-    """pc of every frame of each goroutine, as LLDB's own bt shows them once it is selected."""
+def lldb_frames(build, program, core, goids, lost=None):
+    """pc of every frame of each goroutine, as LLDB's own bt shows them once it is selected. lost: to which those are added of which
+    LLDB's frames are said to be wrong."""
     lldb = shutil.which("lldb-19") or shutil.which("lldb")
     script = os.path.join(HERE, "..", "..", "debugger", "lldb", "vitrine_lldb.py")
     words = [word for goid in goids for word in ("-o", "goroutine %d" % goid, "-o", "bt")]
@@ -420,6 +432,8 @@ def lldb_frames(build, program, core, goids):
         frame = re.match(r"\s*(?:\* )?frame #\d+: 0x([0-9a-f]+) ", line)
         if frame and listing:
             found.setdefault(goid, []).append(int(frame[1], 16))
+    if lost is not None:
+        lost.update(map(int, re.findall(r"^warning: LLDB loses its way in the frames of goroutine (\d+),", run.stdout + run.stderr, re.M)))
     if not found:
         raise Wrong("LLDB: %s%s" % (run.stdout[-2000:], run.stderr[-2000:]))
     return found
@@ -581,6 +595,33 @@ def check_fresh(toolchain, build, tally):
         program.close()
 
 
+def check_aged(toolchain, build, tally):
+    """AGE is said to be about so long: Go dates a wait to the collection before the one that met it. And a core has a clock of sorts."""
+    path = toolchain.build(build, "faults", "faults")
+    tool, began = os.path.join(build, "bin", "vitrine-inspect"), time.monotonic()
+    program = Program(path, "aged")
+
+    def aged(*where):
+        inspected = Inspected(tool, *where)
+        goid = next(g for g, frames in inspected.frames.items() if any(f.function == "main.fresh" for f in frames))
+        age, uptime = inspected.rows[goid]["age_ns"], inspected.ask("info", "sched", "-json")[0]["uptime_ns"]
+        text = inspected.text("info", "goroutines", "-where", "goid = %d" % goid)
+        if not age or not 400e6 <= age <= uptime <= (time.monotonic() - began) * 1e9 or not re.search(r" ~\d+ms ", text):
+            raise Wrong("one that began to wait 400 ms after the collection before: age %s of %s: %s" % (age, uptime, text))
+        return 1
+
+    try:
+        at_rest(tool, program)
+        tally("live", lambda: aged("--pid", str(program.process.pid)))
+        core = program.quit()[1]
+        if core is None:
+            tally("core", None, "the kernel left no core (core_pattern)")
+        else:
+            tally("core", lambda: aged("--core", core, path))
+    finally:
+        program.close()
+
+
 def check_cgo(toolchain, build, tally):
     if not shutil.which("gcc"):
         tally("cgo", None, "there is no C compiler")
@@ -588,8 +629,11 @@ def check_cgo(toolchain, build, tally):
     path = toolchain.build(build, "cgo", "cgo", CGO_ENABLED="1")
     program = Program(path)
     try:
-        live = at_rest(os.path.join(build, "bin", "vitrine-inspect"), program)
-        truth = dump(program.quit()[0])
+        tool = os.path.join(build, "bin", "vitrine-inspect")
+        live = at_rest(tool, program)
+        tally("doctor", lambda: nothing_absent(live))
+        text, core = program.quit()
+        truth = dump(text)
 
         def check():
             names = {goid: [f.function for f in frames] for goid, frames in live.frames.items()}
@@ -603,9 +647,33 @@ def check_cgo(toolchain, build, tally):
                 raise Wrong("a thread of C's that called Go: %s" % names)
             return compare(live, {g: go for g, go in truth.items() if g in live.rows}) if set(truth) == set(live.rows) else 1
 
+        def lldb():
+            parked, lost = [g for g, row in live.rows.items() if row["status"] == "waiting"], set()
+            ours, found = Inspected(tool, "--core", core, path), lldb_frames(build, path, core, parked, lost)
+            wrong = {g for g in parked if found[g] != pcs(ours.frames[g])}
+            if not wrong or wrong != lost:
+                raise Wrong("LLDB's frames are wrong for %s, and said to be for %s" % (wrong, lost))
+            return sum(len(found[g]) for g in parked if g not in wrong)
+
         tally("live", check)
+        if core is None:
+            tally("core", None, "the kernel left no core (core_pattern)")
+        elif toolchain.ends and (shutil.which("lldb-19") or shutil.which("lldb")):
+            tally("LLDB's frames, core", lldb)
     finally:
         program.close()
+
+
+def pcs(frames):
+    """One of each function, whatever was inlined into it."""
+    found = [f.pc for f in frames]
+    return [pc for i, pc in enumerate(found) if i == 0 or pc != found[i - 1]]
+
+
+def nothing_absent(inspected):
+    if "stacks absent" in (said := inspected.text("vitrine", "doctor")):
+        raise Wrong("all stacks are there: " + said)
+    return 0
 
 
 def check_stripped(toolchain, build, tally):
@@ -715,7 +783,7 @@ def main():
 
     def all_of(toolchain):
         toolchain.ends = toolchain in (found[0], found[-1])
-        checks = [check_waits, check_faults, check_fresh, check_cgo, check_stripped, check_many]
+        checks = [check_waits, check_faults, check_fresh, check_aged, check_cgo, check_stripped, check_many]
         for check in checks + [check_pie] * (toolchain is found[-1]):
             tally = tally_for("go %s %s" % (toolchain.version, check.__name__[len("check_"):]))
             try:

@@ -1,4 +1,4 @@
-// cgo: goroutines in C, and in Go that C called back; a thread of C's own calls Go as well.
+// cgo: goroutines in C, and in Go that C called back; threads of C's own call Go as well.
 package main
 
 /*
@@ -9,7 +9,9 @@ static void inner(int n) { waitsForC(n); }
 static void calls_back(int n) { inner(n + 1); }
 static void sleeps_in_c(void) { for (;;) pause(); }
 static void *own_thread(void *unused) { calls_back(40); return unused; }
-static void starts_thread(void) { pthread_t t; pthread_create(&t, 0, own_thread, 0); }
+extern void passes(void);
+static void *visits(void *unused) { passes(); for (;;) pause(); return unused; }
+static void starts_threads(void) { pthread_t t; pthread_create(&t, 0, own_thread, 0); pthread_create(&t, 0, visits, 0); }
 */
 import "C"
 
@@ -28,6 +30,11 @@ func waitsForC(n C.int) {
 	<-waits
 }
 
+// Of a thread that goes back to C: Go (1.21) keeps its goroutine for the next call.
+//
+//export passes
+func passes() { there <- 0 }
+
 //go:noinline
 func intoC() { C.calls_back(1) }
 
@@ -37,7 +44,8 @@ func staysInC() { C.sleeps_in_c() }
 func main() {
 	go intoC()
 	go staysInC()
-	C.starts_thread()
+	C.starts_threads()
+	<-there
 	<-there
 	<-there
 	time.Sleep(10 * time.Millisecond)

@@ -71,6 +71,15 @@ func main() {
 		time.Sleep(50 * time.Millisecond)
 		fmt.Println("ready")
 		<-waits
+	case "aged": // the wait is dated to a collection before it began
+		runtime.GC()
+		runtime.GC()
+		time.Sleep(400 * time.Millisecond)
+		go fresh(waits)
+		time.Sleep(20 * time.Millisecond)
+		runtime.GC()
+		fmt.Println("ready")
+		time.Sleep(time.Hour)
 	case "collect": // it is nearly always in some phase of a collection
 		var list *node
 		for n := 0; n < 1<<18; n++ {

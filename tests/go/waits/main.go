@@ -135,13 +135,34 @@ func holds(c chan int, suffix string) string {
 	}
 	var boxed, number, nothing any = both, 17, nil
 	failed := os.ErrNotExist
+	more := variety{later, nil, make(chan string, 3), [3]int16{1, 2, 3}, complex(1, -2), []byte("bytes"), nil}
+	more.named <- "first"
+	larges, in, at := map[large]large{{1}: {2}}, any(ages), &pair{"pointed", 9, nil}
 	use(&text, &numbers, &both, &ages, &many)
 	useBoxed(&boxed, &number, &nothing, &failed)
+	useMore(&more, &larges, &in, &at)
 	<-c
 	use(&text, &numbers, &both, &ages, &many)
 	useBoxed(&boxed, &number, &nothing, &failed)
+	useMore(&more, &larges, &in, &at)
 	return text + suffix
 }
+
+// Of so many bytes that a map has pointers to them.
+type large [20]int64
+
+type variety struct {
+	f     func()
+	none  func(int) bool
+	named chan string
+	three [3]int16
+	z     complex128
+	raw   []byte
+	empty map[string]int
+}
+
+//go:noinline
+func useMore(more *variety, larges *map[large]large, in *any, at **pair) {}
 
 //go:noinline
 func use(text *string, numbers *[]int, both *pair, ages *map[string]int, many *map[int]bool) {}
