@@ -6,11 +6,14 @@
 // goroutine's may be too small for it.
 //
 //     end            traces by default            exit          GOTRACEBACK=crash
-//     throw_         the current one, with the    SIGABRT       the same
-//                    runtime's frames
+//     throw_         all, with the runtime's      status 2      SIGABRT
+//                    frames, whatever is asked
 //     fatal          the current one              status 2      SIGABRT
 //     deadlock       all                          status 2      SIGABRT
 //     std::terminate the current one              the previous handler's; SIGABRT
+//
+// A core is left by GOTRACEBACK=crash, as with Go, so that a service that restarts does not fill its disk. An exception that
+// nobody catches is C++'s own end: std::terminate, whose default handler aborts.
 #include <unistd.h>
 
 #include <cstdlib>
@@ -66,16 +69,25 @@ static void onlargestack(void (*fn)(void*), void* arg) {
   san_arrived(gp);
 }
 
-[[noreturn]] static void finish(bool core) {
+[[noreturn]] static void finish() {
   printto(nullptr);
-  if (core || debug.traceback_crash != 0) abort();
+  if (debug.traceback_crash != 0) abort();
   _exit(2);
+}
+
+// The kernel's id of the thread that prints tracebacks before it ends the process; 0: none.
+static atomic<uint32> ending;
+
+void faultwhileending(uintptr addr) {
+  if (ending.load(__ATOMIC_RELAXED) != uint32(gettid_())) return;
+  print("\n(a fault at ", hex{addr}, " ends this: some stack is overwritten)\n");
+  finish();
 }
 
 struct problem {
   const char* what;
   int32 level;     // of the traceback, at least
-  bool core;       // it is the runtime's
+  bool ours;       // the runtime is broken: any goroutine may tell why
   bool inhandler;  // of a signal: allocate nothing
 };
 
@@ -85,19 +97,21 @@ static void report(void* arg) {
   bool mine = dumpbegin(!p->inhandler, p->level);
   print("fatal error: ", p->what, "\n");
   if (mine) {
+    ending.store(uint32(gettid_()), __ATOMIC_RELAXED);
     tracecurrent();
-    if (debug.traceback_all != 0) traceothers(user());
+    if (p->ours || debug.traceback_all != 0) traceothers(user());
     tracehint();
+    if (p->ours && debug.traceback_crash == 0) print("GOTRACEBACK=crash leaves a core of this.\n");
   }
-  finish(p->core);
+  finish();
 }
 
 void throw_(const char* what) {
   if (g* gp = getg(); gp != nullptr && gp->m != nullptr) gp->m->throwing++;
-  // The runtime's own frames are what matters here.
-  problem p{what, debug.traceback_level == 0 ? 0 : 2, true, inhandler()};
+  // The runtime's own frames are what matters here, so level 2 also where GOTRACEBACK asks for less, as in Go.
+  problem p{what, 2, true, inhandler()};
   onlargestack(report, &p);
-  abort();
+  _exit(2);
 }
 
 void fatal(const char* what) {
@@ -109,8 +123,9 @@ void fatal(const char* what) {
 void deadlock() {
   bool mine = dumpbegin(true);
   print("fatal error: all goroutines are asleep - deadlock!\n");
+  if (mine) ending.store(uint32(gettid_()), __ATOMIC_RELAXED);
   if (mine) dumpgoroutines();
-  finish(false);
+  finish();
 }
 
 void exitprocess(int code) {

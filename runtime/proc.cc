@@ -45,8 +45,8 @@ int32 gomaxprocs;
 int32 ncpu;
 m m0;
 g g0;
-atomic<uint32> idlepMask[4];
-atomic<uint32> timerpMask[4];
+atomic<uint32> idlepMask[MaxGomaxprocs / 32];
+atomic<uint32> timerpMask[MaxGomaxprocs / 32];
 
 m* acquirem() {
   g* gp = getg();

@@ -90,6 +90,7 @@ void minit(m* mp);
 void freezeforexit(g* gp);
 
 // proc_world.cc
+int32 mostprocs(int32 asked);
 p* procresize(int32 nprocs);
 // Calls fn on g0 while no P is used. From a goroutine; fn must not wait.
 void withworldstopped(const char* reason, void (*fn)(void*), void* arg);
@@ -193,6 +194,7 @@ void tracebackfault(g* gp, void* ucontext);  // in a fault's handler: gp, from w
 void initsigquit();
 
 // panic.cc
+void faultwhileending(uintptr addr);  // a fault of this thread: ends, if it was printing its last
 [[noreturn]] void deadlock();
 void initterminate();
 [[noreturn]] void exitprocess(int code);  // exit(3), with this thread no longer an M

@@ -189,6 +189,13 @@ static void destroy(p* pp) {
   store_relaxed(pp->status, Pdead);
 }
 
+// As many Ps of those that were asked for as there can be.
+int32 mostprocs(int32 asked) {
+  if (asked <= MaxGomaxprocs) return asked;
+  print("runtime: GOMAXPROCS ", asked, " is more than ", MaxGomaxprocs, ": there will be ", MaxGomaxprocs, "\n");
+  return MaxGomaxprocs;
+}
+
 // Sets the number of Ps. At boot, or with the world stopped and sched.lock held. Every P but the caller's becomes idle;
 // returns, linked, those that have goroutines to run, each with an idle M in its m if there is one.
 p* procresize(int32 nprocs) {
@@ -271,7 +278,7 @@ static void procsentry(void* arg) {
 
 int32 procs(int32 n) {
   entry();
-  if (n > MaxGomaxprocs) n = MaxGomaxprocs;
+  n = mostprocs(n);
   if (n <= 0 || n == load_relaxed(gomaxprocs) || load_relaxed(gomaxprocs) == 0) return load_relaxed(gomaxprocs);
   if (getg() == nullptr) {
     // A thread that is no goroutine has no P to keep: one does it for it.

@@ -74,7 +74,7 @@ VITRINE_NOINLINE static void schedinit(int32 procs, bool debugbuild) {
     procs = atoi32(gogetenv("GOMAXPROCS"), &ok);
     if (!ok || procs <= 0) procs = defaultprocs();
   }
-  if (procs > MaxGomaxprocs) procs = MaxGomaxprocs;
+  procs = mostprocs(procs);
   lock(&sched.lock);
   if (procresize(procs) != nullptr) throw_("schedinit: unknown runnable goroutine during bootstrap");
   unlock(&sched.lock);

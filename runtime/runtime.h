@@ -48,9 +48,10 @@ void print(A... a) {
 }
 
 // ---- panic.cc ------------------------------------------------------------------------------------------------------
-// "fatal error: <what>", a traceback of the current goroutine, then SIGABRT. For broken invariants of the runtime.
+// "fatal error: <what>", tracebacks of all goroutines, exit status 2 (GOTRACEBACK=crash: SIGABRT). For broken invariants of
+// the runtime.
 [[noreturn]] void throw_(const char* what);
-// As throw_, but for the user's mistake: exit status 2, no core.
+// As throw_, but for the user's mistake: traces what GOTRACEBACK asks for.
 [[noreturn]] void fatal(const char* what);
 
 // ---- os_linux.cc ---------------------------------------------------------------------------------------------------

@@ -9,7 +9,8 @@
 //     all, 1     every user's goroutine    1     yes   -
 //     system, 2  … and the runtime's own   2     yes   -
 //     crash      … and then abort()        2     yes   yes
-//   Any other word counts as 0, any other number as that level with all, as in Go.
+//   Any other word counts as 0, any other number as that level with all, as in Go. When the runtime itself is broken
+//   (throw_) that is level 2 with all, whatever was asked for. Only crash leaves a core; without it the status is 2.
 //
 // Both are read once, before the first goroutine exists; nothing here is locked or allocated. Also here: the version
 // and the limit of threads, which a program asks for and sets (vitrine/runtime.h).

@@ -490,11 +490,11 @@ extern int32 ncpu;
 extern pollDesc* allpolldescs;        // every pollDesc ever made, by alllink; append-only
 extern atomic<int32> netpollWaiters;  // goroutines parked in netpoll
 extern m m0;
-extern g g0;                          // the g0 of m0
-extern atomic<uint32> idlepMask[4];   // bit id: P is idle
-extern atomic<uint32> timerpMask[4];  // bit id: P may have timers
+extern g g0;                                           // the g0 of m0
+constexpr int32 MaxGomaxprocs = 1024;                  // more than that is cut, with a word on stderr
+extern atomic<uint32> idlepMask[MaxGomaxprocs / 32];   // bit id: P is idle
+extern atomic<uint32> timerpMask[MaxGomaxprocs / 32];  // bit id: P may have timers
 #pragma GCC visibility pop
-constexpr int32 MaxGomaxprocs = 128;
 
 // Version of these shapes, in the ELF note; grows when a tool must know.
 constexpr uint32 layoutVersion = 1;

@@ -57,6 +57,7 @@ static void chain(int sig, siginfo_t* info, void* context, const struct sigactio
 static void sigfault(int sig, siginfo_t* info, void* context) {
   g* gp = getg();
   uintptr addr = uintptr(info->si_addr);
+  faultwhileending(addr);
   if (gp != nullptr && info->si_code > 0 && gp->stack.lo != 0 && gp != gp->m->g0) {
     uintptr lo = gp->stack.lo;
     if (addr < lo && addr >= lo - guardsize(gp)) {

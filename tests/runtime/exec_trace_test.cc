@@ -78,12 +78,18 @@ TEST_P(Traceback, OfAThreadThatIsNoGoroutine) {
 
 TEST_P(Traceback, OfABrokenRuntimeShowsItsFrames) {
   ended e = runcase("broken");
-  EXPECT_EQ(e.signal, SIGABRT);
+  EXPECT_EQ(e.status, 2);
   EXPECT_TRUE(says(e, "fatal error: made up"));
   std::string g = paragraph(e.err, "goroutine 2 \"bad\" gp=0x");
   EXPECT_TRUE(has(g, "\tvitrine::rt::throw_(char const*)+0x")) << e.err;
   EXPECT_TRUE(has(g, "\tbreaks_the_runtime()+0x"));
   EXPECT_TRUE(has(g, "\tgoentry") || has(g, "\tvitrine::rt::goentry()+0x"));
+  EXPECT_TRUE(says(e, "\ngoroutine 1 \"main\" gp=0x")) << "not all goroutines";
+  EXPECT_TRUE(says(e, "GOTRACEBACK=crash leaves a core of this.\n"));
+  EXPECT_EQ(runcase("broken", {"GOTRACEBACK=crash"}).signal, SIGABRT);
+  e = runcase("broken", {"GOTRACEBACK=none"});
+  EXPECT_EQ(e.status, 2);
+  EXPECT_TRUE(says(e, "\tbreaks_the_runtime()+0x"));
 }
 
 TEST_P(Traceback, OfAnOverflowIsThere) {
