@@ -485,6 +485,69 @@ def loading_twice_is_loading_once(kind):
         ended_well(gdb)
 
 
+@test("gdb")
+def settings_are_gdbs_parameters_and_the_librarys(kind):
+    with start(kind, "parked-O2") as gdb:
+        gdb.must("set vitrine limit 2")
+        check("2 of 10 shown" in gdb.must("info goroutines")["core"], "the limit does not count")
+        check("vitrine limit is 2" in gdb.must("show vitrine limit")["out"], gdb.must("show vitrine limit")["out"])
+        gdb.must("vitrine set limit 3")
+        check("vitrine limit is 3" in gdb.must("show vitrine limit")["out"], "the parameter does not know")
+        check(gdb.ask("python", text="gdb.parameter('vitrine limit')")["value"] == "3", "nor does gdb.parameter")
+        gdb.must("set vitrine limit unlimited")
+        check("10 goroutines" in gdb.must("info goroutines")["core"], "unlimited")
+        gdb.must("set vitrine system on")
+        listed = gdb.must("show vitrine")["out"]
+        check("unlimited" in listed and re.search(r"system +on ", listed), listed)
+        check("must be followed by the name of a setting" in gdb.command("set vitrine")["err"], "set vitrine")
+        check(not gdb.command("set vitrine system perhaps")["ok"], "perhaps")
+        check("set vitrine limit" in gdb.must("complete set vitrine li")["out"], "completion")
+        check("how many rows" in gdb.must("help set vitrine limit")["out"], "help")
+        ended_well(gdb)
+
+
+@test("gdb")
+def printers_are_turned_off_and_on_as_gdbs(kind):
+    with start(kind, "printed-O0") as gdb:
+        gdb.must("up")
+        check("= chan 3 of 4" in gdb.must("print jobs")["out"], gdb.must("print jobs")["out"])
+        check("{c_ = 0x" in gdb.must("print/r jobs")["out"], gdb.must("print/r jobs")["out"])
+        gdb.must("disable pretty-printer global vitrine;chan")
+        check("{c_ = 0x" in gdb.must("print jobs")["out"] and "mutex locked" in gdb.must("print lock")["out"], "one")
+        gdb.must("disable pretty-printer global vitrine")
+        check("mutex locked" not in gdb.must("print lock")["out"], "all")
+        gdb.must("enable pretty-printer global vitrine")
+        gdb.must("enable pretty-printer global vitrine;chan")
+        gdb.must("source " + os.path.join(ROOT, "debugger", "gdb", "vitrine_gdb.py"))
+        check(gdb.must("info pretty-printer global vitrine")["out"].count("vitrine\n") == 1, "twice")
+        check(not any("Python Exception" in gdb.must(c)["out"] for c in ("info locals", "print *self", "print *c")
+                      if gdb.command(c)["ok"]), "an exception")
+        check("std::vector" not in gdb.must("print words")["out"] and '"first"' in gdb.must("print words")["out"],
+              gdb.must("print words")["out"])
+        gdb.must("set print elements 5")
+        check(re.search(r"1000000 of 1000000 .*= \{0, 1, 2, 3, 4\.\.\.\}", gdb.must("print many")["out"]),
+              gdb.must("print many")["out"])
+        ended_well(gdb)
+
+
+@test("gdb")
+def a_condition_asks_which_goroutine_runs(kind):
+    with start(kind, "printed-O0") as gdb:
+        gdb.must("break tick if $_streq($goroutine_name(), \"two\")")
+        for i in range(3):
+            gdb.must("continue")
+            check(gdb.must("print $goroutine_name()")["out"].endswith('"two"\n'), "another's name")
+            check(gdb.must("print i")["out"].endswith("= %d\n" % i), "one was passed over")
+        goid = gdb.must("print $goid()")["out"].split()[-1]
+        other = gdb.must("info goroutines -short -where name=main")["core"].strip()
+        gdb.must("goroutine " + other)
+        check(gdb.must("print $goid()")["out"].split()[-1] == other, "the selected one's id")
+        gdb.must("goroutine off")
+        check(gdb.must("print $goid()")["out"].split()[-1] == goid, "the running one's id")
+        check("there is no goroutine 4711" in gdb.command("print $goroutine(4711)")["err"], "no such goroutine")
+        ended_well(gdb)
+
+
 def plain_gdb(*args, home=None, cwd=None):
     environment = {**os.environ, "HOME": cwd or tempfile.gettempdir(), "LC_ALL": "C.UTF-8"}
     environment.pop("VITRINE_HOME", None)
@@ -648,6 +711,31 @@ def help_is_there(kind):
         check("goroutine off" in lldb.must("help goroutine")["out"], "no long help")
         check("goroutines" in lldb.must("help info")["out"], "info lists nothing")
         check("goroutine stacks" in lldb.must("vitrine help")["core"], "vitrine help")
+        ended_well(lldb)
+
+
+@test("lldb", "lldb14")
+def summaries_are_of_a_category_and_goid_serves_breakpoints(kind):
+    with start(kind, "printed-O0") as lldb:
+        lldb.must("up")
+        check("chan 3 of 4" in lldb.must("frame variable jobs")["out"], lldb.must("frame variable jobs")["out"])
+        check("chan 3" not in lldb.must("frame variable -R jobs")["out"], "raw")
+        lldb.must("command script import " + os.path.join(ROOT, "debugger", "lldb", "vitrine_lldb.py"))
+        check("mutex locked" in lldb.must("frame variable lock")["out"], "after a second import")
+        lldb.must("type category disable vitrine")
+        check("mutex locked" not in lldb.must("frame variable lock")["out"], "disabled")
+        lldb.must("type category enable vitrine")
+        check("Traceback" not in lldb.must("frame variable")["out"], "a traceback")
+        lldb.must("breakpoint set -n tick")
+        lldb.must("vitrine set limit 2")
+        check("2 of " in lldb.must("info goroutines")["core"], "the limit does not count")
+        lldb.must("continue")
+        goid = lldb.must("vitrine value goid")["core"].strip()
+        lldb.must("breakpoint command add -s python -o 'return vitrine_lldb.goid(frame) == %s' 2" % goid)
+        for i in (1, 2):
+            lldb.must("continue")
+            check(lldb.must("vitrine value goid")["core"].strip() == goid, "another's")
+            check("= %d" % i in lldb.must("frame variable i")["out"], "one was passed over")
         ended_well(lldb)
 
 

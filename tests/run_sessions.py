@@ -32,7 +32,7 @@ class InDebugger:
         if reason:
             raise Skip(reason)
         program = os.path.join(build, "fixtures", session.fixture)
-        self.debugger = debuggers.Debugger(kind, build, program, core)
+        self.debugger, self.kind = debuggers.Debugger(kind, build, program, core), "gdb" if kind == "gdb" else "lldb"
         if core is None:
             self.debugger.run_to(session.stop, session.args)
 
@@ -55,6 +55,10 @@ class InDebugger:
         text = self.checked(self.debugger.ask("value", text=expression))["value"]
         m = re.fullmatch(r'(?:0x[0-9a-f]+ )?(".*")', text)
         return m[1] if m else text
+
+    def prints(self, expression):
+        text = self.checked(self.debugger.ask("print", text=expression))["value"]
+        return " ".join(text.partition(" = ")[2].split())
 
     def checked(self, answer):
         if not answer["ok"]:
@@ -109,7 +113,7 @@ class OnCommandLine:
 
 # What the command line answers in its own words: it has no debugger to select a goroutine in.
 HOSTED = re.compile(r"goroutine(\s+(\d.*|0x.*|<.*|apply.*|off))?$")
-OWN = ("frames", "frame", "value", "do")
+OWN = ("frames", "frame", "value", "do", "prints")
 
 
 def play(session, target, said):
@@ -168,6 +172,15 @@ def play(session, target, said):
                 value = target.value(expression)
                 if not script.line_matches(wanted, value, names):
                     raise script.Mismatch("%s is %s" % (expression, value))
+            elif word == "prints":
+                host, _, shown = rest.partition(" ")
+                host, _, form = host.partition("/")
+                if host != target.kind:
+                    continue
+                expression, _, wanted = shown.partition(" = ")
+                text = target.prints("/%s %s" % (form, expression) if form else expression)
+                if not script.line_matches(" ".join(wanted.split()), text, names):
+                    raise script.Mismatch("it shows: " + text)
             elif word == "do":
                 target.do(rest)
             held += word != "run"

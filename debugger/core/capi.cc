@@ -11,9 +11,12 @@
 
 #include "commands.h"
 #include "commands_trace.h"
+#include "describe.h"
+#include "functions.h"
 #include "host_run.h"
 #include "host_target.h"
 #include "session.h"
+#include "settings.h"
 #include "version.h"
 #include "words.h"
 
@@ -24,6 +27,7 @@ struct vi_session {
   vi_host host{};
   std::unique_ptr<HostRun> run;
   std::string action_text;
+  std::string value_text, summary, part_name, part_type;
 };
 
 namespace {
@@ -289,6 +293,132 @@ vi_status vi_complete(vi_session* session, const char* command, const char* text
     return VI_OK;
   } catch (const std::exception& e) {
     return told(out, e);
+  }
+}
+
+vi_status vi_setting_at(uint32_t i, vi_setting* out) {
+  if (!out || i >= setting_table().size()) return VI_BAD_ARGUMENT;
+  const SettingSpec& s = setting_table()[i];
+  vi_setting made{};
+  made.kind = s.kind == SettingSpec::Kind::flag ? VI_SETTING_FLAG : VI_SETTING_NUMBER;
+  made.name = s.name.data();
+  made.summary = s.summary;
+  made.help = s.help;
+  made.value = settings().*s.value;
+  give(out, made);
+  return VI_OK;
+}
+
+vi_status vi_set(const char* name, const char* value, const vi_sink* sink) {
+  if (!name || !value) return VI_BAD_ARGUMENT;
+  CSink out(sink);
+  try {
+    std::string problem;
+    const SettingSpec* s = find_setting(name, problem);
+    auto ok = s ? set_setting(*s, value) : Status(Error{problem, {}});
+    if (!ok) fail(out, ok.error());
+    return ok ? VI_OK : VI_ERROR;
+  } catch (const std::exception& e) {
+    return told(out, e);
+  }
+}
+
+vi_status vi_function_at(uint32_t i, vi_function* out) {
+  if (!out || i >= function_table().size()) return VI_BAD_ARGUMENT;
+  const FunctionSpec& f = function_table()[i];
+  vi_function made{};
+  made.least = f.least;
+  made.most = f.most;
+  made.name = f.name;
+  made.help = f.help;
+  give(out, made);
+  return VI_OK;
+}
+
+vi_status vi_call(vi_session* session, const char* function, const uint64_t* arguments, uint32_t count,
+                  const vi_here* here, vi_value* out, const vi_sink* sink) {
+  if (!session || !function || !out || (count && !arguments)) return VI_BAD_ARGUMENT;
+  CSink to(sink);
+  try {
+    vi_here where{};
+    take(where, here);
+    Here at;
+    if (where.flags & VI_HERE_THREAD_POINTER) at.thread_pointer = where.thread_pointer;
+    at.moving = where.flags & VI_HERE_MOVING;
+    auto value = call_function(session->session, function, {arguments, count}, at);
+    if (!value) {
+      fail(to, value.error());
+      return VI_ERROR;
+    }
+    session->value_text = std::move(value->text);
+    vi_value made{};
+    made.kind = value->kind == FunctionValue::Kind::number    ? VI_VALUE_NUMBER
+                : value->kind == FunctionValue::Kind::pointer ? VI_VALUE_POINTER
+                                                              : VI_VALUE_TEXT;
+    made.number = value->number;
+    made.text = session->value_text.c_str();
+    give(out, made);
+    return VI_OK;
+  } catch (const std::exception& e) {
+    return told(to, e);
+  }
+}
+
+vi_status vi_printed_at(uint32_t i, vi_printed* out) {
+  if (!out) return VI_BAD_ARGUMENT;
+  try {
+    const std::vector<PrintedRow>& rows = printed_rows();
+    if (i >= rows.size()) return VI_BAD_ARGUMENT;
+    vi_printed made{};
+    made.flags = (rows[i].pointer ? VI_PRINTED_POINTER : 0) | (rows[i].elements ? VI_PRINTED_ELEMENTS : 0) |
+                 (rows[i].members ? VI_PRINTED_MEMBERS : 0) | (rows[i].part ? VI_PRINTED_PART : 0);
+    made.name = rows[i].name.c_str();
+    made.pattern = rows[i].pattern.c_str();
+    give(out, made);
+    return VI_OK;
+  } catch (const std::exception&) {
+    return VI_BAD_ARGUMENT;
+  }
+}
+
+vi_status vi_describe(vi_session* session, const char* type, uint64_t address, vi_description* out) {
+  if (!session || !type || !out) return VI_BAD_ARGUMENT;
+  try {
+    auto found = session->session.describer().describe(type, address);
+    if (!found) return VI_NOT_OURS;
+    session->summary = std::move(found->summary);
+    vi_description made{};
+    made.shows = found->shows == Shows::text       ? VI_SHOWS_TEXT
+                 : found->shows == Shows::elements ? VI_SHOWS_ELEMENTS
+                 : found->shows == Shows::members  ? VI_SHOWS_MEMBERS
+                                                   : VI_SHOWS_PART;
+    made.parts = found->parts;
+    made.summary = session->summary.c_str();
+    give(out, made);
+    return VI_OK;
+  } catch (const std::exception&) {
+    return VI_NOT_OURS;
+  }
+}
+
+vi_status vi_part_at(vi_session* session, const char* type, uint64_t address, uint64_t i, vi_part* out) {
+  if (!session || !type || !out) return VI_BAD_ARGUMENT;
+  try {
+    auto found = session->session.describer().part(type, address, i);
+    if (!found) return VI_BAD_ARGUMENT;
+    session->part_name = std::move(found->name);
+    session->part_type = std::move(found->type);
+    vi_part made{};
+    made.argument = found->argument;
+    made.stars = found->stars;
+    made.address = found->addr;
+    made.index = found->index;
+    made.name = session->part_name.c_str();
+    made.type = session->part_type.c_str();
+    give(out, made);
+    return VI_OK;
+  } catch (const std::exception&) {
+    return VI_BAD_ARGUMENT;
   }
 }
 

@@ -201,6 +201,88 @@ VI_API vi_status vi_command_at(uint32_t i, vi_command* out);
 /* Completions of the last word of `text` after `command`; each a whole word, given to sink->out one per call. */
 VI_API vi_status vi_complete(vi_session* session, const char* command, const char* text, const vi_sink* sink);
 
+/* What is set for all sessions, for hosts to register: i from 0 until VI_BAD_ARGUMENT. */
+enum { VI_SETTING_NUMBER = 0, VI_SETTING_FLAG = 1 };
+typedef struct vi_setting {
+  uint32_t size;
+  uint32_t kind; /* VI_SETTING_…; of a number UINT64_MAX is "unlimited" */
+  const char* name;
+  const char* summary; /* "how many rows a list shows" */
+  const char* help;
+  uint64_t value;
+} vi_setting;
+VI_API vi_status vi_setting_at(uint32_t i, vi_setting* out);
+/* value: as `vitrine set NAME VALUE` takes it. */
+VI_API vi_status vi_set(const char* name, const char* value, const vi_sink* sink);
+
+/* Functions for expressions, for hosts to register: i from 0 until VI_BAD_ARGUMENT. */
+typedef struct vi_function {
+  uint32_t size;
+  uint32_t least, most; /* arguments */
+  uint32_t reserved;
+  const char* name; /* "goid" */
+  const char* help;
+} vi_function;
+VI_API vi_status vi_function_at(uint32_t i, vi_function* out);
+enum {
+  VI_HERE_THREAD_POINTER = 1, /* thread_pointer is that of the host's current thread */
+  VI_HERE_MOVING = 2          /* in a breakpoint's condition: the process ran, although vi_set_stop did not say so */
+};
+typedef struct vi_here {
+  uint32_t size;
+  uint32_t flags;
+  uint64_t thread_pointer;
+} vi_here;
+enum { VI_VALUE_NUMBER = 0, VI_VALUE_POINTER = 1, VI_VALUE_TEXT = 2 };
+typedef struct vi_value {
+  uint32_t size;
+  uint32_t kind;
+  uint64_t number;
+  const char* text; /* TEXT; of a POINTER the type that it points to */
+} vi_value;
+VI_API vi_status vi_call(vi_session* session, const char* function, const uint64_t* arguments, uint32_t count,
+                         const vi_here* here, vi_value* out, const vi_sink* sink);
+
+/* Types whose values the library puts in words, for hosts to register: i from 0 until VI_BAD_ARGUMENT. */
+typedef struct vi_printed {
+  uint32_t size;
+  uint32_t flags;      /* VI_PRINTED_… */
+  const char* name;    /* several types may share it: the user turns them off by it */
+  const char* pattern; /* a regular expression for the whole name of the type, without qualifiers, typedefs resolved */
+} vi_printed;
+enum {
+  VI_PRINTED_POINTER = 1,
+  VI_PRINTED_ELEMENTS = 2,
+  VI_PRINTED_MEMBERS = 4,
+  VI_PRINTED_PART = 8
+}; /* what it can show */
+VI_API vi_status vi_printed_at(uint32_t i, vi_printed* out);
+enum {
+  VI_SHOWS_TEXT = 0,
+  VI_SHOWS_ELEMENTS = 1, /* the parts */
+  VI_SHOWS_MEMBERS = 2,  /* the value's own members */
+  VI_SHOWS_PART = 3      /* the first part in place of the value */
+};
+typedef struct vi_description {
+  uint32_t size;
+  uint32_t shows;
+  uint64_t parts;
+  const char* summary;
+} vi_description;
+/* A value of that type at that address; of a pointer: the pointer itself. VI_NOT_OURS: show it as if we were not there. */
+VI_API vi_status vi_describe(vi_session* session, const char* type, uint64_t address, vi_description* out);
+typedef struct vi_part {
+  uint32_t size;
+  int32_t argument; /* its type is made of this template argument of the value's type; -1: it is called `type` */
+  uint32_t stars;   /* and so many pointers to that */
+  uint32_t reserved;
+  uint64_t address;
+  uint64_t index; /* it lies so many values of its type behind `address` */
+  const char* name;
+  const char* type;
+} vi_part;
+VI_API vi_status vi_part_at(vi_session* session, const char* type, uint64_t address, uint64_t i, vi_part* out);
+
 #ifdef __cplusplus
 }
 #endif

@@ -73,10 +73,11 @@ std::span<const CommandSpec> command_table() {
   static const std::vector<CommandSpec> table = [] {
     std::vector<CommandSpec> all;
     for (auto part :
-         {goroutine_commands(), apply_commands(),      stacks_commands(),     locals_commands(),   object_commands(),
-          graph_commands(),     vitrine_commands(),    sched_commands(),      list_commands(),     mheap_commands(),
-          span_commands(),      heap_list_commands(),  heap_check_commands(), heap_map_commands(), obj_commands(),
-          gc_commands(),        heap_graph_commands(), leak_commands(),       trace_commands(),    history_commands()})
+         {goroutine_commands(), apply_commands(),   stacks_commands(),     locals_commands(),     object_commands(),
+          graph_commands(),     vitrine_commands(), settings_commands(),   sched_commands(),      list_commands(),
+          mheap_commands(),     span_commands(),    heap_list_commands(),  heap_check_commands(), heap_map_commands(),
+          obj_commands(),       gc_commands(),      heap_graph_commands(), leak_commands(),       trace_commands(),
+          history_commands()})
       all.insert(all.end(), part.begin(), part.end());
     return all;
   }();

@@ -49,6 +49,7 @@ std::span<const CommandSpec> locals_commands();
 std::span<const CommandSpec> object_commands();
 std::span<const CommandSpec> graph_commands();
 std::span<const CommandSpec> vitrine_commands();
+std::span<const CommandSpec> settings_commands();
 std::span<const CommandSpec> sched_commands();
 std::span<const CommandSpec> list_commands();
 std::span<const CommandSpec> mheap_commands();

@@ -48,7 +48,7 @@ Outcome run_graph(Session& session, const Line& line, std::size_t first, Sink& s
   if (!options) return fail(sink, options.error());
   auto mode = json_mode(*options);
   if (!mode) return fail(sink, mode.error());
-  auto limit = limit_of(*options, *mode ? ~std::uint64_t{0} : kDefaultLimit);
+  auto limit = limit_of(*options, *mode ? ~std::uint64_t{0} : default_limit());
   if (!limit) return fail(sink, limit.error());
   if (*mode && options->has("dot")) return fail(sink, "-json and -dot cannot be combined");
   if (options->positional.size() > 1) return fail(sink, "goroutine graph [N]: one goroutine at most");
@@ -87,7 +87,7 @@ Outcome run_graph(Session& session, const Line& line, std::size_t first, Sink& s
     for (const Blocked& b : graph.blocked()) {
       const Goroutine& g = model.goroutines()[b.goroutine];
       bool own = g.is(Goroutine::system) && b.cycle == kNone && !objects.foreign(g);
-      if (own && !options->has("all") && !*mode && !options->has("dot")) {
+      if (own && !options->has("all") && !settings().system && !*mode && !options->has("dot")) {
         ++hidden;
       } else {
         rows.push_back(&b);

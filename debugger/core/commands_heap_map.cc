@@ -81,7 +81,7 @@ Outcome run_map(Session& session, const Line& line, std::size_t first, Sink& sin
     return fail(sink, fmt::format("mheap map takes options only, not '{}'", line.words[options->positional[0]].text));
   auto mode = json_mode(*options);
   if (!mode) return fail(sink, mode.error());
-  auto limit = limit_of(*options, kDefaultLimit);
+  auto limit = limit_of(*options, default_limit());
   if (!limit) return fail(sink, limit.error());
   auto heap = look_at_heap(session, sink);
   if (!heap) return Outcome::error;

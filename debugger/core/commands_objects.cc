@@ -86,7 +86,7 @@ Outcome show(Session& session, Sink& sink, const Scheduler& view, Objects& objec
   }
   auto mode = json_mode(options);
   if (!mode) return fail(sink, mode.error());
-  auto limit = limit_of(options, kDefaultLimit);
+  auto limit = limit_of(options, default_limit());
   if (!limit) return fail(sink, limit.error());
   auto named = find_object(session, objects, expression);
   if (!named) return fail(sink, named.error());

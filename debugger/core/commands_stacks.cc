@@ -224,13 +224,13 @@ Outcome run_stacks(Session& session, const Line& line, std::size_t first, Sink& 
   }
   auto mode = json_mode(*options);
   if (!mode) return fail(sink, mode.error());
-  auto limit = limit_of(*options, *mode ? ~std::uint64_t{0} : kDefaultLimit);
+  auto limit = limit_of(*options, *mode ? ~std::uint64_t{0} : default_limit());
   if (!limit) return fail(sink, limit.error());
   auto stacks = session.stacks();
   if (!stacks) return fail(sink, stacks.error());
   Model& model = **session.model();
   GoroutineRows rows(session, model, **stacks);
-  auto found = filter_rows(session, rows, options->get("where"), options->has("all") || *mode);
+  auto found = filter_rows(session, rows, options->get("where"), options->has("all") || *mode || settings().system);
   if (found.outcome != Outcome::ok) {
     fail(sink, found.error);
     return found.outcome;

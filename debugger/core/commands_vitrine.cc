@@ -132,7 +132,7 @@ Outcome run_threads(Session& session, const Line& line, std::size_t first, Sink&
   if (!options) return fail(sink, options.error());
   if (!options->positional.empty()) return fail(sink, "vitrine threads takes options only");
   if (!session.has_target()) return fail(sink, "there is no program: nothing to inspect");
-  auto limit = limit_of(*options, kDefaultLimit);
+  auto limit = limit_of(*options, default_limit());
   if (!limit) return fail(sink, limit.error());
   (void)session.layout();  // with or without one, it is known then where stacks end
   Buffered out(sink);

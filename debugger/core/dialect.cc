@@ -67,6 +67,41 @@ class Vitrine : public Dialect {
     }
     return std::nullopt;
   }
+  std::span<const PrintedType> printed_types() const override {
+    static constexpr PrintedType kRows[] = {
+        {"chan", "vitrine::chan<%>", Printed::object},
+        {"task", "vitrine::task<%>", Printed::object},
+        {"mutex", "vitrine::mutex", Printed::object},
+        {"rw_mutex", "vitrine::rw_mutex", Printed::object},
+        {"cond", "vitrine::cond", Printed::object},
+        {"once", "vitrine::once", Printed::object},
+        {"semaphore", "vitrine::semaphore", Printed::object},
+        {"wait_group", "vitrine::wait_group", Printed::object},
+        {"gc::ptr", "vitrine::gc::ptr<%>", Printed::collected},
+        {"gc::root", "vitrine::gc::root<%>", Printed::collected},
+        {"gc::weak", "vitrine::gc::weak<%>", Printed::collected},
+        {"hchan", "vitrine::rt::hchan", Printed::object, true},
+        {"sync", "vitrine::rt::sync%", Printed::object, true},
+        {"taskState", "vitrine::rt::taskState", Printed::object, true},
+        {"slice", "vitrine::rt::slice<%>", Printed::slice},
+        {"string", "vitrine::rt::string", Printed::string},
+        {"atomic", "vitrine::rt::atomic<%>", Printed::atomic},
+        {"g", "vitrine::rt::g", Printed::goroutine, true},
+        {"g", "vitrine::rt::g *", Printed::goroutine},
+        {"m", "vitrine::rt::m", Printed::machine, true},
+        {"m", "vitrine::rt::m *", Printed::machine},
+        {"p", "vitrine::rt::p", Printed::processor, true},
+        {"p", "vitrine::rt::p *", Printed::processor},
+        {"mspan", "vitrine::rt::mspan", Printed::span, true},
+        {"mspan", "vitrine::rt::mspan *", Printed::span},
+    };
+    return kRows;
+  }
+  std::string task_result(std::string_view type) const override {
+    constexpr std::string_view kTask = "vitrine::task<";
+    return type.starts_with(kTask) ? "vitrine::rt::taskresult<" + std::string(type.substr(kTask.size()))
+                                   : std::string();
+  }
   bool plumbing(std::string_view function) const override {
     static constexpr std::array<std::string_view, 8> kPrefixes = {
         "vitrine::", "vitrine_", "std::", "__gnu_cxx::", "__cxxabiv1::", "__cxa_", "_Unwind_", "__"};
@@ -126,6 +161,17 @@ class Vitrine : public Dialect {
 };
 
 }  // namespace
+
+const Dialect::PrintedType* Dialect::printed_type(std::string_view type) const {
+  for (const PrintedType& row : printed_types()) {
+    const auto any = row.pattern.find('%');
+    if (any == row.pattern.npos ? type == row.pattern
+                                : type.size() > row.pattern.size() && type.starts_with(row.pattern.substr(0, any)) &&
+                                      type.ends_with(row.pattern.substr(any + 1)))
+      return &row;
+  }
+  return nullptr;
+}
 
 std::span<const Dialect* const> dialects() {
   static const Vitrine vitrine;

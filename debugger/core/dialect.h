@@ -30,6 +30,28 @@ class Dialect {
     bool handle;
   };
   virtual std::optional<UserType> user_type(std::string_view name) const = 0;
+  // A type whose values are printed in words (describe.h).
+  enum class Printed : std::uint8_t {
+    object,     // what goroutines wait on, as user_type() says
+    collected,  // a pointer to a collected object: as collected_pointer() says, or one that does not keep it
+    slice,
+    string,
+    atomic,  // one word, of the type that is its template argument
+    goroutine,
+    machine,
+    processor,
+    span
+  };
+  struct PrintedType {
+    std::string_view name;     // by which a user can turn the printer off
+    std::string_view pattern;  // of the type's whole name, where % stands for anything
+    Printed how;
+    bool whole = false;  // a structure of the runtime's, of which the members are shown as well
+  };
+  virtual std::span<const PrintedType> printed_types() const { return {}; }
+  const PrintedType* printed_type(std::string_view type) const;  // null: none of them
+  // What a task<R> points to when it is done: "taskresult<R>", of which one member is the result; "": no such type.
+  virtual std::string task_result(std::string_view) const { return {}; }
   // True for a function of the runtime, of the language's library or a thunk: not what the user wrote.
   virtual bool plumbing(std::string_view function) const = 0;
   // What a variable or constant of the unit constants_unit() belongs to, as Layout::add_enumerator calls it; "": nothing

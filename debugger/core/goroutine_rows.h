@@ -33,7 +33,7 @@ class GoroutineRows : public Rows {
   void json(std::uint32_t row, Json& json) override;
   std::string short_text(std::uint32_t row) override;
   bool hidden(std::uint32_t row) const override;
-  std::string_view hidden_noun() const override { return "system goroutine"; }
+  std::string_view hidden_noun() const override { return kSystemNoun; }
   int hidden_column() const override;
   bool emphasis(std::uint32_t row) const override { return row == marked_; }
 

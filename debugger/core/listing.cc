@@ -218,7 +218,7 @@ Outcome run_listing(Session& session, Sink& sink, Rows& rows, const Options& opt
                     const std::vector<std::string>& about) {
   auto mode = json_mode(options);
   if (!mode) return fail(sink, mode.error());
-  auto limit = limit_of(options, *mode ? ~std::uint64_t{0} : kDefaultLimit);
+  auto limit = limit_of(options, *mode ? ~std::uint64_t{0} : default_limit());
   if (!limit) return fail(sink, limit.error());
   std::vector<int> columns = rows.default_columns();
   if (const std::string* text = options.get("cols")) {
@@ -236,7 +236,8 @@ Outcome run_listing(Session& session, Sink& sink, Rows& rows, const Options& opt
     if (!parsed) return fail(sink, parsed.error());
     keys = std::move(*parsed);
   }
-  auto found = filter_rows(session, rows, options.get("where"), options.has("all") || *mode);
+  auto found = filter_rows(session, rows, options.get("where"),
+                           options.has("all") || *mode || (settings().system && rows.hidden_noun() == kSystemNoun));
   if (found.outcome != Outcome::ok) {
     fail(sink, found.error);
     return found.outcome;

@@ -78,6 +78,8 @@ void open_full_json(Session& session, Json& json, std::string_view schema, std::
                     const std::vector<std::string>& warnings);
 // Warnings where the answer itself has no place for them (a bare number, a bare array).
 void warn(Sink& sink, const std::vector<std::string>& warnings);
-constexpr std::uint64_t kDefaultLimit = 100;
+constexpr std::string_view kSystemNoun = "system goroutine";  // the hidden_noun() of lists of goroutines
+// How many rows where no -limit is given.
+inline std::uint64_t default_limit() { return settings().limit; }
 
 }  // namespace vitrine::inspect

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 
+#include "describe.h"
 #include "heap_state.h"
 #include "layout.h"
 #include "model.h"
@@ -26,6 +27,7 @@ std::int64_t clock_now() {
 
 Session::Session() = default;
 Session::~Session() {
+  describer_.reset();
   heap_.reset();
   stacks_.reset();
   model_.reset();
@@ -44,6 +46,7 @@ void Session::set_target(std::unique_ptr<Target> target, std::uint64_t stop_id) 
 }
 
 void Session::drop_stop_caches() {
+  describer_.reset();
   heap_.reset();
   stacks_.reset();
   model_.reset();
@@ -143,6 +146,11 @@ Result<HeapState*> Session::heap() {
   if (!made) return made.error();
   heap_ = std::move(*made);
   return heap_.get();
+}
+
+Describer& Session::describer() {
+  if (!describer_) describer_ = std::make_unique<Describer>(*this);
+  return *describer_;
 }
 
 Session* Session::of_file(std::string& why) {

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "program.h"
+#include "settings.h"
 #include "target.h"
 #include "unwind.h"
 
@@ -28,6 +29,7 @@ class Stacks;
 class Layout;
 class HeapState;
 class RunControl;
+class Describer;
 
 // Where output goes. out: pieces of the answer; err: whole messages without a newline.
 class Sink {
@@ -82,6 +84,7 @@ class Session {
   Result<Model*> model();
   Result<Stacks*> stacks();
   Result<HeapState*> heap();
+  Describer& describer();
   // The program's file by itself, for what needs no process; null: the host named none, or it cannot be read (why).
   Session* of_file(std::string& why);
   // stopped_at: CLOCK_MONOTONIC, in ns, as the process came to stand still; 0: not known, this is the first that is heard of
@@ -109,7 +112,7 @@ class Session {
   bool was_cancelled() const { return cancelled_; }
   // Cut to the terminal's width: a progress line that wraps could not be cleared.
   void progress(std::string_view text) {
-    if (progress_hook) progress_hook(width > 1 ? text.substr(0, width - 1) : text);
+    if (progress_hook && settings().progress) progress_hook(width > 1 ? text.substr(0, width - 1) : text);
   }
   // An expression of the user's by the host's evaluator: a pointer's value, else the address of an object, else its
   // value; and its type. nullopt: there is no evaluator or it could not.
@@ -147,6 +150,7 @@ class Session {
   std::unique_ptr<Model> model_;
   std::unique_ptr<Stacks> stacks_;
   std::unique_ptr<HeapState> heap_;
+  std::unique_ptr<Describer> describer_;
   std::unique_ptr<Session> file_;
   std::uint64_t stop_id_ = 0;
   std::int64_t stopped_at_ = 0;

@@ -1,4 +1,4 @@
-// values.cc: see values.h. Texts are cut after kMaxText characters and bytes after kMaxBytes, with "…" and the full
+// values.cc: see values.h. Texts are cut after as many characters as is set (settings.h), bytes after kMaxBytes, with "…" and the full
 // size. std::string is libstdc++'s {pointer, length, …} and std::string_view its {length, pointer}; a length that is
 // not believable makes it bytes.
 #include "values.h"
@@ -11,13 +11,16 @@
 
 #include "go_values.h"
 #include "render.h"
+#include "settings.h"
 
 namespace vitrine::inspect {
 namespace {
 
-constexpr std::uint64_t kMaxText = 64, kMaxBytes = 16;
+constexpr std::uint64_t kMostText = 1 << 20, kMaxBytes = 16;  // whatever is set
 constexpr std::size_t kMaxFields = 8;
 constexpr int kMaxDepth = 3;
+
+std::uint64_t max_text() { return std::min<std::uint64_t>(settings().string_limit, kMostText); }
 
 std::string unreadable(std::uint64_t addr, bool& bad) {
   bad = true;
@@ -117,14 +120,14 @@ Values::Known Values::known(std::string_view type, std::uint64_t& size) {
 }
 
 std::string Values::quoted(std::uint64_t addr, std::uint64_t len, bool& bad) {
-  std::string text(std::min(len, kMaxText), '\0');
+  std::string text(std::min(len, max_text()), '\0');
   if (!text.empty() && !memory_.read(addr, std::as_writable_bytes(std::span(text)))) return unreadable(addr, bad);
   std::string escaped;
   for (char c : text) {
     if (c == '"' || c == '\\') escaped += '\\';
     escaped += c;
   }
-  return fmt::format("\"{}\"{}", printable(escaped), len > kMaxText ? fmt::format("… ({} characters)", len) : "");
+  return fmt::format("\"{}\"{}", printable(escaped), len > text.size() ? fmt::format("… ({} characters)", len) : "");
 }
 
 std::string Values::bytes(std::uint64_t addr, std::uint64_t size, bool& bad) {
@@ -164,9 +167,10 @@ std::string Values::simple(Known known, std::uint64_t addr, std::uint64_t size, 
       return v ? fmt::format("{:#x}", v) : "null";
     case Known::c_string: {
       if (!v) return "null";
-      auto text = memory_.c_string(v, kMaxText + 1);
+      auto text = memory_.c_string(v, max_text() + 1);
       if (!text) return fmt::format("{:#x} {}", v, unreadable(v, bad));
-      return fmt::format("{:#x} \"{}\"{}", v, printable(text->substr(0, kMaxText)), text->size() > kMaxText ? "…" : "");
+      return fmt::format("{:#x} \"{}\"{}", v, printable(text->substr(0, max_text())),
+                         text->size() > max_text() ? "…" : "");
     }
     case Known::string:
       return words[1] < 1ull << 40 ? quoted(v, words[1], bad) : bytes(addr, size, bad);

@@ -20,6 +20,7 @@ import gdb
 import gdb.unwinder
 import vitrine_inspect as vi
 import vitrine_gdb_frames as frames
+import vitrine_gdb_values as values
 from vitrine_gdb_eyes import Eyes, core_path
 from vitrine_gdb_run import RunControl
 from vitrine_gdb_trace import tracepoint
@@ -83,14 +84,18 @@ class Host:
         self.levels = {}      # goid → Place, while one command shows other goroutines
         self.hinted = False
         self.ours = set()     # words that we registered
+        self.moving = False   # the process goes on, or stands where gdb only looks whether it shall
+        self.parameters = {}  # name → what gdb has of a setting
 
-    def session(self):
+    def session(self, asked=False, as_before=False):
+        """asked: by an expression of gdb's, which may be a condition: then gdb says that the process runs. as_before: not even
+        the stop id is told."""
         inferior = gdb.selected_inferior()
         program, connection = gdb.current_progspace().filename, inferior.connection
         key, make = None, None
         if inferior.pid and connection is not None:
             thread = frames.selected_thread()
-            if thread is not None and thread.is_running():
+            if thread is not None and thread.is_running() and not asked:
                 raise vi.Failed("the process is running: stop it first (interrupt)")
             core = core_path() if connection.type == "core" else None
             key = (inferior.num, inferior.pid, connection.num, core, program, self.files)
@@ -105,6 +110,8 @@ class Host:
         for warning in session.warnings:
             self.hands.err(warning)
         session.warnings = []
+        if as_before:
+            return session
         session.set_stop(self.stops, self.stopped_at)
         session.set_terminal(gdb.parameter("width") or 0, sys.stdout.isatty() and bool(gdb.parameter("style enabled")))
         return session
@@ -117,6 +124,8 @@ class Host:
             with contextlib.nullcontext() if remote else vi.kept_back():
                 self.levels = {}
                 self.session().perform(words, text, self.hands)
+                for name, _, _, _, value in self.library.settings() if words.startswith("vitrine") else ():
+                    self.parameters[name].refresh(value)
         except vi.NotOurs:
             tracepoint(text)
         except vi.Failed as e:
@@ -124,7 +133,26 @@ class Host:
         except KeyboardInterrupt:
             raise gdb.GdbError("Quit")
 
+    def value(self, function, arguments):
+        """Of one of the library's functions, for the current thread."""
+        thread, pointer = frames.selected_thread(), None
+        if thread is not None and not self.presented.on(thread):
+            try:
+                pointer = int(gdb.newest_frame().read_register("fs_base"))
+            except (gdb.error, ValueError):  # a server that does not tell it
+                pass
+        if self.moving and arguments:  # then it is about more than this thread, and all that is known is old
+            self.stops += 1
+        return self.session(True, self.moving and not arguments).value(function, arguments, pointer, self.moving)
+
+    def describe(self, kind, address):
+        return self.session(True, self.moving).describe(kind, address)
+
+    def part(self, kind, address, i):
+        return self.session(True, self.moving).part(kind, address, i)
+
     def stopped(self, event):
+        self.moving = False
         self.stops += 1
         self.stopped_at = time.monotonic_ns()
         self.eyes.signals.clear()
@@ -135,6 +163,7 @@ class Host:
 
     def resumed(self, _):  # after the fact: frames may not be touched here
         self.stops += 1
+        self.moving = True
         self.presented.regs = self.presented.home = None
 
     def wrote(self, _):  # the user did; while a goroutine is selected it stays so, and the next stop will tell
@@ -219,6 +248,7 @@ def load():
                             (ev.memory_changed, host.wrote),
                             (ev.new_objfile, host.changed_files), (ev.clear_objfiles, host.changed_files)):
             registry.connect(f)
+        values.load(host)
         if host.library.mismatch():
             host.hands.err(host.library.mismatch())
     table, shared = {}, set()  # shared: gdb has a command of that name, which goes on where ours declines

@@ -18,6 +18,7 @@ import sys
 
 import lldb
 import vitrine_inspect as vi
+import vitrine_lldb_values as values
 import vitrine_threads
 from vitrine_lldb_eyes import Eyes
 from vitrine_lldb_run import RunControl
@@ -167,6 +168,11 @@ class Host:
         except KeyboardInterrupt:
             result.SetError("interrupted")
 
+    def asked(self, target):
+        """The session for what LLDB prints of a target."""
+        debugger, process = target.GetDebugger(), target.GetProcess()
+        return self.session(debugger, target, process, Hands(self, debugger, process, lldb.SBCommandReturnObject()))
+
     def session(self, debugger, target, process, hands):
         stop, key, make, core = 0, None, None, None
         if process.IsValid() and process.GetState() not in (lldb.eStateExited, lldb.eStateDetached, lldb.eStateUnloaded,
@@ -282,6 +288,7 @@ def load(debugger, module):
             host.ours.add(words)
         else:
             say(words)
+    values.load(do, host, module, lambda debugger: hosts.get(debugger.GetID()))
     for words in host.ours:  # the module is made anew by each import
         setattr(module, "Command_" + words.replace(" ", "_"), command_class(host, words, *table[words]))
 

@@ -19,6 +19,12 @@ LIVE, CORE, FILE = 1, 2, 3
 NONE, SELECT, DESELECT, EXECUTE, SHOW_FRAME, PRINT = range(6)
 HIDDEN, MAY_DECLINE = 1, 2
 STOP_DONE, STOP_OTHER, STOP_EXITED, STOP_INTERRUPTED, STOP_FAILED = range(5)
+SETTING_FLAG = 1
+UNLIMITED = (1 << 64) - 1
+HERE_THREAD_POINTER, HERE_MOVING = 1, 2
+VALUE_NUMBER, VALUE_POINTER, VALUE_TEXT = range(3)
+PRINTED_POINTER, PRINTED_ELEMENTS, PRINTED_MEMBERS, PRINTED_PART = 1, 2, 4, 8
+SHOWS_TEXT, SHOWS_ELEMENTS, SHOWS_MEMBERS, SHOWS_PART = range(4)
 REGISTERS = ("rax", "rdx", "rcx", "rbx", "rsi", "rdi", "rbp", "rsp",
              "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "rip")  # by DWARF number
 
@@ -60,6 +66,14 @@ _RunControl = _struct("vi_run_control", ("hit_cost_low", u32), ("hit_cost_high",
                       ("plant", _PLANT), ("remove", _REMOVE), ("run", _RUN), ("step", _STEP),
                       ("registers", _REGISTERS))
 _Command = _struct("vi_command", ("flags", u32), ("words", text), ("summary", text), ("help", text))
+_Setting = _struct("vi_setting", ("kind", u32), ("name", text), ("summary", text), ("help", text), ("value", u64))
+_Function = _struct("vi_function", ("least", u32), ("most", u32), ("reserved", u32), ("name", text), ("help", text))
+_Here = _struct("vi_here", ("flags", u32), ("thread_pointer", u64))
+_Value = _struct("vi_value", ("kind", u32), ("number", u64), ("text", text))
+_Printed = _struct("vi_printed", ("flags", u32), ("name", text), ("pattern", text))
+_Description = _struct("vi_description", ("shows", u32), ("parts", u64), ("summary", text))
+_Part = _struct("vi_part", ("argument", i32), ("stars", u32), ("reserved", u32), ("address", u64), ("index", u64),
+                ("name", text), ("type", text))
 
 
 class Failed(Exception):
@@ -118,7 +132,14 @@ class Library:
                 ("vi_next_action", i32, [ptr, C.POINTER(_Action)]),
                 ("vi_action_done", None, [ptr, C.c_int, text, C.POINTER(_Sink)]),
                 ("vi_command_at", i32, [u32, C.POINTER(_Command)]),
-                ("vi_complete", i32, [ptr, text, text, C.POINTER(_Sink)])):
+                ("vi_complete", i32, [ptr, text, text, C.POINTER(_Sink)]),
+                ("vi_setting_at", i32, [u32, C.POINTER(_Setting)]), ("vi_set", i32, [text, text, C.POINTER(_Sink)]),
+                ("vi_function_at", i32, [u32, C.POINTER(_Function)]),
+                ("vi_call", i32, [ptr, text, C.POINTER(u64), u32, C.POINTER(_Here), C.POINTER(_Value),
+                                  C.POINTER(_Sink)]),
+                ("vi_printed_at", i32, [u32, C.POINTER(_Printed)]),
+                ("vi_describe", i32, [ptr, text, u64, C.POINTER(_Description)]),
+                ("vi_part_at", i32, [ptr, text, u64, u64, C.POINTER(_Part)])):
             try:
                 f = getattr(d, name)
             except AttributeError:
@@ -145,9 +166,35 @@ class Library:
 
     def commands(self):
         """[(words, summary, help, flags)], in the table's order."""
-        out, c = [], _Command(size=C.sizeof(_Command))
-        while self.dll.vi_command_at(len(out), C.byref(c)) == OK:
-            out.append((_decode(c.words), _decode(c.summary), _decode(c.help), c.flags))
+        return self._table(self.dll.vi_command_at, _Command,
+                           lambda c: (_decode(c.words), _decode(c.summary), _decode(c.help), c.flags))
+
+    def settings(self):
+        """[(name, summary, help, is a flag, value)]: the value is a bool or a number, UNLIMITED too."""
+        return self._table(self.dll.vi_setting_at, _Setting, lambda s: (
+            _decode(s.name), _decode(s.summary), _decode(s.help), s.kind == SETTING_FLAG,
+            bool(s.value) if s.kind == SETTING_FLAG else s.value))
+
+    def set(self, name, value):
+        said = []
+        sink = _Sink(size=C.sizeof(_Sink), err=_TEXT(lambda _, s: said.append(_decode(s))))
+        if self.dll.vi_set(name.encode(), value.encode(), C.byref(sink)) != OK:
+            raise Failed("\n".join(said))
+
+    def functions(self):
+        """[(name, help, least, most arguments)]"""
+        return self._table(self.dll.vi_function_at, _Function,
+                           lambda f: (_decode(f.name), _decode(f.help), f.least, f.most))
+
+    def printed(self):
+        """[(name, regular expression for a type, PRINTED_…)]"""
+        return self._table(self.dll.vi_printed_at, _Printed, lambda p: (_decode(p.name), _decode(p.pattern), p.flags))
+
+    @staticmethod
+    def _table(at, row, take):
+        out, c = [], row(size=C.sizeof(row))
+        while at(len(out), C.byref(c)) == OK:
+            out.append(take(c))
         return out
 
 

@@ -29,9 +29,13 @@ import struct
 import sys
 
 import vitrine_run
+import vitrine_values
 from vitrine_abi import (  # noqa: F401: the hosts take all from here
     CANCELLED, CODE, CORE, DATA, DESELECT, ERROR, EXECUTE, FILE, HIDDEN, LIVE, MAY_DECLINE, NONE, NOT_OURS, OK, PRINT,
     REGISTERS, SELECT, SHOW_FRAME, Failed, NotOurs, Unavailable, library, ptr)
+from vitrine_abi import (  # noqa: F401
+    PRINTED_ELEMENTS, PRINTED_MEMBERS, PRINTED_PART, PRINTED_POINTER, SHOWS_ELEMENTS, SHOWS_MEMBERS, SHOWS_PART,
+    SHOWS_TEXT, UNLIMITED, VALUE_NUMBER, VALUE_POINTER, VALUE_TEXT)
 from vitrine_abi import (  # noqa: F401
     STOP_DONE, STOP_EXITED, STOP_FAILED, STOP_INTERRUPTED, STOP_OTHER,
     _CANCELLED, _EVAL, _MODULES, _READ, _TEXT, _THREADS, _Action, _decode, _Host, _Module, _Sink, _Target, _Thread)
@@ -136,7 +140,7 @@ class Ui:
         raise NotImplementedError
 
 
-class Session:
+class Session(vitrine_values.Asking):
     """One target of the core. A command that EXECUTE runs may be one of ours again: perform() nests."""
 
     def __init__(self, lib, host=None, target=None):

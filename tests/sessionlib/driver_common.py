@@ -58,6 +58,8 @@ class Driver:
                     answer["ok"] = True
                 elif op == "value":
                     answer = {"ok": True, "value": self.value(request["text"])}
+                elif op == "print":
+                    answer = {"ok": True, "value": self.shown(request["text"])}
                 elif op == "pid":
                     answer = {"ok": True, "pid": self.pid()}
                 elif op == "registers":

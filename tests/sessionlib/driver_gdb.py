@@ -42,6 +42,9 @@ class Driver(common.Driver):
     def value(self, expression):
         return str(gdb.parse_and_eval(expression))
 
+    def shown(self, expression):
+        return gdb.execute("print " + expression, to_string=True)
+
     def pid(self):
         return gdb.selected_inferior().pid
 

@@ -32,10 +32,19 @@ class Driver(common.Driver):
         self.thread().SetSelectedFrame(index)
 
     def value(self, expression):
-        v = self.thread().GetSelectedFrame().EvaluateExpression(expression)
+        frame = self.thread().GetSelectedFrame()
+        v = frame.GetValueForVariablePath(expression)  # the object itself; a result may be a copy of LLDB's
+        if not v.IsValid() or not v.GetError().Success():
+            v = frame.EvaluateExpression(expression)
         if not v.GetError().Success():
             raise RuntimeError(v.GetError().GetCString())
         return v.GetSummary() or v.GetValue() or ""
+
+    def shown(self, expression):
+        ok, out, err = self.command("frame variable " + expression)
+        if not ok or not out:
+            raise RuntimeError(err or "nothing is shown")
+        return out
 
     def pid(self):
         process = self.debugger.GetSelectedTarget().GetProcess()

@@ -20,6 +20,7 @@
     frames: mcall ... leaf middle outer ... goexit      the debugger's own frames, innermost first
     frame leaf                     chooses a frame by its function, with the debugger's means
     value sum = 1033               the debugger's own evaluation in that frame
+    prints gdb sum = 1033          what gdb's `print` shows, as one line (gdb/x: with that format); lldb: `frame variable`
     do up                          a command of the debugger's; its output is not looked at
     partial                        the answer is known to be incomplete: vitrine-inspect's exit status says so
     fails there is no goroutine 99 instead of expect: the command fails, and says this
@@ -73,7 +74,7 @@ class Session:
             elif word == "cores":
                 self.cores = tuple(rest.split())
             elif word in ("run", "expect", "unordered", "rows", "json", "frames:", "frame", "value", "do", "fails",
-                          "partial"):
+                          "partial", "prints"):
                 self.steps.append((word.rstrip(":"), rest, block, where))
             else:
                 raise SystemExit("%s: unknown line: %s" % (where, line))
