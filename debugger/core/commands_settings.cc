@@ -59,7 +59,8 @@ void complete_set(Session& session, const Line& line, std::size_t first, std::st
 std::string help_of_functions() {
   std::string all =
       "vitrine value NAME [ARGUMENT…]\n\n"
-      "What gdb has as $NAME(ARGUMENT…) in every expression. An argument is a number, an address or an expression of the\n"
+      "What gdb has as $NAME(ARGUMENT…) in every expression. An argument is a number, an address or an expression of "
+      "the\n"
       "debugger's that means one. A pointer is shown with its type, so that it can be taken into an expression.\n\n";
   for (const FunctionSpec& f : function_table()) {
     std::string_view text = f.help;
@@ -113,14 +114,17 @@ std::span<const CommandSpec> settings_commands() {
   static const CommandSpec all[] = {
       {"vitrine set", "Set something for all commands.",
        "vitrine set NAME VALUE\n\n"
-       "In gdb `set vitrine NAME VALUE` is the same. VALUE is a number or `unlimited`, on or off; vitrine show lists the\n"
-       "names, what they are now, and what they mean. Good in a debugger's start file, behind the line that loads this.\n\n"
+       "In gdb `set vitrine NAME VALUE` is the same. VALUE is a number or `unlimited`, on or off; vitrine show lists "
+       "the\n"
+       "names, what they are now, and what they mean. Good in a debugger's start file, behind the line that loads "
+       "this.\n\n"
        "Example: longer lists\n"
        "  vitrine set limit 500\n",
        run_set, complete_set},
       {"vitrine show", "What is set for all commands.",
        "vitrine show [NAME]\n\n"
-       "Without a name: all settings, one a line: its name, its value, what it is. In gdb `show vitrine` is the same.\n\n"
+       "Without a name: all settings, one a line: its name, its value, what it is. In gdb `show vitrine` is the "
+       "same.\n\n"
        "Example:\n"
        "  vitrine show limit\n",
        run_show, complete_show},

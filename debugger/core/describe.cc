@@ -292,8 +292,7 @@ std::optional<Part> Describer::part(std::string_view type, std::uint64_t addr, s
       if (!is) return std::nullopt;
       auto at = object_address(*is, addr);
       if (!at || !*at) return std::nullopt;
-      if (kind_of_type(is->type) == ObjectKind::task)
-        return i == 0 ? result_of_task(type, *at) : std::nullopt;
+      if (kind_of_type(is->type) == ObjectKind::task) return i == 0 ? result_of_task(type, *at) : std::nullopt;
       const SyncObject* c = kind_of_type(is->type) == ObjectKind::chan ? chan(*at) : nullptr;
       if (!c || i >= c->buffered()) return std::nullopt;
       return Part{fmt::format("[{}]", i), c->value_at(i), 0, 0, 0, {}};

@@ -35,12 +35,12 @@ struct Description {
 };
 
 struct Part {
-  std::string name;           // "[3]", "get()"
+  std::string name;  // "[3]", "get()"
   std::uint64_t addr = 0;
-  int argument = 0;           // of the value's type: which template argument the part's type is made of; < 0: none
-  unsigned stars = 0;         // pointers to it
-  std::uint64_t index = 0;    // so many values of that type behind addr
-  std::string type;           // argument < 0: its name
+  int argument = 0;         // of the value's type: which template argument the part's type is made of; < 0: none
+  unsigned stars = 0;       // pointers to it
+  std::uint64_t index = 0;  // so many values of that type behind addr
+  std::string type;         // argument < 0: its name
 };
 
 // The types of all runtimes, for hosts to register printers.

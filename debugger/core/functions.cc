@@ -144,9 +144,9 @@ Result<FunctionValue> call_function(Session& session, std::string_view name, Arg
   for (const FunctionSpec& f : kFunctions) {
     if (name != f.name) continue;
     if (arguments.size() < f.least || arguments.size() > f.most) {
-      return Error{f.most == 0          ? fmt::format("{} takes no argument", name)
+      return Error{f.most == 0         ? fmt::format("{} takes no argument", name)
                    : f.least == f.most ? fmt::format("{} takes one argument", name)
-                                        : fmt::format("{} takes one argument or none", name),
+                                       : fmt::format("{} takes one argument or none", name),
                    {}};
     }
     if (auto layout = session.layout(); !layout) return layout.error();

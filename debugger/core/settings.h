@@ -31,7 +31,7 @@ struct SettingSpec {
 };
 std::span<const SettingSpec> setting_table();
 const SettingSpec* find_setting(std::string_view name, std::string& problem);  // a unique prefix will do
-std::string value_text(const SettingSpec& spec);                              // "100", "unlimited", "on"
+std::string value_text(const SettingSpec& spec);                               // "100", "unlimited", "on"
 Status set_setting(const SettingSpec& spec, std::string_view value);
 
 }  // namespace vitrine::inspect

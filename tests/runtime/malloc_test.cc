@@ -137,7 +137,6 @@ TEST_F(Malloc, PointerBitsAreTheTypesRepeated) {
 // Values and arrays of types with any bits, beside each other: what is in the bitmap is what a simple loop would write.
 TEST_F(Malloc, PointerBitsOfAnyTypeAndLength) {
   const auto seed = std::random_device{}();
-  SCOPED_TRACE(testing::Message() << "seed " << seed);
   std::mt19937 random(seed);
   const auto below = [&](std::uintptr_t n) { return std::uintptr_t(random() % n); };
   void* made[16] = {};  // on the stack, where a collection finds them
@@ -145,7 +144,7 @@ TEST_F(Malloc, PointerBitsOfAnyTypeAndLength) {
   for (int i = 0; i < 1000; i++) {
     void*& p = made[i % 16];
     std::string& text = want[i % 16];
-    ASSERT_TRUE(p == nullptr || bitsof(p, int(text.size())) == text);  // with all that was made since beside it
+    ASSERT_TRUE(p == nullptr || bitsof(p, int(text.size())) == text) << "seed " << seed;  // whatever was made since
     const std::uintptr_t ptrwords = 1 + below(i % 3 ? 70 : 700), words = ptrwords + below(2) * below(40);
     std::vector<std::uint8_t> bits((ptrwords + 7) / 8);
     for (auto& b : bits) b = std::uint8_t(random());  // those behind the last word mean nothing
@@ -158,7 +157,7 @@ TEST_F(Malloc, PointerBitsOfAnyTypeAndLength) {
       text += in < ptrwords && bits[in / 8] >> in % 8 & 1 ? 'p' : w < (n - 1) * words + ptrwords ? 's' : '.';
     }
     p = rt::mallocgc(n * words * 8, &t, true);
-    ASSERT_EQ(bitsof(p, int(text.size())), text);
+    ASSERT_EQ(bitsof(p, int(text.size())), text) << "seed " << seed;
   }
 }
 
