@@ -99,6 +99,19 @@ def nothing_is_written_to_memory_or_registers(kind):
     check(not found, "\n".join(found))
 
 
+@test("gdb", "lldb")
+def printing_writes_nothing(kind):
+    with start(kind, "printed-O0") as debugger:
+        watch = untouched.Watch(debugger)  # looking at the registers leads back to the innermost frame
+        for command in ("info locals", "print *self", "print $goid()", "print $mspan(head.p_)") if kind == "gdb" else \
+                ("frame variable", "frame variable *self", "vitrine value goid", "vitrine value mspan 0xc000000000"):
+            debugger.must("frame 1" if kind == "gdb" else "frame select 1")
+            check("unknown" not in debugger.must(command)["out"], command)
+            found = watch.changes()
+            check(not found, "%s: %s" % (command, found))
+        ended_well(debugger)
+
+
 PLANTS = {
     "gdb": (("gdb/vitrine_gdb_frames.py", "        gdb.invalidate_cached_frames()\n        frame = gdb.newest_frame()\n",
              {"a word below the saved sp": "        gdb.selected_inferior().write_memory(action.regs['rsp'] - 64, b'x')\n",

@@ -84,6 +84,7 @@ class Host:
         self.levels = {}      # goid → Place, while one command shows other goroutines
         self.hinted = False
         self.ours = set()     # words that we registered
+        self.last = None, None  # what tells targets and stops apart, and the session of it that was asked last
         self.moving = False   # the process goes on, or stands where gdb only looks whether it shall
         self.parameters = {}  # name → what gdb has of a setting
 
@@ -146,10 +147,18 @@ class Host:
         return self.session(True, self.moving and not arguments).value(function, arguments, pointer, self.moving)
 
     def describe(self, kind, address):
-        return self.session(True, self.moving).describe(kind, address)
+        return self.same_session().describe(kind, address)
 
     def part(self, kind, address, i):
-        return self.session(True, self.moving).part(kind, address, i)
+        return self.same_session().part(kind, address, i)
+
+    def same_session(self):
+        """A list of pointers asks a hundred times, and session() asks gdb about the target."""
+        inferior = gdb.selected_inferior()
+        now = inferior.num, inferior.pid, self.files, self.stops, self.moving
+        if self.last[0] != now or not self.sessions.is_open(self.last[1]):
+            self.last = now, self.session(True, self.moving)
+        return self.last[1]
 
     def stopped(self, event):
         self.moving = False
@@ -165,6 +174,10 @@ class Host:
         self.stops += 1
         self.moving = True
         self.presented.regs = self.presented.home = None
+
+    def ended(self, event):
+        self.resumed(event)
+        self.moving = False
 
     def wrote(self, _):  # the user did; while a goroutine is selected it stays so, and the next stop will tell
         if self.presented.home is None:
@@ -244,7 +257,7 @@ def load():
         gdb.unwinder.register_unwinder(None, frames.Unwinder(host.presented), replace=True)
         gdb.frame_filters[frames.HideCarrier.name] = frames.HideCarrier(host.presented)
         ev = gdb.events
-        for registry, f in ((ev.stop, host.stopped), (ev.cont, host.resumed), (ev.exited, host.resumed),
+        for registry, f in ((ev.stop, host.stopped), (ev.cont, host.resumed), (ev.exited, host.ended),
                             (ev.memory_changed, host.wrote),
                             (ev.new_objfile, host.changed_files), (ev.clear_objfiles, host.changed_files)):
             registry.connect(f)

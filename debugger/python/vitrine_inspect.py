@@ -345,6 +345,9 @@ class Sessions:
             self._key = key
         return self._session
 
+    def is_open(self, session):
+        return session is not None and session is self._session
+
     def drop(self):
         if self._session:
             self._session.close()

@@ -45,6 +45,54 @@ TEST(CApi, ASessionWithoutTargetCanHelpAndComplete) {
   vi_close(session);
 }
 
+TEST(CApi, TheTablesOfSettingsFunctionsAndPrintersEnd) {
+  Said said;
+  vi_setting setting{};
+  setting.size = sizeof setting;
+  std::string names;
+  for (uint32_t i = 0; vi_setting_at(i, &setting) == VI_OK; ++i) names += std::string(setting.name) + " ";
+  EXPECT_EQ(names, "limit progress string-limit system ");
+  ASSERT_EQ(vi_set("limit", "7", &said.sink), VI_OK);
+  ASSERT_EQ(vi_setting_at(0, &setting), VI_OK);
+  EXPECT_EQ(setting.value, 7u);
+  EXPECT_EQ(vi_set("limit", "100", nullptr), VI_OK);
+  EXPECT_EQ(vi_set("limit", "some", &said.sink), VI_ERROR);
+  EXPECT_EQ(said.err, "limit is a number or unlimited, not 'some'\n");
+  vi_function function{};
+  function.size = sizeof function;
+  names.clear();
+  for (uint32_t i = 0; vi_function_at(i, &function) == VI_OK; ++i) names += std::string(function.name) + " ";
+  EXPECT_EQ(names, "goid goroutine goroutine_name mspan obj ");
+  vi_printed printed{};
+  printed.size = sizeof printed;
+  uint32_t n = 0;
+  bool pointer = false;
+  for (; vi_printed_at(n, &printed) == VI_OK; ++n)
+    pointer =
+        pointer || (printed.pattern == std::string("^vitrine::rt::g \\*$") && (printed.flags & VI_PRINTED_POINTER));
+  EXPECT_GT(n, 20u);
+  EXPECT_TRUE(pointer);
+}
+
+TEST(CApi, WithoutATargetNothingIsDescribedAndNoFunctionAnswers) {
+  Said said;
+  vi_session* session = nullptr;
+  ASSERT_EQ(vi_open(nullptr, nullptr, &said.sink, &session), VI_OK);
+  vi_description description{};
+  description.size = sizeof description;
+  EXPECT_EQ(vi_describe(session, "vitrine::mutex", 0x1000, &description), VI_NOT_OURS);
+  EXPECT_EQ(vi_describe(session, nullptr, 0x1000, &description), VI_BAD_ARGUMENT);
+  vi_part part{};
+  part.size = sizeof part;
+  EXPECT_EQ(vi_part_at(session, "vitrine::chan<int>", 0x1000, 0, &part), VI_BAD_ARGUMENT);
+  vi_value value{};
+  value.size = sizeof value;
+  EXPECT_EQ(vi_call(session, "goid", nullptr, 0, nullptr, &value, &said.sink), VI_ERROR);
+  EXPECT_EQ(said.err, "there is no program: nothing to inspect\n");
+  EXPECT_EQ(vi_call(session, "goid", nullptr, 1, nullptr, &value, nullptr), VI_BAD_ARGUMENT);
+  vi_close(session);
+}
+
 TEST(CApi, BadArgumentsAreAnswersNotCrashes) {
   Said said;
   EXPECT_EQ(vi_open(nullptr, nullptr, nullptr, nullptr), VI_BAD_ARGUMENT);
