@@ -65,8 +65,8 @@ inline std::uint64_t goid() { return rt::goid(); }
 // thread that is no goroutine.
 inline void set_name(std::string_view name) { rt::setname(name.data(), name.size()); }
 
-// How many goroutines may run at once, before this call; 0 before run(). n > 0 changes it, at most to 128: that stops
-// all goroutines for a moment.
+// How many goroutines may run at once, before this call; 0 before run(). n > 0 changes it, at most to 1024 (more is said
+// on stderr): that stops all goroutines for a moment.
 inline int gomaxprocs(int n = 0) { return rt::procs(n); }
 
 // Goroutines that exist now, the main one included.
