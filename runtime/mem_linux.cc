@@ -9,15 +9,20 @@
 // Core dumps: a dump that the kernel pipes somewhere would write each untouched page as zeros, and goroutine stacks are
 // mostly such pages. So DONTDUMP goes with "has no memory".
 //
-// Unlike Go: no huge pages in the heap (MADV_NOHUGEPAGE on every arena). Stacks come from the same arenas, and a huge
-// page would give each of them 2 MiB of which it touches one page.
+// Unlike Go: every arena begins without huge pages (MADV_NOHUGEPAGE), whatever the system's default is. Stacks come from the
+// same arenas, and a huge page would give each of them 2 MiB of which it touches one page. sysHugePages is for blocks that
+// are objects' (mheap.cc).
 // Unlike Go: MADV_DONTNEED always, never MADV_FREE: what was given back is zero for certain, and RSS tells the truth.
+#include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <unistd.h>
 
 #include <cerrno>
+#include <cstring>
 
 #include "mem.h"
+#include "proc.h"
 
 #ifndef PR_SET_VMA
 #define PR_SET_VMA 0x53564d41
@@ -91,10 +96,37 @@ void sysPopulate(void* v, uintptr n) {
   errno = saved;
 }
 
+void sysDrop(void* v, uintptr n) { advise(v, n, MADV_DONTNEED); }
+
 void sysUnused(void* v, uintptr n) {
-  advise(v, n, MADV_DONTNEED);
+  sysDrop(v, n);
   advise(v, n, MADV_DONTDUMP);
 }
+
+// Whether the system gives huge pages to who asks for them.
+static bool hashugepages() {
+  if (debug.disablethp != 0) return false;
+  int saved = errno;
+  char text[64] = {};
+  int fd = open("/sys/kernel/mm/transparent_hugepage/enabled", O_RDONLY | O_CLOEXEC);
+  ssize_t n = fd < 0 ? 0 : read(fd, text, sizeof text - 1);
+  if (fd >= 0) close(fd);
+  errno = saved;
+  return n > 0 && strstr(text, "[never]") == nullptr;
+}
+
+// mheap_.lock held.
+bool sysHugePages(void* v, uintptr n) {
+  static int32 has;
+  if (has == 0) has = hashugepages() ? 1 : -1;
+  if (has < 0) return false;
+  int saved = errno;
+  bool ok = madvise(v, n, MADV_HUGEPAGE) == 0;
+  errno = saved;
+  return ok;
+}
+
+void sysNoHugePages(void* v, uintptr n) { advise(v, n, MADV_NOHUGEPAGE); }
 
 void* borrowaddresses(std::size_t size) {
   void* p = map(nullptr, size, PROT_READ | PROT_WRITE, MAP_NORESERVE);

@@ -114,6 +114,7 @@ uintptr mspan::scavenge() {
   uintptr start, end;
   physPageBounds(&start, &end);
   if (end <= start) return 0;
+  mheap_.noHuge(start, end);
   sysUnused(reinterpret_cast<void*>(start), end - start);
   scavenged = 1;
   if (end - start == bytes()) needzero = 0;
@@ -224,42 +225,60 @@ static void useahead(mheap* h, uintptr base, uintptr n, uintptr end) {
   h->dumped = {base + n, upto};
 }
 
-// The best fit for npages; of the next few in order, if it has no memory, one that has. Null: none. mheap_.lock held.
-static treapNode* fit(const mheap* h, uintptr npages) {
+// The best fit for npages; of the next few in order, if it has no memory, one that has. Those with huge pages are not for
+// stacks if another is among them, or the largest one will do. Null: none. mheap_.lock held.
+static treapNode* fit(const mheap* h, uintptr npages, pageUse use) {
   treapNode* best = h->free.find(npages);
+  treapNode* other = nullptr;
   treapNode* t = best;
-  for (int32 i = 0; t != nullptr && i < 4; i++, t = treapsucc(t))
+  auto unfit = [&](const mspan* s) {
+    return use == forStacks && h->hasHuge(s->base(), s->base() + (npages << pageShift));
+  };
+  for (int32 i = 0; t != nullptr && i < 4; i++, t = treapsucc(t)) {
+    if (unfit(t->spanKey)) continue;
     if (t->spanKey->scavenged == 0) return t;
-  return best;
+    if (other == nullptr) other = t;
+  }
+  if (best == nullptr || other != nullptr) return other;
+  t = h->free.end();
+  return unfit(t->spanKey) ? best : t;
 }
 
 // A span of exactly npages, in no state yet; null: no memory. window: as takePages. mheap_.lock held.
-mspan* mheap::allocSpanLocked(uintptr npages, uint64* stat, addrRange* window) {
-  treapNode* t = fit(this, npages);
+mspan* mheap::allocSpanLocked(uintptr npages, pageUse use, uint64* stat, addrRange* window) {
+  treapNode* t = fit(this, npages, use);
   if (t == nullptr) {
     if (!grow(npages)) return nullptr;
     t = free.find(npages);
     if (t == nullptr) throw_("mheap: grew and has no span");
   }
-  return takePages(t, npages, stat, window);
+  return takePages(t, npages, use, stat, window);
 }
 
 // Of a free span the first npages, as a span in no state yet. window, of which the end is a number of bytes: if the free
 // span is scavenged, so many of its first ones are to get memory, and *window says which; the caller sees to that when it
-// has given up the lock. What of them is not in the span is free, and no longer scavenged. mheap_.lock held.
-mspan* mheap::takePages(treapNode* t, uintptr npages, uint64* stat, addrRange* window) {
+// has given up the lock. What of them is not in the span is free, and no longer scavenged. So is the rest of a block that
+// gets huge pages. mheap_.lock held.
+mspan* mheap::takePages(treapNode* t, uintptr npages, pageUse use, uint64* stat, addrRange* window) {
   mspan* s = t->spanKey;
   if (s->state.load(__ATOMIC_RELAXED) != mSpanFree) throw_("mheap: the span in the treap is not free");
   free.removeNode(t);
   uintptr whole = s->npages, released = s->released(), used = npages;
   s->npages = npages;
   if (s->scavenged != 0) {
-    if (window != nullptr && window->end > 0 && physPageSize <= pageSize) {
-      uintptr pages = window->end >> pageShift;
+    bool populate = window != nullptr && window->end > 0 && physPageSize <= pageSize;
+    uintptr pages = used;
+    if (populate) {
+      pages = window->end >> pageShift;
       if (pages > whole) pages = whole;
       if (used < pages) used = pages;
-      *window = {s->base(), s->base() + (pages << pageShift)};
     }
+    if (use == forSmallObjects) {
+      uintptr upto = s->base() + (used << pageShift);
+      uintptr huge = useHuge(s->base(), upto, s->base() + (whole << pageShift));
+      if (huge > upto) used = pages = (huge - s->base()) >> pageShift;
+    }
+    if (populate) *window = {s->base(), s->base() + (pages << pageShift)};
     useahead(this, s->base(), used << pageShift, s->base() + (whole << pageShift));
   }
   if (used > npages) keeptail(this, s->base() + s->bytes(), used - npages, s, 0);
@@ -272,6 +291,8 @@ mspan* mheap::takePages(treapNode* t, uintptr npages, uint64* stat, addrRange* w
     mSysStatDec(&memstats.heap_released, released - rest.released());
     s->scavenged = 0;
   }
+  if (use == forStacks && noHuge(s->base(), s->base() + s->bytes()))
+    sysDrop(reinterpret_cast<void*>(s->base()), s->bytes());
   s->unusedsince = 0;
   setSpans(s->base(), npages, s);
   mSysStatDec(&memstats.heap_idle, s->bytes());
@@ -323,7 +344,7 @@ static void setinuse(mheap* h, mspan* s, spanClass sc) {
 mspan* mheap::alloc_m(uintptr npages, rt::spanClass sc) {
   if (sweepdone.load(__ATOMIC_RELAXED) == 0) reclaim(npages);
   rt::lock(&lock);
-  mspan* s = allocSpanLocked(npages, &memstats.heap_inuse);
+  mspan* s = allocSpanLocked(npages, forOthers, &memstats.heap_inuse);
   if (s != nullptr) {
     setinuse(this, s, sc);
     pagesInUse.add(npages, __ATOMIC_RELAXED);
@@ -354,13 +375,13 @@ uintptr mheap::allocSmall(uintptr npages, rt::spanClass sc, uintptr want, uintpt
   addrRange fresh{0, window};
   uintptr n = 0;
   while (n < want) {
-    treapNode* t = fit(this, npages);
+    treapNode* t = fit(this, npages, forSmallObjects);
     if (t == nullptr && n > 0) break;  // the heap grows for who has none
     uintptr row = want - n;
     if (t != nullptr && t->npagesKey / npages < row) row = t->npagesKey / npages;
     addrRange* w = fresh.base == 0 ? &fresh : nullptr;
-    mspan* s = t == nullptr ? allocSpanLocked(row * npages, &memstats.heap_inuse, w)
-                            : takePages(t, row * npages, &memstats.heap_inuse, w);
+    mspan* s = t == nullptr ? allocSpanLocked(row * npages, forSmallObjects, &memstats.heap_inuse, w)
+                            : takePages(t, row * npages, forSmallObjects, &memstats.heap_inuse, w);
     if (s == nullptr) break;
     for (uintptr i = 0; i < row; i++) {
       if (i > 0) {
@@ -384,7 +405,7 @@ uintptr mheap::allocSmall(uintptr npages, rt::spanClass sc, uintptr want, uintpt
 
 mspan* mheap::allocManual(uintptr npages, rt::spanOwner owner, uint64* stat, uint8 sizeclass) {
   rt::lock(&lock);
-  mspan* s = allocSpanLocked(npages, stat);
+  mspan* s = allocSpanLocked(npages, owner == spanStackPool || owner == spanStackLarge ? forStacks : forOthers, stat);
   if (s != nullptr) {
     s->sweepgen.store(load_relaxed(sweepgen), __ATOMIC_RELAXED);
     s->owner = owner;

@@ -49,6 +49,7 @@ constexpr uintptr heapArenaBitmapBytes = heapArenaBytes / (ptrSize * 8 / 2);  //
 constexpr uintptr heapAddrBits = 48;
 constexpr uintptr arenaL1Bits = 0;  // so L1 has one entry, and L2 all of the address space
 constexpr uintptr arenaL2Bits = heapAddrBits - 26 - arenaL1Bits;
+constexpr uintptr hugeBlockBytes = 2 << 20;
 constexpr int32 numSpanClasses = numSizeClasses << 1;
 constexpr uintptr maxTinySize = 16;
 constexpr uintptr tinySizeClass = 2;
@@ -75,6 +76,9 @@ constexpr bool spannoscan(spanClass sc) { return (sc & 1) != 0; }
 using gcBits = uint8;  // bitmaps of a span: bit i is object i
 
 enum mSpanState : uint8 { mSpanDead = 0, mSpanInUse = 1, mSpanManual = 2, mSpanFree = 3 };
+
+// What pages are wanted for, as far as it decides on huge ones.
+enum pageUse : uint8 { forSmallObjects, forStacks, forOthers };
 
 // Who uses a span of state mSpanManual.
 enum spanOwner : uint8 {
@@ -237,7 +241,9 @@ struct heapArena {
   uint8 pageInUse[pagesPerArena / 8];  // bit: first page of a span in state mSpanInUse; mheap_.lock
   uint8 pageMarks[pagesPerArena / 8];  // bit: first page of a span with marked objects; atomic or
   uintptr base;
+  uint32 hugeBlocks;  // bit i: its ith 2 MiB have huge pages (mheap_grow.cc); mheap_.lock
 };
+static_assert(heapArenaBytes / hugeBlockBytes == 32);
 
 // Addresses [base, end).
 struct addrRange {
@@ -433,8 +439,8 @@ struct mheap {
   void reclaim(uintptr npages);
   void freeSpan(mspan* s, bool large);
   void freeManual(mspan* s, uint64* stat, bool unused);  // unused: its pages were given back by the caller
-  mspan* allocSpanLocked(uintptr npages, uint64* stat, addrRange* window = nullptr);
-  mspan* takePages(treapNode* t, uintptr npages, uint64* stat, addrRange* window = nullptr);
+  mspan* allocSpanLocked(uintptr npages, pageUse use, uint64* stat, addrRange* window = nullptr);
+  mspan* takePages(treapNode* t, uintptr npages, pageUse use, uint64* stat, addrRange* window = nullptr);
   void freeSpanLocked(mspan* s, uint64* stat, bool unused);
   void coalesce(mspan* s);
   bool grow(uintptr npages);
@@ -442,6 +448,9 @@ struct mheap {
   void setSpan(uintptr base, mspan* s);
   void setSpans(uintptr base, uintptr npages, mspan* s);
   uintptr scavengeLocked(uintptr nbytes);
+  uintptr useHuge(uintptr base, uintptr upto, uintptr end);
+  bool hasHuge(uintptr base, uintptr end) const;
+  bool noHuge(uintptr base, uintptr end);
 };
 
 // Slots for stacks of one order, in spans of stackSpanBytes.

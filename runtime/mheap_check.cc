@@ -79,6 +79,9 @@ struct checker {
 
   void manualSpan(mspan* s) {
     manual += s->bytes();
+    check(
+        (s->owner != spanStackPool && s->owner != spanStackLarge) || !mheap_.hasHuge(s->base(), s->base() + s->bytes()),
+        "stacks are in a block of huge pages", s->base());
     switch (s->owner) {
       case spanRuntime: {
         objects(s, true);
@@ -110,6 +113,8 @@ struct checker {
     idle += s->bytes();
     released += s->released();
     freespans++;
+    check(s->scavenged == 0 || !mheap_.hasHuge(s->base(), s->base() + s->bytes()),
+          "a scavenged span is in a block of huge pages", s->base());
     check(mheap_.free.findSpan(s) != nullptr, "a free span is not in the treap", s->base());
     mspan* after = spanOf(s->base() + s->bytes());
     if (after != nullptr && after->state.load() == mSpanFree)

@@ -9,6 +9,19 @@
 // An arena is mapped as a whole, and cut off piece by piece: [curArena.base, curArena.end) is not in spans yet. Each
 // piece enters the treap as a scavenged span, because nobody has touched it.
 //
+// Huge pages. Marking is kept waiting by the translation of addresses more than by anything else, and new memory by its page
+// faults. So, from 16 MiB of objects on, a block of 2 MiB that has no memory and of which small objects get a part, gets
+// huge pages: with the first access all of it has memory, and all of it counts as used, what is free of it too. It is so with
+// no other: large objects may never be touched as a whole; stacks never are. hugeBlocks says which blocks those are.
+//   Of such a block all pages have memory. Who gives back some of it ends it: it becomes one of small pages first, or the
+//   kernel would make its pages huge again some day, and what is given back come back. So does who takes some of it for
+//   stacks (takePages), which are elsewhere if there is another place; what it takes is given back at once, as a stack
+//   would not touch it.
+//   A smaller heap does not get them: up to 2 MiB more than it needs would be too much for it.
+// Rejected: blocks, or two treaps, for stacks and for objects apart. A free span is used by either, as always; a block that
+// becomes one of small pages costs one system call. Rejected: MADV_COLLAPSE of blocks that are full: copies them, and stops
+// who uses them meanwhile, and the page faults of new memory are there all the same. Unlike Go: it leaves huge pages to the system's defaults.
+//
 // Only a failure to get address space or metadata ends here in `false`; who asked decides what that means.
 #include <cstring>
 
@@ -134,6 +147,41 @@ mspan* spanOfHeap(uintptr p) {
   mspan* s = spanOf(p);
   if (s == nullptr || s->state.load(__ATOMIC_ACQUIRE) != mSpanInUse || p < s->base() || p >= s->limit) return nullptr;
   return s;
+}
+
+// ---- huge pages
+
+static constexpr uintptr hugeFrom = 16 << 20;  // bytes of objects
+
+static uint32 hugebit(uintptr block) { return uint32(1) << block % heapArenaBytes / hugeBlockBytes; }
+
+// Of the free pages [base, end), which have no memory, those before upto are to be used for small objects. Blocks that are
+// wholly among the free ones, and of which some are used, get huge pages. Returns where what is used ends by that. mheap_.lock held.
+uintptr mheap::useHuge(uintptr base, uintptr upto, uintptr end) {
+  if (load_relaxed(memstats.heap_inuse) < hugeFrom || physPageSize > pageSize) return upto;
+  uintptr first = alignUp(base, hugeBlockBytes), last = alignUp(upto, hugeBlockBytes);
+  if (last > end) last = alignDown(end, hugeBlockBytes);
+  if (last <= first || !sysHugePages(reinterpret_cast<void*>(first), last - first)) return upto;
+  for (uintptr at = first; at < last; at += hugeBlockBytes) arenaOf(at)->hugeBlocks |= hugebit(at);
+  return last > upto ? last : upto;
+}
+
+// Whether a block with huge pages has some of these pages. mheap_.lock held.
+bool mheap::hasHuge(uintptr base, uintptr end) const {
+  for (uintptr at = alignDown(base, hugeBlockBytes); at < end; at += hugeBlockBytes)
+    if ((arenaOf(at)->hugeBlocks & hugebit(at)) != 0) return true;
+  return false;
+}
+
+// Blocks with these pages get no huge pages any more; those that they have stay until something is given back. Whether there
+// was one. mheap_.lock held.
+bool mheap::noHuge(uintptr base, uintptr end) {
+  if (!hasHuge(base, end)) return false;
+  base = alignDown(base, hugeBlockBytes);
+  end = alignUp(end, hugeBlockBytes);
+  sysNoHugePages(reinterpret_cast<void*>(base), end - base);
+  for (uintptr at = base; at < end; at += hugeBlockBytes) arenaOf(at)->hugeBlocks &= ~hugebit(at);
+  return true;
 }
 
 // ---- giving memory back

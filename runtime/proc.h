@@ -233,6 +233,7 @@ struct debugvars {
   int32 gccheckmark;       // != 0: each collection looks whether it missed something
   int32 invalidptr;        // 0: a pointer to nothing that the collector meets in an object does not end the program
   int32 gcevery;           // n > 0: collects at every nth allocation
+  int32 disablethp;        // != 0: no huge pages in the heap
   int32 flightrecorder;    // 0: off; bytes of each ring, 1: the default; < 0: nobody said
 };
 void parsedebugvars();

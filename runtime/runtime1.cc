@@ -44,6 +44,7 @@ debugvars debug = {
     .gccheckmark = 0,
     .invalidptr = 1,
     .gcevery = 0,
+    .disablethp = 0,
     .flightrecorder = -1,
 };
 
@@ -87,6 +88,7 @@ constexpr struct {
     {"gccheckmark", &debugvars::gccheckmark},
     {"invalidptr", &debugvars::invalidptr},
     {"gcevery", &debugvars::gcevery},
+    {"disablethp", &debugvars::disablethp},
 };
 
 // A decimal number with K, KiB, M, MiB, G or GiB behind it; UINT64_MAX: more than that. False: it is none.

@@ -26,8 +26,6 @@
 // stackpool[order].item.lock, but for slotguard[i], which belongs to who has slot i.
 //
 // A large stack that is freed goes to stackLarge, up to four of each size, until the next collection ends.
-#include <sys/mman.h>
-
 #include "mem.h"
 #include "proc.h"
 
@@ -90,7 +88,7 @@ static uintptr stackpoolalloc(uint32 order) {
 static uintptr slotindex(const mspan* s, uintptr base) { return (base - s->base()) / s->elemsize; }
 
 // The pages of a slot that nobody will use soon.
-static void givepages(uintptr base, uintptr bytes) { madvise(reinterpret_cast<void*>(base), bytes, MADV_DONTNEED); }
+static void givepages(uintptr base, uintptr bytes) { sysDrop(reinterpret_cast<void*>(base), bytes); }
 
 // A span that is all free goes back to the heap. It is on no list.
 static void freestackspan(mspan* s) {

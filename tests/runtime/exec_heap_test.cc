@@ -79,6 +79,14 @@ TEST(Memory, ComesAtOnceAndByPageFaultsWhereTheKernelCannot) {
   EXPECT_EQ(heapcase({"populate", "1"}).out, "0 1\n") << "none has, and one try";
 }
 
+TEST(Godebug, DisablethpLeavesHugePagesOut) {
+  std::ifstream file("/sys/kernel/mm/transparent_hugepage/enabled");
+  std::string text;
+  if (!std::getline(file, text) || text.find("[never]") != std::string::npos) GTEST_SKIP() << "this system has none";
+  EXPECT_EQ(heapcase({"huge"}).out, "1\n");
+  EXPECT_EQ(heapcase({"huge"}, {"GODEBUG=disablethp=1"}).out, "0\n");
+}
+
 TEST(Godebug, EfenceMakesUseAfterFreeFault) {
   ended e = heapcase({"useafterfree"});
   EXPECT_EQ(e.status, 0);

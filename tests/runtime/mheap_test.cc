@@ -370,6 +370,119 @@ TEST_F(MHeap, AWindowOfMemoryIsFreeAndNotScavenged) {
   EXPECT_EQ(rt::heapRetained(), retained);
 }
 
+bool systemHasHugePages() {
+  std::ifstream file("/sys/kernel/mm/transparent_hugepage/enabled");
+  std::string text;
+  return std::getline(file, text) && text.find("[never]") == std::string::npos;
+}
+
+// Whether the kernel may give that page a huge one.
+bool mayBeHuge(std::uintptr_t at) {
+  std::ifstream smaps("/proc/self/smaps");
+  bool here = false;
+  for (std::string line; std::getline(smaps, line);) {
+    std::uintptr_t lo, hi;
+    if (std::sscanf(line.c_str(), "%lx-%lx ", &lo, &hi) == 2) here = lo <= at && at < hi;
+    if (here && line.rfind("VmFlags:", 0) == 0) return (line + " ").find(" hg ") != std::string::npos;
+  }
+  return false;
+}
+
+struct hugeheap {
+  const std::uint8_t sc = rt::makeSpanClass(rt::sizeToClass(1024), true);
+  std::vector<mspan*> spans;
+  mspan* large;
+  mspan* huge = nullptr;  // the last of spans: it begins a block with huge pages
+
+  explicit hugeheap(bool enough) {
+    rt::scavengeAll();
+    large = rt::mheap_.alloc_m(enough ? 2048 : 1, rt::makeSpanClass(0, true));
+    for (int i = 0; i < (enough ? 64 : 16) && huge == nullptr; i++) {
+      mspan* s = nullptr;
+      EXPECT_EQ(rt::mheap_.allocSmall(64, sc, 1, 0, &s), 1u);
+      spans.push_back(s);
+      Locked locked;
+      if (rt::mheap_.hasHuge(s->base(), s->base() + s->bytes())) huge = s;
+    }
+  }
+  ~hugeheap() {
+    for (mspan* s : spans) rt::mheap_.freeSpan(s, false);
+    rt::mheap_.freeSpan(large, true);
+  }
+};
+
+bool hasHuge(std::uintptr_t base, std::uintptr_t bytes) {
+  Locked locked;
+  return rt::mheap_.hasHuge(base, base + bytes);
+}
+
+TEST_F(MHeap, SmallObjectsHaveHugePagesWhenThereAreMany) {
+  if (!systemHasHugePages()) GTEST_SKIP() << "this system has none";
+  vitrine::no_preempt pinned;
+  ASSERT_LT(rt::memstats.heap_inuse, 8u << 20);
+  { EXPECT_EQ(hugeheap(false).huge, nullptr) << "too few objects"; }
+  rt::scavengeAll();
+  const std::uint64_t retained = rt::heapRetained();
+  {
+    hugeheap h(true);
+    ASSERT_NE(h.huge, nullptr);
+    const std::uintptr_t block = rt::alignUp(h.huge->base(), rt::hugeBlockBytes);
+    EXPECT_TRUE(mayBeHuge(block));
+    EXPECT_FALSE(mayBeHuge(h.large->base()));
+    *reinterpret_cast<volatile char*>(block) = 1;
+    {
+      Locked locked;
+      mspan* rest = rt::spanOf(block + rt::hugeBlockBytes - 1);
+      ASSERT_EQ(rest->state.load(), rt::mSpanFree);
+      EXPECT_EQ(rest->base(), h.huge->base() + h.huge->bytes());
+      EXPECT_EQ(rest->base() + rest->bytes(), block + rt::hugeBlockBytes);
+      EXPECT_EQ(rest->scavenged, 0) << "it has memory";
+    }
+    std::uint64_t used = h.large->bytes() + rt::hugeBlockBytes;
+    for (mspan* s : h.spans) used += s == h.huge ? block - s->base() : s->bytes();
+    EXPECT_EQ(rt::heapRetained(), retained + used);
+  }
+  rt::scavengeAll();
+  EXPECT_EQ(rt::heapRetained(), retained);
+  for (std::int64_t i = 0; i < rt::mheap_.allArenas.len; i++)
+    EXPECT_FALSE(hasHuge(rt::mheap_.allArenas.array[i], rt::heapArenaBytes)) << "what is given back has small pages";
+}
+
+TEST_F(MHeap, StacksAreInNoBlockOfHugePages) {
+  if (!systemHasHugePages()) GTEST_SKIP() << "this system has none";
+  vitrine::no_preempt pinned;
+  ASSERT_LT(rt::memstats.heap_inuse, 8u << 20);
+  mspan* elsewhere = rt::mheap_.allocManual(1024, rt::spanOther, &rt::memstats.manual_inuse, 0);
+  hugeheap h(true);
+  ASSERT_NE(h.huge, nullptr);
+  const std::uintptr_t block = rt::alignUp(h.huge->base(), rt::hugeBlockBytes);
+  *reinterpret_cast<volatile char*>(block) = 1;
+  elsewhere->allocCount = 0;
+  rt::mheap_.freeManual(elsewhere, &rt::memstats.manual_inuse, false);
+  mspan* stack = rt::mheap_.allocManual(16, rt::spanStackLarge, &rt::memstats.manual_inuse, 0);
+  EXPECT_FALSE(stack->base() >= block && stack->base() < block + rt::hugeBlockBytes) << "another place would do";
+  EXPECT_TRUE(hasHuge(block, 1));
+  // None would.
+  mspan* other;
+  {
+    Locked locked;
+    rt::treapNode* t = rt::mheap_.free.findSpan(rt::spanOf(h.huge->base() + h.huge->bytes()));
+    ASSERT_NE(t, nullptr);
+    other = rt::mheap_.takePages(t, 16, rt::forStacks, &rt::memstats.manual_inuse);
+    other->owner = rt::spanStackLarge;
+    other->allocCount = 1;
+    other->state.store(rt::mSpanManual);
+  }
+  EXPECT_EQ(other->base(), h.huge->base() + h.huge->bytes());
+  EXPECT_EQ(resident(other->base(), other->bytes()), 0u) << "a stack's memory comes when it is touched";
+  EXPECT_FALSE(hasHuge(block, rt::hugeBlockBytes));
+  EXPECT_FALSE(mayBeHuge(other->base()));
+  for (mspan* s : {stack, other}) {
+    s->allocCount = 0;
+    rt::mheap_.freeManual(s, &rt::memstats.manual_inuse, false);
+  }
+}
+
 TEST_F(MHeap, MapsHaveNamesWhereTheKernelCan) {
   std::ifstream maps("/proc/self/maps");
   bool heap = false, names = false;

@@ -202,15 +202,29 @@ int populate() {
   });
 }
 
+// 40 MiB of small objects: whether there are huge pages.
+int huge() {
+  return vitrine::run([] {
+    vitrine::gc::set_percent(-1);
+    for (int i = 0; i < 40 << 10; i++) rt::mallocgc(1024, nullptr, true);
+    bool any = false;
+    for (std::int64_t i = 0; i < rt::mheap_.allArenas.len; i++)
+      any =
+          any || rt::mheap_.hasHuge(rt::mheap_.allArenas.array[i], rt::mheap_.allArenas.array[i] + rt::heapArenaBytes);
+    std::printf("%d\n", any);
+    return 0;
+  });
+}
+
 constexpr struct {
   const char* name;
   int (*function)();
 } cases[] = {
 #define CASE(name) \
   { #name, name }
-    CASE(small),      CASE(byhand),  CASE(stacks),    CASE(atstart),      CASE(twice),
-    CASE(twicelater), CASE(notours), CASE(collected), CASE(useafterfree), CASE(fence),
-    CASE(spans),      CASE(trace),   CASE(early),     CASE(populate),     CASE(unlimited),
+    CASE(small),   CASE(byhand),    CASE(stacks),       CASE(atstart), CASE(twice), CASE(twicelater),
+    CASE(notours), CASE(collected), CASE(useafterfree), CASE(fence),   CASE(spans), CASE(trace),
+    CASE(early),   CASE(populate),  CASE(unlimited),    CASE(huge),
 #undef CASE
 };
 
