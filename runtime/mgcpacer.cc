@@ -1,6 +1,7 @@
 // mgcpacer.cc: when a collection begins, and how its work is shared out. Follows Go's gcControllerState (1.12 to 1.17).
 //
-// The goal of a cycle: as much again as the last one kept, in hundredths by GOGC, at least 4 MiB × GOGC / 100. Since the
+// The goal of a cycle: as much again as the last one kept, in hundredths by GOGC, at least 4 MiB × GOGC / 100, and at least
+// 1 MiB more than was kept, so that there is something to sweep in between (GOGC=0 would collect at each allocation). Since the
 // program allocates while the cycle marks, it has to begin earlier, at `trigger`. How much earlier, as a part of what
 // was kept, is triggerRatio: each cycle sees how far the heap has grown at its end and how much of the CPU it took, and
 // moves the ratio half of the way to what would have been right (endCycle).
@@ -31,6 +32,7 @@ gcControllerState gcController = {.gcPercent = 100,
                                   .assistBytesPerWork = 0};
 
 constexpr uint64 defaultHeapMinimum = 4 << 20;
+constexpr uint64 sweepMinHeapDistance = 1 << 20;
 constexpr double gcBackgroundUtilization = 0.25;
 constexpr double gcGoalUtilization = 0.30;  // assists included
 
@@ -61,6 +63,7 @@ void gcControllerState::setTrigger() {
   if (triggerRatio > most) triggerRatio = most;
   uint64 at = debug.gcstoptheworld != 0 ? goal : heapMarked + uint64(double(heapMarked) * triggerRatio);
   if (at < heapMinimum) at = heapMinimum;
+  if (at < heapMarked + sweepMinHeapDistance) at = heapMarked + sweepMinHeapDistance;
   if (goal < at) goal = at;
   store_relaxed(heapGoal, goal);
   store_relaxed(trigger, at);

@@ -329,7 +329,16 @@ TEST_F(Gc, CollectsByItselfAsGOGCSays) {
     return 0;
   });
   EXPECT_EQ(gc::stats().num_gc, before);
-  EXPECT_EQ(gc::set_percent(100), -1);
+  EXPECT_EQ(gc::set_percent(0), -1);
+  collect();
+  before = gc::stats().num_gc;
+  elsewhere([] {
+    for (int i = 0; i < 400'000; i++) gc::make<node>();
+    return 0;
+  });
+  EXPECT_GE(gc::stats().num_gc - before, 2u);
+  EXPECT_LE(gc::stats().num_gc - before, 13u) << "a MiB is made in between";
+  EXPECT_EQ(gc::set_percent(100), 0);
 }
 
 TEST_F(Gc, MemoryGoesBackToTheSystem) {
