@@ -175,7 +175,7 @@ result mark(void* (*build)(std::size_t), std::int64_t mib) {
   return r;
 }
 
-// ---- barrier/off, barrier/on
+// ---- barrier/off, barrier/on, barrier/differ
 
 constexpr std::size_t slots = 1024;
 constexpr std::int64_t batch = 20 * slots;
@@ -189,9 +189,22 @@ __attribute__((noinline)) void store(typename H::template ptr<link<H>>* to, link
   }
 }
 
+// As many, each of another pointer than is there.
+template <class H>
+__attribute__((noinline)) void exchange(typename H::template ptr<link<H>>* to, link<H>* a, link<H>* b) {
+  for (std::int64_t i = 0; i < batch; i += slots) {
+    for (std::size_t k = 0; k < slots; k += 2) {
+      to[k] = a;
+      to[k + 1] = b;
+      asm volatile("" ::: "memory");
+    }
+    std::swap(a, b);
+  }
+}
+
 // Stores in batches; each counts with its own time, so a marker that takes the processor meanwhile does no harm.
 template <class H>
-result stores(bool on, std::function<void(std::function<void()>)> beside) {
+result stores(bool on, bool differ, std::function<void(std::function<void()>)> beside) {
   using slot = typename H::template ptr<link<H>>;
   auto* to = H::template array<slot>(slots);
   link<H>*a = H::template make<link<H>>(), *b = H::template make<link<H>>();
@@ -206,7 +219,7 @@ result stores(bool on, std::function<void(std::function<void()>)> beside) {
   std::atomic<std::int64_t> begin{0}, end{0};
   auto run = [&] {
     const std::int64_t t = now();
-    store<H>(to, a, b);
+    differ ? exchange<H>(to, a, b) : store<H>(to, a, b);
     samples.push_back({t, double(now() - t) / double(batch)});
   };
   for (int i = 0; i < 200; i++) run();
@@ -343,8 +356,9 @@ table workloads(Parallel parallel, Beside beside) {
     t.push_back({"mark/wide" + size, [=](double) { return mark<H>(wide<H>, mib); }});
     t.push_back({"mark/pointers" + size, [=](double) { return mark<H>(pointers<H>, mib); }});
   }
-  t.push_back({"barrier/off", [=](double) { return stores<H>(false, beside); }});
-  if (H::concurrent) t.push_back({"barrier/on", [=](double) { return stores<H>(true, beside); }});
+  t.push_back({"barrier/off", [=](double) { return stores<H>(false, false, beside); }});
+  if (H::concurrent) t.push_back({"barrier/on", [=](double) { return stores<H>(true, false, beside); }});
+  if (H::concurrent) t.push_back({"barrier/differ", [=](double) { return stores<H>(true, true, beside); }});
   t.push_back({"pause/256", [=](double seconds) { return pause<H>(256, 20 * seconds, parallel); }});
   if (H::many) t.push_back({"stacks/10000", [=](double) { return stacks<H>(10'000); }});
   return t;

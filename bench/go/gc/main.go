@@ -231,7 +231,7 @@ func mark(name string, build func(int64) unsafe.Pointer, mib int64) {
 	collections(name, mib, 3)
 }
 
-// ---- barrier/off, barrier/on
+// ---- barrier/off, barrier/on, barrier/differ
 
 const slots = 1024
 const batch = 20 * slots
@@ -244,7 +244,18 @@ func store(to *[slots]*link, a, b *link) {
 	}
 }
 
-func stores(name string, on bool) {
+//go:noinline
+func exchange(to *[slots]*link, a, b *link) {
+	for i := 0; i < batch; i += slots {
+		for k := 0; k < slots; k += 2 {
+			to[k] = a
+			to[k+1] = b
+		}
+		a, b = b, a
+	}
+}
+
+func stores(name string, on, differ bool) {
 	to := new([slots]*link)
 	anchor = unsafe.Pointer(to)
 	a, b := new(link), new(link)
@@ -260,7 +271,11 @@ func stores(name string, on bool) {
 	samples := make([]sample, 0, 1<<20)
 	run := func() {
 		t := time.Now()
-		store(to, a, b)
+		if differ {
+			exchange(to, a, b)
+		} else {
+			store(to, a, b)
+		}
 		samples = append(samples, sample{t, float64(time.Since(t)) / batch})
 	}
 	for i := 0; i < 200; i++ {
@@ -416,7 +431,7 @@ func run(name string, seconds float64) bool {
 	case "mark":
 		mark(name, shapes[parts[1]], n)
 	case "barrier":
-		stores(name, parts[1] == "on")
+		stores(name, parts[1] != "off", parts[1] == "differ")
 	case "pause":
 		pause(name, n, 20*seconds)
 	case "stacks":
@@ -436,7 +451,7 @@ func list1() {
 			fmt.Printf("mark/%s/%d\n", shape, mib)
 		}
 	}
-	fmt.Print("barrier/off\nbarrier/on\npause/256\nstacks/10000\n")
+	fmt.Print("barrier/off\nbarrier/on\nbarrier/differ\npause/256\nstacks/10000\n")
 }
 
 func main() {
