@@ -25,10 +25,14 @@ namespace {
 
 constexpr std::size_t kDeepest = 1 << 16;
 
-void look_outwards(Session& session, const Context& c, const Goroutine& g, Action& a) {
+StackWalk walk_saved(Session& session, const Context& c, const Goroutine& g) {
   StackBounds bounds;
   if (g.stack_size && !g.is(Goroutine::bad_stack)) bounds = {g.stack_lo, g.stack_hi()};
-  StackWalk walk = session.unwinder().walk(c.regs, c.exact, bounds, kDeepest);
+  return session.unwinder().walk(c.regs, c.exact, bounds, kDeepest);
+}
+
+void look_outwards(Session& session, const Context& c, const Goroutine& g, Action& a) {
+  StackWalk walk = walk_saved(session, c, g);
   if (walk.end == StackEnd::bottom && !walk.frames.empty()) a.outer_sp = walk.frames.back().sp;
   for (std::size_t i = 0; i + 1 < walk.frames.size(); ++i) {
     const CfiRow* row = session.program().cfi(walk.frames[i].lookup_pc());
@@ -59,6 +63,34 @@ Action select_action(Session& session, const Model& model, std::uint32_t index) 
   if (!c.tid && c.exact) a.regs.r[kRip] += 1;
   if (!c.tid) look_outwards(session, c, g, a);
   return a;
+}
+
+std::string ends_early(Session& session, const Model& model, std::uint32_t index) {
+  const Context c = context_of(model, model.goroutines()[index]);
+  if (c.tid) return {};
+  StackWalk walk = walk_saved(session, c, model.goroutines()[index]);
+  return walk.end == StackEnd::depth_limit ? std::string() : walk.explain();
+}
+
+std::string no_goroutine(const Model& model, std::uint64_t number, bool address) {
+  const std::size_t n = model.goroutines().size();
+  std::uint64_t last = 0, unread = model.lost();
+  for (const Goroutine& g : model.goroutines()) {
+    if (g.is(Goroutine::unreadable)) {
+      ++unread;
+    } else {
+      last = std::max(last, g.goid);
+    }
+  }
+  const std::string named =
+      address ? fmt::format("goroutine whose g is at {:#x}", number) : fmt::format("goroutine {}", number);
+  if (unread)
+    return fmt::format("there is no {} among those that could be read; {} of {} could not", named, unread,
+                       n + model.lost());
+  const bool gone = !address && number && number < last;
+  if (n == 0) return fmt::format("there is no {}: there are none", named);
+  return fmt::format("there is no {}{}: {}, the newest is {}", named, gone ? " (any more)" : "",
+                     n == 1 ? "1 goroutine exists" : fmt::format("{} goroutines exist", n), last);
 }
 
 std::string cannot_show(const Model& model, std::uint32_t index) {

@@ -21,6 +21,10 @@ std::optional<Scheduler> look(Session& session, Sink& sink);
 
 Action select_action(Session& session, const Model& model, std::uint32_t index);
 // Why a goroutine cannot be shown at all; "" when it can.
+// Why the frames of its saved context are not all of them; "": they are, or it runs.
+std::string ends_early(Session& session, const Model& model, std::uint32_t index);
+// That there is none of this number, or with its g at this address, and how many there are.
+std::string no_goroutine(const Model& model, std::uint64_t number, bool address);
 std::string cannot_show(const Model& model, std::uint32_t index);
 // Back to what was selected before a temporary choice.
 Action restore_action(Session& session);

@@ -77,21 +77,7 @@ std::uint32_t find_goroutine(Session& session, const Model& model, std::string_v
   }
   std::uint32_t index = address ? model.find_addr(*number) : model.find_goid(*number);
   if (index != kNone) return index;
-  std::size_t n = model.goroutines().size();
-  std::string facts =
-      n == 0 ? "there are none"
-             : fmt::format("{} exist{}", n == 1 ? "1 goroutine" : fmt::format("{} goroutines", n), n == 1 ? "s" : "");
-  std::uint64_t last = 0;
-  for (const Goroutine& g : model.goroutines()) {
-    if (!g.is(Goroutine::unreadable)) last = std::max(last, g.goid);
-  }
-  if (n) facts += fmt::format(", the newest is {}", last);
-  if (address) {
-    fail(sink, fmt::format("there is no goroutine whose g is at {:#x}: {}", *number, facts));
-  } else {
-    bool gone = *number && *number < last;
-    fail(sink, fmt::format("there is no goroutine {}{}: {}", *number, gone ? " (any more)" : "", facts));
-  }
+  fail(sink, no_goroutine(model, *number, address));
   warn(sink, model.warnings());  // the list may be cut
   return kNone;
 }
@@ -116,6 +102,10 @@ void print_choice(Session& session, const Scheduler& view, std::uint32_t index, 
       sink.out(fmt::format("  {} {} chan {:#x}\n", side_text(w.side), w.side == Side::send ? "to" : "from", w.object));
     }
     for (const std::string& e : waits.errors) sink.out(fmt::format("  damaged: {}\n", e));
+  }
+  if (session.host_has_frames) {
+    if (std::string why = ends_early(session, model, index); !why.empty())
+      sink.out(fmt::format("its frames end early: {}\n", why));
   }
   const Context c = context_of(model, g);
   if (c.resuming) {

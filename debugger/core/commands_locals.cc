@@ -10,6 +10,7 @@
 #include "backtrace.h"
 #include "choose.h"
 #include "commands.h"
+#include "listing.h"
 #include "objects.h"
 #include "render.h"
 #include "values.h"
@@ -87,7 +88,9 @@ std::optional<std::uint32_t> which(Session& session, Model& model, const Line& l
   auto goid = parse_number(line.words[first].text);
   std::uint32_t index = goid ? model.find_goid(*goid) : kNone;
   if (index != kNone) return index;
-  fail(sink, fmt::format("there is no goroutine {}", line.words[first].text));
+  fail(sink, goid ? no_goroutine(model, *goid, false)
+                  : fmt::format("'{}' is no goroutine: give its number", line.words[first].text));
+  warn(sink, model.warnings());  // the list may be cut
   return std::nullopt;
 }
 
@@ -138,7 +141,9 @@ Outcome run_locals(Session& session, const Line& line, std::size_t first, Sink& 
     }
     if (frame + 1 < walk.frames.size() && shown == 0) out.add("no variables are described here\n");
   }
-  if (frame + 1 >= walk.frames.size()) out.add("the outermost frame has no variables that could be found\n");
+  if (frame + 1 >= walk.frames.size())
+    out.add(walk.end == StackEnd::bottom ? std::string("the outermost frame has no variables that could be found\n")
+                                         : fmt::format("where its variables are is not known: {}\n", walk.explain()));
   return Outcome::ok;
 }
 

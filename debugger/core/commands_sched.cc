@@ -93,9 +93,11 @@ void print_page(SchedState& state, const Page& page, Buffered& out) {
                                listed(page.machines)));
   line("spinning", fmt::format("{}, needspinning {}", number(F::schedt_nmspinning), number(F::schedt_needspinning)));
   line("runnable", fmt::format("{} in the global queue, {} in local queues", number(F::schedt_runqsize), page.local));
-  std::string gs = fmt::format("{}: {}", model.goroutines().size(), listed(page.goroutines));
+  std::string gs =
+      fmt::format("{}{}{}", model.goroutines().size(), page.goroutines.empty() ? "" : ": ", listed(page.goroutines));
   if (page.system) gs += fmt::format("; {} the runtime's own", page.system);
   if (page.foreign) gs += fmt::format("; {} foreign", plural(page.foreign, "thread"));
+  if (model.lost()) gs = fmt::format("{}; {} could not be found", gs, model.lost());
   line("goroutines", fmt::format("{}; {} dead", gs, model.dead()));
   std::string timers = std::to_string(page.timers);
   if (page.next_timer) timers += ", the next " + due_text(*page.next_timer, !model.now_exact());
@@ -105,16 +107,16 @@ void print_page(SchedState& state, const Page& page, Buffered& out) {
     poller = state.short_machine(page.poller) + " sleeps in it";
     if (page.poll_until) poller += ", wakes " + due_text(*page.poll_until, !model.now_exact());
   } else {
-    poller = "nobody sleeps in it";
+    poller = model.machines_cut() ? "? (not all Ms could be read)" : "nobody sleeps in it";
     if (page.polled) poller += fmt::format(", last polled {}{} ago", format_duration(*page.polled), plus);
   }
   line("poller", poller);
   auto asleep = state.word(F::schedt_sysmonwait);
-  line("sysmon", page.sysmon == kNone ? std::string("none")
+  line("sysmon", page.sysmon == kNone ? std::string(model.machines_cut() ? "? (not all Ms could be read)" : "none")
                                       : fmt::format("{}, {}", state.short_machine(page.sysmon),
                                                     asleep.value_or(0) ? "asleep" : "awake"));
   auto stopping = state.word(F::schedt_gcwaiting), wait = state.word(F::schedt_stopwait);
-  std::string world = "running";
+  std::string world = model.layout().has(F::schedt_gcwaiting) && !stopping ? "?" : "running";
   if (stopping.value_or(0)) world = wait.value_or(0) ? fmt::format("stopping, {} Ps to go", *wait) : "stopped";
   // More than there are is what Go counts down from as it dies: all are told to stop, and nobody waits until they do.
   if (stopping.value_or(0) && wait.value_or(0) > static_cast<std::int64_t>(model.processors().size()))

@@ -75,6 +75,7 @@ Status Model::read_goroutines(const std::function<bool()>& cancelled) {
     done += got / 8;
     if (got < now * 8) {
       pointers.resize(done);
+      lost_ = *len - done;
       warnings_.push_back(
           fmt::format("allgs: {} of {} entries are unreadable, from {:#x} on", *len - done, *len, *array + 8 * done));
       break;
@@ -237,6 +238,7 @@ void Model::read_machines() {
     m.thread_pointer = !layout_.dialect().tls_is_block() ? read(F::m_tls) : tls.present ? m.addr + tls.offset + 8 : 0;
     next = read(F::m_alllink);
     if (bad) {
+      machines_cut_ = true;
       warnings_.push_back(fmt::format("the M at {:#x} is unreadable ({}); allm is cut there", m.addr, bad->message));
       next = 0;
     }

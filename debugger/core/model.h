@@ -70,6 +70,8 @@ class Model {
   std::string_view wait_text(const Goroutine& g);             // "" when it does not wait
   std::string_view reason_text(std::uint32_t reason);         // of a wait reason's number
   std::optional<std::int64_t> age(const Goroutine& g) const;  // ns
+  std::uint64_t lost() const { return lost_; }         // goroutines of which not even the g's address could be read
+  bool machines_cut() const { return machines_cut_; }  // there are more Ms, that could not be read
   bool age_at_least() const { return age_at_least_; }
   bool age_about() const { return age_about_; }  // it may have waited for less time as well as for more
   std::string age_text(std::int64_t age) const;  // "5.0s", "5.0s+", "~5.0s"
@@ -121,6 +123,8 @@ class Model {
   std::size_t system_ = 0;
   std::uint32_t current_ = kNone;
   std::int64_t now_ = 0;
+  std::uint64_t lost_ = 0;
+  bool machines_cut_ = false;
   bool now_exact_ = false;
   bool age_at_least_ = false, age_about_ = false, by_entry_ = false;
 };

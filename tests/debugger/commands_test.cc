@@ -416,6 +416,11 @@ TEST(BadInput, AnUnreadableGIsOneRow) {
   EXPECT_TRUE(contains(r.out, "   2  waiting  reader at app.cc:32\n")) << r.out;
   EXPECT_TRUE(contains(run(*session, "goroutine stacks").out, "1 goroutine, unreadable: 0x7f0000000000\n"));
   EXPECT_EQ(run(*session, "goroutine 0x7f0000000000").err, "the g at 0x7f0000000000 is unreadable\n");
+  // It may be the one that could not be read.
+  for (const char* command : {"goroutine 99", "goroutine locals 99"}) {
+    EXPECT_EQ(run(*session, command).err,
+              "there is no goroutine 99 among those that could be read; 1 of 4 could not\n");
+  }
 }
 
 TEST(BadInput, ACycleInAllmIsCutAndSaid) {

@@ -34,6 +34,14 @@ TEST(InfoSched, OnePage) {
             "uptime       40.0s+\n");
 }
 
+TEST(InfoSched, WhatCouldNotBeReadIsNotSaidToBeSo) {
+  S runtime;
+  runtime.poke(S::kM + 40, std::uint64_t{0x7f0000000000});
+  std::string out = run(runtime, "info sched").out;
+  EXPECT_TRUE(contains(out, "\npoller       ? (not all Ms could be read)\n")) << out;
+  EXPECT_TRUE(contains(out, "\nsysmon       ? (not all Ms could be read)\n")) << out;
+}
+
 TEST(InfoSched, WhatIsInOrderIsSilent) {
   S runtime;
   Answer r = run(runtime, "info sched -check");
