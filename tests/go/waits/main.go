@@ -223,7 +223,7 @@ func main() {
 	mutex.Lock()
 	rw.Lock()
 	group.Add(1)
-	r, _, err := os.Pipe()
+	r, w, err := os.Pipe()
 	var fds [2]int
 	if err != nil || syscall.Pipe(fds[:]) != nil {
 		os.Exit(2)
@@ -264,6 +264,7 @@ func main() {
 	fmt.Println("ready")
 	mutex.Lock()
 	runtime.KeepAlive(buffered)
+	runtime.KeepAlive(w) // or its finalizer ends the wait of who reads
 }
 
 // Lets others run until all but this one wait.
