@@ -112,7 +112,7 @@ class Vitrine : public Dialect {
   }
   // What Go's runtime has and ours has not.
   bool lacks(std::string_view row) const override {
-    static constexpr std::array<std::string_view, 15> kLacks = {"moduledata.",
+    static constexpr std::array<std::string_view, 24> kLacks = {"moduledata.",
                                                                 "semaRoot.",
                                                                 "chantype.str",
                                                                 "chantype.tflag",
@@ -126,7 +126,16 @@ class Vitrine : public Dialect {
                                                                 "g.labels",
                                                                 "mstats.numgc",
                                                                 "timer.state",
-                                                                "timer.nextwhen"};
+                                                                "timer.nextwhen",
+                                                                "syncMutex.sema",
+                                                                "syncRWMutex.writerSem",
+                                                                "syncRWMutex.readerSem",
+                                                                "syncRWMutex.readerCount",
+                                                                "syncRWMutex.readerWait",
+                                                                "syncRWMutex.w.mu.sema",
+                                                                "syncWaitGroup.sema",
+                                                                "stackfreelist.list",
+                                                                "gcrash"};
     return any_prefix(row, kLacks);
   }
   std::optional<std::string_view> collected_pointer(std::string_view type) const override {

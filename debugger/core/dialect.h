@@ -54,9 +54,9 @@ class Dialect {
   virtual std::string task_result(std::string_view) const { return {}; }
   // True for a function of the runtime, of the language's library or a thunk: not what the user wrote.
   virtual bool plumbing(std::string_view function) const = 0;
-  // What a variable or constant of the unit constants_unit() belongs to, as Layout::add_enumerator calls it; "": nothing
+  // What a variable or constant of the units constants_units() belongs to, as Layout::add_enumerator calls it; "": nothing
   // of ours. For languages that have constants where C++ has enumerations.
-  virtual std::string_view constants_unit() const { return {}; }
+  virtual std::span<const std::string_view> constants_units() const { return {}; }
   virtual std::string_view enumeration_of(std::string_view) const { return {}; }
   // Functions that are the outermost of a stack, whatever lies above them in memory.
   virtual std::span<const std::string_view> outermost() const { return {}; }
@@ -85,8 +85,11 @@ class Dialect {
   virtual bool functions_are_closures() const { return false; }
   // What kind of timer calls this function when due: "sleep", "func", "chan", "deadline"; "": not known by that.
   virtual std::string_view timer_kind(std::string_view) const { return {}; }
-  // Where an object of the runtime's lies when this much before it is what its waiters are queued by.
-  virtual std::uint64_t sema_offset(std::string_view) const { return 0; }
+  // What the compiler calls the pointer to a variable that it has moved to the heap; "": it moves none.
+  virtual std::string moved_variable(std::string_view) const { return {}; }
+  // Where those who wait are queued by a word of the object: what a function of the library waits for, as `mutex`,
+  // `rw_mutex read`, `rw_mutex write`, `wait_group`; "": not known by its name.
+  virtual std::string_view waits_in(std::string_view) const { return {}; }
   // Where an arena of so many bytes begins whose index in the list of arenas this is. nullopt: the list has addresses.
   virtual std::optional<std::uint64_t> arena_base(std::uint64_t, std::uint64_t) const { return std::nullopt; }
   // A type may have no size, and so may a channel's elements.

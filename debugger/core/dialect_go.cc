@@ -33,7 +33,9 @@ constexpr std::string_view kLacks =
     "allpolldescs g.issystem g.guard g.waitobject g.name g.noproc g.foreigntid g.isforeign m.nsteal m.npreempt "
     "p.nsteal schedt.exiting schedt.starttime schedt.nforeignparked timer.index timer.kind timer.zombie timer.goid "
     "pollDesc.alllink pollDesc.open pollDesc.goid hchan.refs chantype.name.str chantype.name.len syncMutex.lock "
-    "syncMutex.waitq.first syncMutex.waitq.last syncMutex.owner syncRWMutex. syncCond. syncOnce. syncSema. "
+    "syncMutex.waitq.first syncMutex.waitq.last syncMutex.owner syncRWMutex.state syncRWMutex.lock syncRWMutex.owner "
+    "syncRWMutex.readq.first syncRWMutex.readq.last syncRWMutex.writeq.first syncRWMutex.writeq.last "
+    "syncRWMutex.writers.waitq.first syncRWMutex.writers.waitq.last syncCond. syncOnce. syncSema. "
     "taskState. syncWaitGroup.lock syncWaitGroup.waitq.first syncWaitGroup.waitq.last mspan.scavenged mspan.incache "
     "mspan.owner mspan.unusedsince mspan.slotguard mheap.free.treap mheap.sweepdone mheap.sweepers mheap.largealloc "
     "mheap.nlargealloc mheap.largefree mheap.nlargefree mheap.runtime mheap.treapalloc.inuse mheap.mcache0lock "
@@ -57,6 +59,7 @@ class Go : public Dialect {
     if (canonical == "string") return "string";
     if (canonical == "chantype") return "internal/abi.Type|runtime._type";
     if (canonical == "syncMutex") return "internal/sync.Mutex|sync.Mutex";
+    if (canonical == "syncRWMutex") return "sync.RWMutex";
     if (canonical == "syncWaitGroup") return "sync.WaitGroup";
     if (canonical.starts_with("sync") || canonical == "taskState") return "?";
     return "runtime." + std::string(canonical);
@@ -76,13 +79,32 @@ class Go : public Dialect {
   }
   std::string_view runtime_function(std::string_view function) const override {
     std::string_view name = bare(function);
-    return name.size() == function.size() ? std::string_view() : name;
+    if (name.size() == function.size()) return {};
+    name = name.substr(0, name.find(".func"));  // what it hands to systemstack is a part of it
+    // Functions that ours has by another word, and parts of such: one row per version's way of writing it.
+    struct Row {
+      std::string_view go, ours;
+    };
+    static constexpr Row kRows[] = {{"findRunnable", "findrunnable"},
+                                    {"mPark", "mpark"},
+                                    {"futex", "futexsleep"},
+                                    {"usleep", "usleep_"},
+                                    {"exitsyscallfast", "exitsyscall"},
+                                    {"exitsyscallfast_pidle", "exitsyscall"},
+                                    {"exitsyscallfast_reacquired", "exitsyscall"},
+                                    {"exitsyscallTryGetP", "exitsyscall"},
+                                    {"exitsyscallNoP", "exitsyscall0"}};
+    for (const Row& row : kRows) {
+      if (row.go == name) return row.ours;
+    }
+    return name;
   }
   std::optional<UserType> user_type(std::string_view name) const override {
     if (name.starts_with("chan ") || name.starts_with("<-chan ") || name.starts_with("chan<- "))
       return UserType{"hchan", true};
     if (name == "runtime.hchan" || name.starts_with("hchan<")) return UserType{"hchan", false};
     if (name == "sync.Mutex" || name == "internal/sync.Mutex") return UserType{"syncMutex", false};
+    if (name == "sync.RWMutex") return UserType{"syncRWMutex", false};
     if (name == "sync.WaitGroup") return UserType{"syncWaitGroup", false};
     return std::nullopt;
   }
@@ -96,9 +118,17 @@ class Go : public Dialect {
     return first.starts_with("_cgo") || first == "go" || first.starts_with("go:") ||
            std::binary_search(std::begin(kLibrary), std::end(kLibrary), first);
   }
-  std::string_view constants_unit() const override { return "runtime"; }
+  std::span<const std::string_view> constants_units() const override {
+    static constexpr std::string_view kUnits[] = {"runtime", "sync", "internal/sync"};
+    return kUnits;
+  }
   std::string_view enumeration_of(std::string_view constant) const override {
     std::string_view name = bare(constant);
+    for (std::string_view package : {"sync.", "internal/sync."}) {
+      if (!name.starts_with(package)) continue;
+      std::string_view what = name.substr(package.size());
+      return what.starts_with("mutex") ? "syncMutexState" : what.starts_with("rwmutex") ? "syncRWMutexState" : "";
+    }
     if (name.starts_with("_Gscan") && name != "_Gscan") return {};
     auto follows = [&](std::string_view prefix) {
       return name.size() > prefix.size() && name.starts_with(prefix) && std::islower(name[prefix.size()]);
@@ -156,8 +186,22 @@ class Go : public Dialect {
     }
     return {};
   }
-  std::uint64_t sema_offset(std::string_view object) const override {
-    return object == "mutex" ? 4 : object == "wait_group" ? 8 : 0;
+  std::string moved_variable(std::string_view name) const override { return "&" + std::string(name); }
+  std::string_view waits_in(std::string_view function) const override {
+    struct Row {
+      std::string_view function, wait;
+    };
+    static constexpr Row kRows[] = {{"internal/sync.(*Mutex).Lock", "mutex"},
+                                    {"internal/sync.(*Mutex).lockSlow", "mutex"},
+                                    {"sync.(*Mutex).Lock", "mutex"},
+                                    {"sync.(*Mutex).lockSlow", "mutex"},
+                                    {"sync.(*RWMutex).Lock", "rw_mutex write"},
+                                    {"sync.(*RWMutex).RLock", "rw_mutex read"},
+                                    {"sync.(*WaitGroup).Wait", "wait_group"}};
+    for (const Row& row : kRows) {
+      if (row.function == function) return row.wait;
+    }
+    return {};
   }
   // The index counts from the lowest address of the canonical form.
   std::optional<std::uint64_t> arena_base(std::uint64_t index, std::uint64_t bytes) const override {

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cctype>
 #include <string>
 
@@ -53,7 +54,36 @@ Result<std::optional<Variable>> global_named(Session& session, std::string_view 
     for (const Variable& v : found) all += fmt::format("{}{:#x}", all.empty() ? "" : ", ", v.address);
     return Error{fmt::format("'{}' is the name of several variables, at {}: give an address", name, all), {}};
   }
-  return found.empty() ? std::optional<Variable>() : std::optional(found[0]);
+  if (!found.empty()) return std::optional(found[0]);
+  const auto dot = name.rfind('.');
+  if (dot == name.npos || dot == 0) return std::optional<Variable>();
+  auto whole = global_named(session, name.substr(0, dot));
+  if (!whole || !*whole) return whole;
+  Variable v = **whole;
+  if (v.type && v.type->kind == Type::Kind::pointer) {
+    auto to = session.memory().get<std::uint64_t>(v.address);
+    if (!to) return to.error();
+    v = {*to, v.type->element};
+    if (!v.address) return Error{fmt::format("'{}' is a null pointer", name.substr(0, dot)), {}};
+  }
+  const Field* field = v.type ? v.type->field(name.substr(dot + 1)) : nullptr;
+  if (!field) return std::optional<Variable>();
+  return std::optional(Variable{v.address + field->offset, field->type});
+}
+
+std::optional<Session::Evaluated> evaluated(Session& session, std::string_view expression) {
+  if (!session.eval_hook) return std::nullopt;
+  if (auto value = session.eval_hook(std::string(expression))) return value;
+  // The first name in it, if it is that of a variable.
+  auto letter = [](char c) { return std::isalnum(static_cast<unsigned char>(c)) || c == '_'; };
+  const auto begin = std::find_if(expression.begin(), expression.end(), letter);
+  const auto end = std::find_if_not(begin, expression.end(), letter);
+  auto layout = session.layout();
+  if (begin == end || !layout) return std::nullopt;
+  const std::string moved = (*layout)->dialect().moved_variable(std::string_view(begin, end));
+  if (moved.empty()) return std::nullopt;
+  return session.eval_hook(fmt::format("{}(*'{}'){}", std::string_view(expression.begin(), begin), moved,
+                                       std::string_view(end, expression.end())));
 }
 
 namespace {
@@ -73,14 +103,12 @@ Result<Session::Evaluated> follow(Session& session, Session::Evaluated at) {
 Result<Session::Evaluated> address_of(Session& session, std::string_view expression) {
   if (auto number = parse_number(expression)) return Session::Evaluated{*number, {}};
   if (could_act(expression)) return acts(expression);
-  if (session.eval_hook) {
-    if (auto value = session.eval_hook(std::string(expression))) {
-      std::string& type = value->type;
-      if (!type.ends_with('*')) return follow(session, *value);
-      type.pop_back();
-      while (type.ends_with(' ')) type.pop_back();
-      return *value;
-    }
+  if (auto value = evaluated(session, expression)) {
+    std::string& type = value->type;
+    if (!type.ends_with('*')) return follow(session, *value);
+    type.pop_back();
+    while (type.ends_with(' ')) type.pop_back();
+    return *value;
   }
   const bool address = expression.starts_with('&');
   std::string_view name = expression.substr(address ? 1 : 0);

@@ -56,9 +56,11 @@ constexpr ColumnSpec kStacks[] = {
     {"spans", "SPANS", T::number, true, false, "spans of them"},
     {"slots", "SLOTS", T::number, true, false, "stacks in them"},
     {"goroutines", "GOROUTINES", T::number, true, false, "used by goroutines"},
+    {"runtime", "RUNTIME", T::number, true, false, "of Ms themselves (g0's, and for signals), and for fatal errors"},
     {"dead", "DEAD", T::number, true, false, "kept by dead goroutines"},
     {"cached", "CACHED", T::number, true, false, "kept by Ps"},
     {"free", "FREE", T::number, true, false, "in the pool"},
+    {"rest", "REST", T::number, true, false, "of nobody that is known: on the way from one to the other"},
     {"bytes", "BYTES", T::size, true, false, "of the spans"},
 };
 constexpr ColumnSpec kCaches[] = {
@@ -256,7 +258,8 @@ GridRows treap_grid(HeapState& heap) {
 
 GridRows stacks_grid(HeapState& heap) {
   struct Sum {
-    std::uint64_t spans = 0, slots = 0, live = 0, dead = 0, cached = 0, free = 0, bytes = 0;
+    std::uint64_t spans = 0, slots = 0, live = 0, own = 0, dead = 0, cached = 0, free = 0, bytes = 0;
+    std::uint64_t rest() const { return slots - std::min(slots, live + own + dead + cached + free); }
   };
   std::map<std::pair<std::uint64_t, bool>, Sum> sums;
   auto& uses = heap.stack_uses();
@@ -271,13 +274,15 @@ GridRows stacks_grid(HeapState& heap) {
     sum.free += large ? s.list != 0 : s.nelems - s.alloc_count;
     if (auto it = uses.find(i); it != uses.end()) {
       sum.live += it->second.live;
+      sum.own += it->second.own;
       sum.dead += it->second.dead;
       sum.cached += it->second.cached;
     }
   }
-  GridRows rows(kStacks, 9, "size", "heap_stacks");
+  GridRows rows(kStacks, 11, "size", "heap_stacks");
   for (auto& [key, s] : sums)
-    rows.add({key.first, key.second ? "large" : "pool", s.spans, s.slots, s.live, s.dead, s.cached, s.free, s.bytes});
+    rows.add({key.first, key.second ? "large" : "pool", s.spans, s.slots, s.live, s.own, s.dead, s.cached, s.free,
+              s.rest(), s.bytes});
   return rows;
 }
 

@@ -21,6 +21,8 @@ std::uint64_t u64_at(const std::vector<std::byte>& bytes, std::uint64_t at) {
   return v;
 }
 
+constexpr std::size_t kMaxCached = 1 << 16;
+
 }  // namespace
 
 // ---- mcaches
@@ -64,6 +66,23 @@ void HeapState::read_cache(std::uint64_t addr, std::uint32_t processor) {
   slots(F::mcache_ahead, "spansAhead", F::spansAhead_n, F::spansAhead_slot, c.ahead);
   slots(F::mcache_rawcache, "rawCache", F::rawCache_n, F::rawCache_slot, c.objects);
   slots(F::mcache_stackcache, "stackfreelist", F::stackfreelist_n, F::stackfreelist_slot, c.stacks);
+  const FieldPlace& linked = layout_.place(F::stackfreelist_list);  // instead of slots: through their first words
+  for (std::uint64_t order = 0; linked.present && order < pool_count(); ++order) {
+    const std::size_t at = layout_.place(F::mcache_stackcache).offset + order * layout_.size_of("stackfreelist");
+    auto& list = c.stacks.emplace_back();
+    std::unordered_set<std::uint64_t> seen;
+    for (std::uint64_t stack = layout_.take(b.data() + at, F::stackfreelist_list); stack;) {
+      if (!seen.insert(stack).second || seen.size() > kMaxCached) {
+        c.error = fmt::format("the mcache at {:#x}: its free stacks of order {} come back to {:#x}; cut there", addr,
+                              order, stack);
+        break;
+      }
+      list.push_back(stack);
+      auto next = session_.memory().get<std::uint64_t>(stack);
+      if (!next) c.error = fmt::format("the mcache at {:#x}: the free stack at {:#x} is unreadable", addr, stack);
+      stack = next.value_or(0);
+    }
+  }
   caches_->push_back(std::move(c));
 }
 

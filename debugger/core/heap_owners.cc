@@ -32,7 +32,19 @@ const std::unordered_map<std::uint32_t, StackUse>& HeapState::stack_uses() {
     StackUse& use = (*stack_uses_)[index];
     ++use.live;
     use.goroutine = i;
-    stacks_[base] = {i, 0};
+    stacks_[base] = {i, 0, kNone, false, false};
+  }
+  for (std::uint32_t i = 0; i < model_.machines().size(); ++i) {
+    const Machine& m = model_.machines()[i];
+    for (const auto& [hi, signal] : {std::pair(m.g0_hi, false), std::pair(m.signal_hi, true)}) {
+      const std::uint64_t base = slot(hi, index);
+      if (!base || !stacks_.try_emplace(base, StackOf{kNone, 0, i, signal, false}).second) continue;
+      ++(*stack_uses_)[index].own;
+    }
+  }
+  if (const std::uint64_t g = layout_.root(Root::gcrash)) {
+    const std::uint64_t base = slot(get(g, F::g_stack_hi).value_or(0), index);
+    if (base && stacks_.try_emplace(base, StackOf{kNone, 0, kNone, false, true}).second) ++(*stack_uses_)[index].own;
   }
   for (std::uint64_t g : model_.dead_addresses()) {
     auto hi = get(g, F::g_stack_hi);
@@ -41,7 +53,7 @@ const std::unordered_map<std::uint32_t, StackUse>& HeapState::stack_uses() {
     StackUse& use = (*stack_uses_)[index];
     ++use.dead;
     use.dead_g = g;
-    stacks_.try_emplace(base, StackOf{kNone, g});
+    stacks_.try_emplace(base, StackOf{kNone, g, kNone, false, false});
   }
   for (const HeapCache& c : caches()) {
     for (const auto& list : c.stacks) {
@@ -89,6 +101,7 @@ std::string HeapState::owner_text(const Span& s) {
       auto part = [&](std::string text) { out += (out.empty() ? "" : ", ") + text; };
       if (use.live == 1) part(fmt::format("goroutine {}", model_.goroutines()[use.goroutine].goid));
       if (use.live > 1) part(fmt::format("{} goroutines", use.live));
+      if (use.own) part(fmt::format("{} of the runtime's own", use.own));
       if (use.dead) part(fmt::format("{} dead", use.dead));
       if (use.cached) part(fmt::format("{} cached", use.cached));
       if (s.nelems > s.alloc_count) part(fmt::format("{} free", s.nelems - s.alloc_count));
@@ -100,6 +113,9 @@ std::string HeapState::owner_text(const Span& s) {
       if (s.list) return "stack pool: 1 free";
       StackOf of = stack_of(s.base);
       if (of.goroutine != kNone) return fmt::format("stack of goroutine {}", model_.goroutines()[of.goroutine].goid);
+      if (of.machine != kNone)
+        return fmt::format("{} stack of M {}", of.signal ? "signal" : "g0", model_.machines()[of.machine].id);
+      if (of.fatal) return "stack for fatal errors";
       return of.dead_g ? "stack of a dead goroutine" : "a stack";
     }
     case SpanKind::other:

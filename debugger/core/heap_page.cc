@@ -153,6 +153,7 @@ HeapPage heap_page(HeapState& heap) {
   }
   for (auto& [index, use] : heap.stack_uses()) {
     page.stack_live += use.live;
+    page.stack_own += use.own;
     page.stack_dead += use.dead;
     page.stack_cached += use.cached;
   }
@@ -230,9 +231,10 @@ void print_heap_page(HeapState& heap, const HeapPage& page, Buffered& out) {
                    : *done ? "done"
                            : "not done",
                    heap.word(F::mheap_sweepers).value_or(0), progress, sweep.empty() ? "" : "; spans: ", sweep));
-  line("stacks",
-       fmt::format("{} of {} used by goroutines, {} by dead ones, {} cached by Ps, {} free in pools{}", page.stack_live,
-                   page.stack_slots, page.stack_dead, page.stack_cached, page.stack_free, part));
+  line("stacks", fmt::format("{} of {} used by goroutines, {}{} by dead ones, {} cached by Ps, {} free in pools{}",
+                             page.stack_live, page.stack_slots,
+                             page.stack_own ? fmt::format("{} by the runtime itself, ", page.stack_own) : "",
+                             page.stack_dead, page.stack_cached, page.stack_free, part));
   auto stat = [&](F f) { return size_or_unknown(heap.stat(f)); };
   line("metadata", fmt::format("mspans {}, mcaches {}, arenas and bitmaps {}, other {}", stat(F::mstats_mspan_sys),
                                stat(F::mstats_mcache_sys), stat(F::mstats_gc_sys), stat(F::mstats_other_sys)));
@@ -307,6 +309,7 @@ void json_heap_page(HeapState& heap, const HeapPage& page, Json& json) {
   }
   number("sweepers", heap.word(F::mheap_sweepers));
   json.key("stacks").open_object().key("slots").value(page.stack_slots).key("goroutines").value(page.stack_live);
+  json.key("runtime").value(page.stack_own);
   json.key("dead").value(page.stack_dead).key("cached").value(page.stack_cached).key("free").value(page.stack_free);
   json.close_object().key("memstats").open_object();
   for (const FieldSpec& f : field_table()) {

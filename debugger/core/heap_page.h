@@ -21,7 +21,7 @@ struct HeapPage {
     std::uint64_t elem = 0, spans = 0, pages = 0, objects = 0, allocated = 0;
   };
   std::map<std::uint32_t, Class> classes;  // by size class, large ones as 0
-  std::uint64_t stack_slots = 0, stack_live = 0, stack_dead = 0, stack_cached = 0, stack_free = 0;
+  std::uint64_t stack_slots = 0, stack_live = 0, stack_own = 0, stack_dead = 0, stack_cached = 0, stack_free = 0;
   std::optional<std::uint64_t> resident;  // bytes of the arenas that have memory now
   std::uint64_t all_pages() const;
 };

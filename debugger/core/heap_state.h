@@ -100,6 +100,7 @@ struct TreapNode {
 // How the stacks of one span are used.
 struct StackUse {
   std::uint32_t live = 0, cached = 0, dead = 0;
+  std::uint32_t own = 0;            // the runtime's: Ms' g0's, those that signals are handled on, that of fatal errors
   std::uint32_t goroutine = kNone;  // one of the live
   std::uint64_t dead_g = 0;         // one of the dead
 };
@@ -159,6 +160,9 @@ class HeapState {
   struct StackOf {
     std::uint32_t goroutine = kNone;  // index; kNone: of a dead one, or of nobody
     std::uint64_t dead_g = 0;
+    std::uint32_t machine = kNone;  // index: a stack of an M's own
+    bool signal = false;            // the one that it handles signals on, not its g0's
+    bool fatal = false;             // the one that the runtime dies on, if there is no room on another
   };
   StackOf stack_of(std::uint64_t base);  // by the slot's first address
 

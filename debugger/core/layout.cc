@@ -208,10 +208,11 @@ Result<std::unique_ptr<Layout>> Layout::from_dwarf(Program& program, const Diale
       layout->add_enumerator(name, e.name, static_cast<std::uint32_t>(e.value));
     }
   }
-  if (!dialect.constants_unit().empty()) {
-    for (const Enumerator& c : program.constants(dialect.constants_unit())) {
-      std::string_view enumeration = dialect.enumeration_of(c.name);
-      if (!enumeration.empty()) layout->add_enumerator(enumeration, c.name, static_cast<std::uint32_t>(c.value));
+  for (std::string_view unit : dialect.constants_units()) {
+    for (const Enumerator& c : program.constants(unit)) {
+      std::string_view enumeration = dialect.enumeration_of(c.name), name = c.name;
+      if (enumeration.starts_with("sync")) name.remove_prefix(name.rfind('.') + 1);  // its package may be another's
+      if (!enumeration.empty()) layout->add_enumerator(enumeration, name, static_cast<std::uint32_t>(c.value));
     }
   }
   if (auto ok = layout->check(); !ok) return ok.error();

@@ -173,6 +173,7 @@ namespace vitrine::inspect {
   X(firstmoduledata, "firstmoduledata", optional)     \
   X(semtable, "semtable", optional)                   \
   X(runtimeInitTime, "runtimeInitTime", optional)     \
+  X(gcrash, "gcrash", optional)                       \
   VITRINE_HEAP_ROOTS(X)                               \
   VITRINE_GC_ROOTS(X)                                 \
   VITRINE_RECORDER_ROOTS(X)

@@ -89,6 +89,7 @@
   X(rawCache_slot, "rawCache", "slot", bytes, optional)                                    \
   X(stackfreelist_n, "stackfreelist", "n", word, optional)                                 \
   X(stackfreelist_slot, "stackfreelist", "slot", bytes, optional)                          \
+  X(stackfreelist_list, "stackfreelist", "list", pointer, optional)                        \
   X(fixalloc_size, "fixalloc", "size", word, optional)                                     \
   X(fixalloc_list, "fixalloc", "list", pointer, optional)                                  \
   X(fixalloc_chunk, "fixalloc", "chunk", word, optional)                                   \

@@ -38,6 +38,13 @@
   X(syncMutex_first, "syncMutex", "waitq.first", pointer, optional)                    \
   X(syncMutex_last, "syncMutex", "waitq.last", pointer, optional)                      \
   X(syncMutex_owner, "syncMutex", "owner", word, optional)                             \
+  X(syncMutex_sema, "syncMutex", "sema", word, optional)                               \
+  X(syncRWMutex_writerSem, "syncRWMutex", "writerSem", word, optional)                 \
+  X(syncRWMutex_readerSem, "syncRWMutex", "readerSem", word, optional)                 \
+  X(syncRWMutex_readerCount, "syncRWMutex", "readerCount", word, optional)             \
+  X(syncRWMutex_readerWait, "syncRWMutex", "readerWait", word, optional)               \
+  X(syncRWMutex_innerSem, "syncRWMutex", "w.mu.sema|w.sema", word, optional)           \
+  X(syncWaitGroup_sema, "syncWaitGroup", "sema|state2", word, optional)                \
   X(syncRWMutex_state, "syncRWMutex", "state", word, optional)                         \
   X(syncRWMutex_lock, "syncRWMutex", "lock", word, optional)                           \
   X(syncRWMutex_readq_first, "syncRWMutex", "readq.first", pointer, optional)          \

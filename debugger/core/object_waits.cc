@@ -7,7 +7,6 @@
 
 #include <algorithm>
 #include <cctype>
-#include <tuple>
 #include <unordered_set>
 
 #include "expressions.h"
@@ -96,7 +95,8 @@ Holder Objects::holder(const SyncObject& object) const {
       return held("who locked it");
     case ObjectKind::rw_mutex:
       if (object.owner) return held("who writes");
-      if (object.state == 0) return nobody();
+      if (object.readers ? !object.readers->hold && !object.readers->writer : object.state == 0) return nobody();
+      if (object.readers && !object.readers->hold) return unknown("who writes is not written down");
       return unknown("readers are not written down");
     case ObjectKind::once:
       if (!object.running) return nobody();
@@ -129,7 +129,15 @@ std::string Objects::state_text(const SyncObject& object) const {
       break;
     case ObjectKind::mutex: {
       auto locked = layout.constant("mutexLocked"), woken = layout.constant("mutexWoken"),
-           waiters = layout.constant("mutexWaiters"), starving = layout.constant("mutexStarving");
+           waiters = layout.constant("mutexWaiters"), starving = layout.constant("mutexStarving"),
+           shift = layout.constant("mutexWaiterShift");
+      if (locked && woken && starving && shift && *shift < 32) {  // a runtime that counts them
+        add(object.state & *locked ? "locked" : "free");
+        if (object.state & *woken) add("woken");
+        if (object.state & *starving) add("starving");
+        if (std::uint64_t n = object.state >> *shift) add(fmt::format("{} waiting", n));
+        break;
+      }
       if (!locked || !woken || !waiters) {
         add(fmt::format("state {:#x}", object.state));
         break;
@@ -170,6 +178,14 @@ std::string Objects::state_text(const SyncObject& object) const {
 // What a reader-writer lock's word says, if the program names its parts; else the number.
 std::string Objects::rw_text(const SyncObject& object) const {
   if (object.owner) return "held by a writer";
+  if (const auto& r = object.readers) {
+    if (!r->writer) return r->hold ? "held by " + plural(static_cast<std::uint64_t>(r->hold), "reader") : "free";
+    std::string text = r->hold
+                           ? "held by " + plural(static_cast<std::uint64_t>(r->hold), "reader") + ", a writer is next"
+                           : "held by a writer";
+    if (r->behind) text += fmt::format(", {} behind it", plural(static_cast<std::uint64_t>(r->behind), "reader"));
+    return text;
+  }
   auto writer = model_.layout().constant("rwWriter"), shift = model_.layout().constant("rwReaderShift");
   if (!writer || !shift || *shift > 63) return object.state ? fmt::format("state {:#x}", object.state) : "free";
   std::uint64_t readers = object.state >> *shift;
@@ -220,55 +236,119 @@ Side Objects::side_in_chan(std::uint64_t chan, std::uint64_t sudog) {
 
 // Go queues those that wait for a lock by the address of its semaphore: in one table of treaps, whose nodes are the first
 // waiter of each address; the others hang on it by waitlink.
-const std::unordered_map<std::uint64_t, std::uint64_t>& Objects::semas() {
-  if (!semas_) {
-    semas_.emplace();
-    const Layout& layout = model_.layout();
-    const Layout::Elements table = layout.elements(Root::semtable);
-    Memory& memory = session_.memory();
-    auto get = [&](std::uint64_t at, F f) { return layout.get(memory, at, f).value_or(0); };
-    std::vector<std::uint64_t> todo;
-    for (std::uint64_t i = 0; i < std::min<std::uint64_t>(table.count, 1 << 16) && layout.has(F::semaRoot_treap); ++i)
-      todo.push_back(get(layout.root(Root::semtable) + i * table.size, F::semaRoot_treap));
-    std::unordered_set<std::uint64_t> seen;
-    while (!todo.empty() && seen.size() < kMaxSemas) {
-      std::uint64_t node = todo.back();
-      todo.pop_back();
-      if (!node || !seen.insert(node).second) continue;
-      std::uint64_t sema = get(node, F::sudog_elem);
-      todo.push_back(get(node, F::sudog_prev));
-      todo.push_back(get(node, F::sudog_next));
-      for (std::uint64_t at = node; at; at = get(at, F::sudog_waitlink)) {
-        if (at != node && !seen.insert(at).second) break;
-        semas_->emplace(get(at, F::sudog_g), sema);
-      }
+void Objects::read_semas() {
+  if (semas_read_) return;
+  semas_read_ = true;
+  const Layout& layout = model_.layout();
+  const Layout::Elements table = layout.elements(Root::semtable);
+  Memory& memory = session_.memory();
+  auto get = [&](std::uint64_t at, F f) { return layout.get(memory, at, f).value_or(0); };
+  std::vector<std::uint64_t> todo;
+  for (std::uint64_t i = 0; i < std::min<std::uint64_t>(table.count, 1 << 16) && layout.has(F::semaRoot_treap); ++i)
+    todo.push_back(get(layout.root(Root::semtable) + i * table.size, F::semaRoot_treap));
+  std::unordered_set<std::uint64_t> seen;
+  while (!todo.empty() && seen.size() < kMaxSemas) {
+    std::uint64_t node = todo.back();
+    todo.pop_back();
+    if (!node || !seen.insert(node).second) continue;
+    std::uint64_t sema = get(node, F::sudog_elem);
+    todo.push_back(get(node, F::sudog_prev));
+    todo.push_back(get(node, F::sudog_next));
+    for (std::uint64_t at = node; at; at = get(at, F::sudog_waitlink)) {
+      if (at != node && !seen.insert(at).second) break;
+      by_sema_.push_back({sema, get(at, F::sudog_g)});
     }
   }
-  return *semas_;
+  by_g_ = by_sema_;
+  std::stable_sort(by_g_.begin(), by_g_.end(), [](const AtSema& a, const AtSema& b) { return a.g < b.g; });
+  std::stable_sort(by_sema_.begin(), by_sema_.end(), [](const AtSema& a, const AtSema& b) { return a.sema < b.sema; });
+  std::vector<std::uint32_t> waiting;
+  for (const AtSema& w : by_g_) {
+    if (std::uint32_t i = goroutine_at(w.g); i != kNone) waiting.push_back(i);
+  }
+  auto stacks = session_.stacks();
+  if (stacks && (*stacks)->ensure(waiting)) stacks_ = *stacks;
 }
 
 std::uint64_t Objects::sema_of(std::uint64_t g) {
-  auto it = semas().find(g);
-  return it == semas().end() ? 0 : it->second;
+  read_semas();
+  auto it = std::lower_bound(by_g_.begin(), by_g_.end(), g, [](const AtSema& w, std::uint64_t at) { return w.g < at; });
+  return it == by_g_.end() || it->g != g ? 0 : it->sema;
+}
+
+// The library's functions that wait, from the innermost outwards. A writer first takes the mutex inside of its lock.
+std::optional<Objects::SemaUse> Objects::sema_use_by_stack(std::uint32_t shape) {
+  auto [it, fresh] = uses_.try_emplace(shape);
+  if (!fresh) return it->second;
+  const Layout& layout = model_.layout();
+  std::string_view known;
+  bool inner = false;
+  for (const SourceFrame& frame : stacks_->frames(shape)) {
+    if (!layout.dialect().plumbing(frame.function)) break;
+    std::string_view wait = layout.dialect().waits_in(frame.function);
+    if (wait.empty() && !known.empty()) break;
+    inner = inner || (known == "mutex" && wait != known);
+    if (!wait.empty()) known = wait;
+  }
+  auto use = [&](ObjectKind kind, Side side, F sema) {
+    if (layout.has(sema)) it->second = SemaUse{kind, side, layout.place(sema).offset};
+  };
+  if (known == "mutex") use(ObjectKind::mutex, Side::lock, F::syncMutex_sema);
+  if (known == "wait_group") use(ObjectKind::wait_group, Side::wait, F::syncWaitGroup_sema);
+  if (known == "rw_mutex read") use(ObjectKind::rw_mutex, Side::read, F::syncRWMutex_readerSem);
+  if (known == "rw_mutex write")
+    use(ObjectKind::rw_mutex, Side::write, inner ? F::syncRWMutex_innerSem : F::syncRWMutex_writerSem);
+  return it->second;
+}
+
+Objects::SemaUse Objects::sema_use(std::uint64_t g, ObjectKind kind, Side side) {
+  read_semas();
+  if (std::uint32_t i = stacks_ ? goroutine_at(g) : kNone; i != kNone && stacks_->shape_of(i) != kNone) {
+    if (auto use = sema_use_by_stack(stacks_->shape_of(i))) return *use;
+  }
+  const Layout& layout = model_.layout();
+  const F sema = kind == ObjectKind::mutex        ? F::syncMutex_sema
+                 : kind == ObjectKind::wait_group ? F::syncWaitGroup_sema
+                 : side == Side::read             ? F::syncRWMutex_readerSem
+                                                  : F::syncRWMutex_writerSem;
+  const bool known = kind == ObjectKind::mutex || kind == ObjectKind::wait_group || kind == ObjectKind::rw_mutex;
+  if (!known || !layout.has(sema)) return {ObjectKind::semaphore, side, 0};
+  return {kind, side, layout.place(sema).offset};
 }
 
 void Objects::take_waiters(SyncObject& object) {
-  const std::uint64_t sema = object.addr + model_.layout().dialect().sema_offset(kind_text(object.kind));
-  for (auto [g, at] : semas()) {
-    if (at != sema) continue;
-    Waiter w;
-    w.g = g;
-    w.goroutine = goroutine_at(g);
-    if (w.goroutine == kNone) {
-      object.errors.push_back(fmt::format("the table of semaphores has a g at {:#x}, where no goroutine is", g));
-    } else if (Waits waits = waits_of(model_.goroutines()[w.goroutine]); !waits.on.empty()) {
-      w.side = waits.on[0].side;
+  read_semas();
+  const Layout& layout = model_.layout();
+  auto take = [&](std::uint64_t sema, Side side) {
+    auto it = std::lower_bound(by_sema_.begin(), by_sema_.end(), sema,
+                               [](const AtSema& w, std::uint64_t at) { return w.sema < at; });
+    for (; it != by_sema_.end() && it->sema == sema; ++it) {
+      Waiter w;
+      w.g = it->g;
+      w.side = side;
+      w.goroutine = goroutine_at(it->g);
+      if (w.goroutine == kNone)
+        object.errors.push_back(fmt::format("the table of semaphores has a g at {:#x}, where no goroutine is", it->g));
+      object.waiters.push_back(w);
     }
-    object.waiters.push_back(w);
+  };
+  auto by = [&](F sema, Side side) {
+    if (layout.has(sema)) take(object.addr + layout.place(sema).offset, side);
+  };
+  switch (object.kind) {
+    case ObjectKind::mutex:
+      return by(F::syncMutex_sema, Side::lock);
+    case ObjectKind::wait_group:
+      return by(F::syncWaitGroup_sema, Side::wait);
+    case ObjectKind::rw_mutex:  // a writer that waits for readers is before those who wait for that writer
+      by(F::syncRWMutex_writerSem, Side::write);
+      by(F::syncRWMutex_readerSem, Side::read);
+      return by(F::syncRWMutex_innerSem, Side::write);
+    case ObjectKind::semaphore:
+      return take(object.addr, Side::wait);
+    default:
+      return;
   }
-  std::sort(object.waiters.begin(), object.waiters.end(), [](const Waiter& a, const Waiter& b) {
-    return std::tuple(a.goroutine, a.g) < std::tuple(b.goroutine, b.g);
-  });
 }
 
 Waits Objects::waits_of(const Goroutine& g) {
@@ -303,8 +383,8 @@ Waits Objects::waits_of(const Goroutine& g) {
       if (r.kind == ObjectKind::chan) {
         if (auto c = model_.waiting_on(g)) waits.on.push_back({r.kind, r.side, *c});
       } else if (std::uint64_t sema = sema_of(g.addr)) {
-        std::uint64_t before = layout.dialect().sema_offset(kind_text(r.kind));
-        waits.on.push_back({before ? r.kind : ObjectKind::semaphore, r.side, sema - before});
+        const SemaUse use = sema_use(g.addr, r.kind, r.side);
+        waits.on.push_back({use.kind, use.side, sema - use.offset});
       }
       return waits;
     }
@@ -348,7 +428,28 @@ ObjectKind Objects::kind_by_waiters(std::uint64_t addr, std::uint32_t& who) {
 
 namespace {
 
-// An object of a user's type at addr: one of ours, or a structure whose only member (or base) is.
+// Of a structure with several members: the one that is embedded, which has its type's name; null: none, or several.
+const Field* embedded(const Layout& layout, const Type& type) {
+  const Field* only = nullptr;
+  for (const Field& f : type.fields) {
+    if (!f.type || !f.type->name.ends_with("." + f.name) || !layout.dialect().user_type(f.type->name)) continue;
+    if (only) return nullptr;
+    only = &f;
+  }
+  return only;
+}
+
+// " Its members are: mu (sync.Mutex) at 0x…", of those that goroutines may wait on.
+std::string members_text(const Layout& layout, const Type* type, std::uint64_t addr) {
+  std::string all;
+  for (const Field& f : type && type->kind == Type::Kind::structure ? type->fields : std::vector<Field>()) {
+    if (f.type && layout.dialect().user_type(f.type->name))
+      all += fmt::format("{}{} ({}) at {:#x}", all.empty() ? "" : ", ", f.name, f.type->name, addr + f.offset);
+  }
+  return all.empty() ? "; cast its address if it is one" : "; in it there is " + all;
+}
+
+// An object of a user's type at addr: one of ours, or a structure whose only member (or base) is, or that embeds one.
 Result<ObjectPlace> of_type(Session& session, const Layout& layout, std::string_view name, const Type* type,
                             std::uint64_t addr) {
   std::string whole(name);
@@ -367,13 +468,16 @@ Result<ObjectPlace> of_type(Session& session, const Layout& layout, std::string_
       name = type->name;
       continue;
     }
-    if (!type || type->kind != Type::Kind::structure || type->fields.size() != 1 || !type->fields[0].type) break;
-    addr += type->fields[0].offset;
-    type = type->fields[0].type;
+    if (!type || type->kind != Type::Kind::structure) break;
+    const Field* in = type->fields.size() == 1 ? type->fields.data() : embedded(layout, *type);
+    if (!in || !in->type) break;
+    addr += in->offset;
+    type = in->type;
     name = type->name;
   }
   return Error{
-      fmt::format("an object of type {} is none that goroutines wait on; cast its address if it is one", whole), {}};
+      fmt::format("an object of type {} is none that goroutines wait on{}", whole, members_text(layout, type, addr)),
+      {}};
 }
 
 Result<ObjectPlace> of_value(Session& session, const Layout& layout, const Session::Evaluated& value) {
@@ -417,9 +521,7 @@ Result<ObjectPlace> find_object(Session& session, Objects& objects, std::string_
     return ObjectPlace{ObjectKind::unknown, *number, {}};
   }
   if (could_act(expression)) return acts(expression);
-  if (session.eval_hook) {
-    if (auto value = session.eval_hook(std::string(expression))) return of_value(session, layout, *value);
-  }
+  if (auto value = evaluated(session, expression)) return of_value(session, layout, *value);
   std::string_view name = expression.substr(expression.starts_with('&') ? 1 : 0);
   auto found = global_named(session, name);
   if (!found) return found.error();

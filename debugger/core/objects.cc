@@ -182,6 +182,23 @@ void Objects::check_chan(SyncObject& object) {
   }
 }
 
+// A writer announces itself by making the count negative, and notes how many readers it has to wait for.
+void Objects::count_readers(SyncObject& object, const Structure& s) const {
+  const auto count = static_cast<std::int32_t>(s[F::syncRWMutex_readerCount]),
+             wait = static_cast<std::int32_t>(s[F::syncRWMutex_readerWait]);
+  const std::int64_t most = model_.layout().constant("rwmutexMaxReaders").value_or(1 << 30);
+  SyncObject::Readers r;
+  r.writer = count < 0;
+  const std::int64_t all = r.writer ? count + most : count;
+  r.hold = r.writer ? wait : all;
+  r.behind = all - r.hold;
+  if (all < 0 || r.hold < 0 || r.behind < 0)
+    object.errors.push_back(fmt::format("readerCount {} and readerWait {} do not go together", count, wait));
+  r.hold = std::max<std::int64_t>(r.hold, 0);
+  r.behind = std::max<std::int64_t>(r.behind, 0);
+  object.readers = r;
+}
+
 Result<SyncObject> Objects::read(ObjectKind kind, std::uint64_t addr, bool queues) {
   const Layout& layout = model_.layout();
   const KindRow* row = row_of(kind);
@@ -268,6 +285,7 @@ Result<SyncObject> Objects::read(ObjectKind kind, std::uint64_t addr, bool queue
       object.state = s[F::syncRWMutex_state];
       object.owner = s[F::syncRWMutex_owner];
       object.busy = s[F::syncRWMutex_lock] != 0;
+      if (layout.has(F::syncRWMutex_readerCount) && layout.has(F::syncRWMutex_readerWait)) count_readers(object, s);
       of = {{"readq", F::syncRWMutex_readq_first, F::syncRWMutex_readq_last, Side::read},
             {"writeq", F::syncRWMutex_writeq_first, F::syncRWMutex_writeq_last, Side::write},
             {"writers.waitq", F::syncRWMutex_others_first, F::syncRWMutex_others_last, Side::write}};

@@ -23,6 +23,7 @@
 
 #include "model.h"
 #include "session.h"
+#include "stacks.h"
 
 namespace vitrine::inspect {
 
@@ -57,6 +58,13 @@ struct SyncObject {
   std::uint64_t owner = 0;  // goid as the runtime wrote it down
   bool running = false;     // once
   bool busy = false;        // somebody holds its inner lock: it is being changed
+  // A reader-writer lock that counts its readers: how many hold it, how many wait behind the writer that has announced
+  // itself, and whether one has. It writes as soon as no reader holds the lock.
+  struct Readers {
+    std::int64_t hold = 0, behind = 0;
+    bool writer = false;
+  };
+  std::optional<Readers> readers;
   bool queues_read = false;
   std::vector<Waiter> waiters;
   std::vector<std::string> errors;
@@ -120,20 +128,35 @@ class Objects {
   class Structure;
   void walk(SyncObject& object, const char* queue, std::uint64_t first, std::uint64_t last, Side side);
   void check_chan(SyncObject& object);
+  void count_readers(SyncObject& object, const Structure& structure) const;
   std::string rw_text(const SyncObject& object) const;
   Side side_in_chan(std::uint64_t chan, std::uint64_t sudog);
 
-  // Of a runtime that keeps those who wait for locks in one table, by the address of the lock's semaphore: g → that address.
-  const std::unordered_map<std::uint64_t, std::uint64_t>& semas();
+  // Of a runtime that keeps those who wait for locks in one table, by the address of the lock's semaphore.
+  void read_semas();
   std::uint64_t sema_of(std::uint64_t g);  // 0: none
-  // An object's waiters in that table, by goid.
+  // What a goroutine waits for at its semaphore: by the functions on its stack, else by its wait reason.
+  struct SemaUse {
+    ObjectKind kind = ObjectKind::semaphore;
+    Side side = Side::wait;
+    std::uint64_t offset = 0;  // of the semaphore in the object
+  };
+  SemaUse sema_use(std::uint64_t g, ObjectKind kind, Side side);
+  std::optional<SemaUse> sema_use_by_stack(std::uint32_t shape);
+  // An object's waiters in that table, in the order of its queues.
   void take_waiters(SyncObject& object);
   std::string type_name(std::uint64_t type, std::uint32_t offset, bool star, std::vector<std::string>& errors);
 
   Session& session_;
   Model& model_;
   std::vector<std::pair<std::uint64_t, std::uint32_t>> by_addr_;
-  std::optional<std::unordered_map<std::uint64_t, std::uint64_t>> semas_;
+  struct AtSema {
+    std::uint64_t sema, g;
+  };
+  std::vector<AtSema> by_g_, by_sema_;  // the table's entries; by_sema_ keeps the order of each queue
+  bool semas_read_ = false;
+  Stacks* stacks_ = nullptr;  // of those in the table; null: they could not be walked
+  std::unordered_map<std::uint32_t, std::optional<SemaUse>> uses_;  // by shape
 };
 
 // What an expression names. addr 0 never comes out.

@@ -349,12 +349,17 @@ class Search {
     w_.count = heap_.nelems(s);
     HeapState::StackOf of = heap_.stack_of(base);
     if (of.goroutine != kNone) return on_stack(of.goroutine, base);
+    if (of.machine != kNone) {
+      const Machine& m = model_.machines()[of.machine];
+      return of.signal ? on_own_stack(m, "signal", m.signal_lo, m.signal_hi) : on_own_stack(m, "g0", m.g0_lo, m.g0_hi);
+    }
     Slots slots = heap_.slots(s);
     const char c = i < slots.map.size() ? slots.map[i] : Slots::unknown;
     const HeapCache* by = heap_.cache_with(base);
     w_.state = c == Slots::free ? "free" : c == Slots::cached ? "cached" : of.dead_g ? "dead" : "";
     w_.what = c == Slots::free     ? std::string("in a free stack of the pool")
               : c == Slots::cached ? fmt::format("in a free stack, kept by {}", by ? heap_.cache_name(*by) : "a P")
+              : of.fatal           ? std::string("in the stack that is kept for fatal errors")
               : of.dead_g          ? fmt::format("in the stack of a dead goroutine (g at {:#x})", of.dead_g)
                                    : std::string("in a stack that no goroutine has");
     if (w_.addr - base < kGuard && s.slotguard) {
@@ -403,6 +408,14 @@ class Search {
     }
   }
 
+  // In a stack of an M's own.
+  void on_own_stack(const Machine& m, const char* what, std::uint64_t lo, std::uint64_t hi) {
+    w_.kind = "stack";
+    w_.base = lo;
+    w_.size = hi - lo;
+    w_.what = fmt::format("on the {} stack of M {}, thread {}", what, m.id, m.procid);
+  }
+
   bool stack_elsewhere() {
     for (std::uint32_t i = 0; i < model_.goroutines().size(); ++i) {
       const Goroutine& g = model_.goroutines()[i];
@@ -416,10 +429,7 @@ class Search {
     for (const Machine& m : model_.machines()) {
       for (auto [lo, hi, what] : {std::tuple(m.g0_lo, m.g0_hi, "g0"), std::tuple(m.signal_lo, m.signal_hi, "signal")}) {
         if (w_.addr < lo || w_.addr >= hi) continue;
-        w_.kind = "stack";
-        w_.base = lo;
-        w_.size = hi - lo;
-        w_.what = fmt::format("on the {} stack of M {}, thread {}", what, m.id, m.procid);
+        on_own_stack(m, what, lo, hi);
         return true;
       }
     }

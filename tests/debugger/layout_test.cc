@@ -196,5 +196,16 @@ TEST(Dialect, TellsGosLibraryFromModulesWithLikeNames) {
   }
 }
 
+// So that info sched -check knows a thread that is about to change what disagrees.
+TEST(Dialect, KnowsGosFunctionsByOurWords) {
+  const Dialect& d = *go_dialect();
+  EXPECT_EQ(d.runtime_function("runtime.exitsyscallfast.func1"), "exitsyscall");
+  EXPECT_EQ(d.runtime_function("runtime.exitsyscallfast_pidle"), "exitsyscall");
+  EXPECT_EQ(d.runtime_function("runtime.exitsyscallTryGetP"), "exitsyscall");
+  EXPECT_EQ(d.runtime_function("runtime.findRunnable"), "findrunnable");
+  EXPECT_EQ(d.runtime_function("runtime.handoffp"), "handoffp");
+  EXPECT_EQ(d.runtime_function("main.funcs"), "");
+}
+
 }  // namespace
 }  // namespace vitrine::inspect

@@ -202,9 +202,9 @@ CLASS  OF       ELEM  SPANS  PARTLY  NELEMS  ALLOC  FREE%  BYTES  TAIL  INNER
 3 free spans
 )"},
       {"mheap stacks", R"(
-SIZE  KIND   SPANS  SLOTS  GOROUTINES  DEAD  CACHED  FREE  BYTES
- 16K  pool       1      4           1     0       1     2    64K
- 32K  large      1      1           1     0       0     0    32K
+SIZE  KIND   SPANS  SLOTS  GOROUTINES  RUNTIME  DEAD  CACHED  FREE  REST  BYTES
+ 16K  pool       1      4           1        0     0       1     2     0    64K
+ 32K  large      1      1           1        0     0       0     0     0    32K
 2 sizes
 )"},
       {"mcache", R"(

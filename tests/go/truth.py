@@ -213,7 +213,7 @@ def gdb_frames(build, program, target, goids):
 
 
 # Rows of the core's table that some version of Go has not: what the commands do without.
-LACKED = {"g.parentGoid", "g.syscallbp", "schedt.needspinning", "schedt.gFree.n", "timer.pp", "timerWhen.timer", "timerWhen.when",
+LACKED = {"gcrash", "g.parentGoid", "g.syscallbp", "schedt.needspinning", "schedt.gFree.n", "timer.pp", "timerWhen.timer", "timerWhen.when",
           "timer.nextwhen", "heapArena.bitmap", "gcControllerState.trigger", "workType.stopped", "workType.assistTime", "g.gcAssistCycle",
           "workType.dedicatedMarkTime", "workType.fractionalMarkTime", "workType.idleMarkTime"}
 
@@ -297,6 +297,117 @@ def check_chan(inspected):
     if not re.search(r"main.labelled at main.go:\d+\n(?: .*\n)*    created by main.main at main.go:\d+\n    labels job=seven who=me\n", stacks):
         raise Wrong("goroutine stacks: " + stacks)
     return 1
+
+
+def check_locks(inspected):
+    """Locks and who waits for them, with their states in words; the same of a version that calls every such wait semacquire."""
+    def goids(function):
+        return [g for g, frames in sorted(inspected.frames.items()) if any(f.function == function for f in frames)]
+
+    def lock(words, first, rows):
+        text = inspected.text(*words)
+        lines = text.splitlines()
+        if not re.fullmatch(first, lines[0]) or [tuple(line.split()[:2]) for line in lines[3:-1]] != rows:
+            raise Wrong("%s: %s" % (" ".join(words), text))
+        return lines[1]
+
+    (writer,), (reader,), (next_,) = (goids("main." + f) for f in ("writes", "readsBehind", "writesNext"))
+    (first,), (second,) = goids("main.locksFirst"), goids("main.locksSecond")
+    rows = [("write", str(writer)), ("read", str(reader)), ("write", str(next_))]
+    for name in ("main.shared", "main.shared.RWMutex", "&main.shared"):
+        said = lock(("sync", name), "rw_mutex 0x[0-9a-f]+: held by 1 reader, a writer is next, 1 reader behind it", rows)
+        if said != "holder unknown: readers are not written down":
+            raise Wrong("sync %s: %s" % (name, said))
+    said = lock(("mutex", "main.busy"), r"mutex 0x[0-9a-f]+: locked, (woken, )?(starving, )?2 waiting", [("lock", str(first)), ("lock", str(second))])
+    if said != "holder unknown: the runtime has not written down who locked it":
+        raise Wrong("mutex main.busy: " + said)
+    lock(("mutex", "main.idle"), r"mutex 0x[0-9a-f]+: free", [])
+    found = inspected.ask("mutex", "-json")
+    if sorted((r["waiting"], r["holder"]) for r in found) != [(2, None), (2, None)] or not all(r["state"].startswith("locked, ") for r in found):
+        raise Wrong("mutex: %s" % found)
+    found = inspected.ask("sync", "rw_mutex", "-json")
+    if sorted((r["state"], r["waiting"]) for r in found) != [("held by 1 reader, a writer is next, 1 reader behind it", 3), ("held by a writer, 1 reader behind it", 1)]:
+        raise Wrong("sync rw_mutex: %s" % found)
+    text = subprocess.run([inspected.tool, *inspected.target, "sync", "main.held"], capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL).stderr
+    if not re.search(r"none that goroutines wait on; in it there is one \(sync\.Mutex\) at 0x[0-9a-f]+, two \(sync\.Mutex\) at 0x", text):
+        raise Wrong("sync main.held: " + text)
+    return len(rows) + 2
+
+
+def free_page(inspected):
+    """Go's free pages are in no span: that is no damage."""
+    arena = int(inspected.ask("mheap", "arenas", "-json")[0]["base"], 16)
+    taken = {int(s["base"], 16) + n * 8192 for s in inspected.ask("mheap", "spans", "-limit", "0", "-json") for n in range(s["pages"])}
+    handed = [page for page in sorted(taken) if arena <= page < arena + (64 << 20)]
+    free = next(page for page in range(handed[0], arena + (64 << 20), 8192) if page not in taken)
+    text, row = inspected.text("obj", hex(free + 16)), inspected.ask("obj", hex(free + 16), "-json")
+    row = row[0] if isinstance(row, list) else row
+    if "in pages that are free" not in text or row["state"] != "free" or "damaged" in text:
+        raise Wrong("obj of a free page: %s %s" % (text, row))
+    return 1
+
+
+def check_stacks(inspected, program):
+    """Every stack of the heap's is somebody's, and all together are what Go itself counts; the Ms' are named."""
+    rows = inspected.ask("mheap", "stacks", "-json")
+    for r in rows:
+        if r["rest"] or r["slots"] != r["goroutines"] + r["runtime"] + r["dead"] + r["cached"] + r["free"]:
+            raise Wrong("mheap stacks: %s" % r)
+    counted, sum_ = int(re.search(r"^stacks in use (\d+)$", program.said, re.M)[1]), sum(r["bytes"] for r in rows)
+    if sum_ != counted:
+        raise Wrong("mheap stacks has %d bytes, Go's MemStats.StackInuse %d" % (sum_, counted))
+    if not sum(r["runtime"] for r in rows):
+        raise Wrong("mheap stacks: none of Ms: %s" % rows)
+    spans = [s for s in inspected.ask("mheap", "spans", "-limit", "0", "-json") if s["owner"] and s["owner"].startswith("signal stack of M ")]
+    if not spans or not re.search(r"on the signal stack of M \d+, thread \d+", text := inspected.text("obj", hex(int(spans[0]["base"], 16) + 64))):
+        raise Wrong("a signal stack: %s %s" % (spans, text if spans else rows))
+    return len(rows)
+
+
+SYSCALLS = ("internal/runtime/syscall/linux.Syscall6", "internal/runtime/syscall.Syscall6", "runtime/internal/syscall.Syscall6")
+
+
+def processor_in_syscall(build, path):
+    """A goroutine enters a system call while no other thread runs: it keeps its P, which Go 1.26 goes on calling running."""
+    words = ["break main.calls", "run calls", "delete", "set scheduler-locking on", *("tbreak " + name for name in SYSCALLS), "continue",
+             "info goroutines -json -where 'status = syscall'", "info ps -json", "info sched -check", "kill"]
+    run = subprocess.run(["gdb", "-nx", "-q", "-batch", "-iex", "set debuginfod enabled off", "-iex", "set auto-load python-scripts off", path,
+                          "-x", os.path.join(HERE, "..", "..", "debugger", "gdb", "vitrine_gdb.py"), *(w for word in words for w in ("-ex", word))],
+                         capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL, env={**os.environ, "VITRINE_HOME": build})
+    rows = [json.loads(line.rstrip(",")) for line in run.stdout.splitlines() if line.startswith("{")]
+    calling, ps = [r for r in rows if r.get("current")], [r for r in rows if "schedtick" in r]
+    if len(calling) != 1 or len(ps) != 4 or not re.search(": no violation, 0 in transit$", run.stdout, re.M):
+        raise Wrong("a P in a system call: %s%s" % (run.stdout[-3000:], run.stderr[-1000:]))
+    kept = [p for p in ps if (p["status"], p["goid"], p["m"]) == ("running", calling[0]["goid"], calling[0]["m"])]
+    if not kept and not any(p["status"] == "syscall" for p in ps):
+        raise Wrong("a P in a system call: %s %s" % (ps, calling))
+    return 1
+
+
+def ends(inspected):
+    """The world of a program that dies of a panic: all Ps are told to stop, by a count that no number of Ps reaches."""
+    text = inspected.text("info", "sched")
+    if not re.search(r"^world +being stopped for good, as the program ends in a fatal error \(stopwait 0x[0-9a-f]{6,}\)", text, re.M):
+        raise Wrong("info sched of a program that panicked: " + text)
+    rows = inspected.ask("mheap", "stacks", "-json")  # before the first collection Ps keep some
+    if not sum(r["cached"] for r in rows) or any(r["rest"] for r in rows):
+        raise Wrong("mheap stacks of a program that panicked: %s" % rows)
+    if ": no violation" not in (text := inspected.text("info", "sched", "-check")):
+        raise Wrong("info sched -check of a program that panicked: " + text)
+    return 1
+
+
+def locks_in_gdb(build, path, pid, inspected):
+    """By the names of variables of a frame, which Go has moved to the heap."""
+    frames = [f.function for f in inspected.frames[1]]
+    run = subprocess.run(["gdb", "-nx", "-q", "-batch", "-iex", "set debuginfod enabled off", "-iex", "set auto-load python-scripts off", "-p", pid,
+                          "-x", os.path.join(HERE, "..", "..", "debugger", "gdb", "vitrine_gdb.py"), "-ex", "goroutine 1",
+                          "-ex", "frame %d" % (frames.index("main.main") + 1), "-ex", "sync &rw", "-ex", "mutex (mutex)"],
+                         capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL, env={**os.environ, "VITRINE_HOME": build})
+    if not re.search(r"^rw_mutex 0x[0-9a-f]+: held by a writer, 1 reader behind it\n(?:.*\n){2}read .* main\.readLocks at ", run.stdout, re.M) or \
+            not re.search(r"^mutex 0x[0-9a-f]+: locked, .*2 waiting\n(?:.*\n)+lock .* main\.locks at ", run.stdout, re.M):
+        raise Wrong("sync in gdb: %s%s" % (run.stdout[-2000:], run.stderr[-2000:]))
+    return 2
 
 
 def beside_gos_script(build, toolchain, program, core):
@@ -491,6 +602,11 @@ def check_waits(toolchain, build, tally):
         tally("fields", lambda: check_table(live))
         tally("timers", lambda: check_timers(live))
         tally("chan, graph, locals", lambda: check_chan(live))
+        tally("locks", lambda: check_locks(live))
+        tally("free page", lambda: free_page(live))
+        tally("stacks", lambda: check_stacks(live, program))
+        if shutil.which("gdb") and toolchain.ends:
+            tally("locks in gdb", lambda: locks_in_gdb(build, path, str(program.process.pid), live))
         parked = [g for g, row in live.rows.items() if row["status"] == "waiting"]
         in_gdb = gdb_frames(build, path, str(program.process.pid), parked) if shutil.which("gdb") else None
         stack = dump(program.said)
@@ -551,10 +667,14 @@ def last_words(toolchain, build, program, path, tally, what):
         return frames + compare(inspected, truth, moving=("runnable",))
 
     tally(what, check)
+    if what == "panic":
+        tally("panic's world", lambda: ends(inspected))
 
 
 def check_faults(toolchain, build, tally):
     path = toolchain.build(build, "faults", "faults")
+    if shutil.which("gdb") and toolchain.number[:2] != (1, 22):
+        tally("P in a system call", lambda: processor_in_syscall(build, path))
     for what in ("nil", "overflow", "panic"):
         program = Program(path, what)
         try:

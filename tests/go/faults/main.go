@@ -35,6 +35,13 @@ func spins(stop *bool) {
 }
 
 //go:noinline
+func calls(fd int) {
+	for buf := make([]byte, 1<<14); ; {
+		syscall.Read(fd, buf)
+	}
+}
+
+//go:noinline
 func fresh(c chan int) { <-c }
 
 var kept []*os.File
@@ -93,6 +100,15 @@ func main() {
 		fmt.Println("ready")
 		<-waits
 		runtime.KeepAlive(list)
+	case "calls": // in system calls, or on the way into one or out of it
+		runtime.GOMAXPROCS(4)
+		random, err := os.Open("/dev/urandom")
+		if err != nil {
+			panic(err)
+		}
+		go calls(int(random.Fd()))
+		fmt.Println("ready")
+		<-waits
 	case "spin":
 		var stop bool
 		go spins(&stop)

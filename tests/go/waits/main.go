@@ -43,6 +43,55 @@ func readLocks(m *sync.RWMutex) { m.RLock() }
 //go:noinline
 func waits(w *sync.WaitGroup) { w.Wait() }
 
+// An RWMutex inside of a structure. main reads; one writer waits for it, a reader for that writer, and a second writer
+// for the mutex that the first one holds.
+type guarded struct {
+	n int
+	sync.RWMutex
+	name string
+}
+
+var shared guarded
+var busy, idle sync.Mutex
+var held struct{ one, two sync.Mutex }
+
+//go:noinline
+func writes(g *guarded) { g.Lock() }
+
+//go:noinline
+func readsBehind(g *guarded) { g.RLock() }
+
+//go:noinline
+func writesNext(g *guarded) { g.Lock() }
+
+//go:noinline
+func locksFirst() { busy.Lock() }
+
+//go:noinline
+func locksSecond(now chan bool) {
+	<-now
+	busy.Lock()
+}
+
+//go:noinline
+func use2(idle *sync.Mutex, held *struct{ one, two sync.Mutex }) {}
+
+func guards() {
+	shared.RLock()
+	busy.Lock()
+	go writes(&shared)
+	settled()
+	go readsBehind(&shared)
+	go writesNext(&shared)
+	now := make(chan bool)
+	go locksSecond(now)
+	go locksFirst()
+	settled()
+	close(now)
+	settled()
+	use2(&idle, &held)
+}
+
 //go:noinline
 func waitsCond(c *sync.Cond) {
 	c.L.Lock()
@@ -253,18 +302,33 @@ func main() {
 	go signals(make(chan struct{}), make(chan struct{}, 2))
 	go cuts(numbers, os.Args[0], 2)
 	go pprof.Do(context.Background(), pprof.Labels("job", "seven", "who", "me"), func(context.Context) { labelled(numbers) })
+	guards()
 	timers()
 	buffered := make(chan int, 4)
 	buffered <- 7
 	buffered <- 8
-	for settled(); runtime.NumGoroutine() != 25; settled() {
+	for settled(); runtime.NumGoroutine() != 30; settled() {
 	}
 	buf := make([]byte, 1<<20)
 	os.Stdout.Write(buf[:runtime.Stack(buf, true)])
+	fmt.Printf("stacks in use %d\n", stacks())
 	fmt.Println("ready")
 	mutex.Lock()
 	runtime.KeepAlive(buffered)
 	runtime.KeepAlive(w) // or its finalizer ends the wait of who reads
+}
+
+// What Go counts of stacks, once no thread and no stack is made any more.
+func stacks() uint64 {
+	var before, now runtime.MemStats
+	for same := 0; same < 5; before = now {
+		time.Sleep(time.Millisecond)
+		runtime.ReadMemStats(&now)
+		if same++; now.StackInuse != before.StackInuse {
+			same = 0
+		}
+	}
+	return now.StackInuse
 }
 
 // Lets others run until all but this one wait.
