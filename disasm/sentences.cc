@@ -9,7 +9,8 @@ namespace {
 
 std::string with_value(Facts& facts, std::string text, std::optional<std::uint64_t> actual) {
   if (!actual) return text;
-  text += " = " + hex(*actual);
+  const std::string number = hex(*actual);
+  if (text != number && !text.ends_with(" = " + number)) text += " = " + number;  // what has no name is its number
   if (std::string about = facts.about(*actual); !about.empty()) text += " (" + about + ")";
   return text;
 }

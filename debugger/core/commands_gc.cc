@@ -219,7 +219,7 @@ Outcome run_gc(Session& session, const Line& line, std::size_t first, Sink& sink
   GcState gc(**heap);
   if (!gc.work(F::work_cycles) || !(*heap)->layout().has(F::gcController_heapGoal))
     return fail(sink, fmt::format("the collector of {} is not described in a way that is known here",
-                                  (*heap)->layout().dialect().name()));
+                                  (*heap)->layout().dialect().title()));
   std::vector<std::string> warnings = heap_warnings(**heap);
   Buffered out(sink);
   if (*mode) {

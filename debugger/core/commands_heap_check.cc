@@ -32,7 +32,7 @@ Outcome run_check(Session& session, const Line& line, std::size_t first, Sink& s
   if (!heap) return Outcome::error;
   if (!(*heap)->layout().has(F::mcentral_nonempty))
     return fail(sink, fmt::format("mheap check holds spans against lists, which the heap of {} has not",
-                                  (*heap)->layout().dialect().name()));
+                                  (*heap)->layout().dialect().title()));
   SchedState sched(session, (*heap)->model());
   session.progress("checking the heap");
   HeapChecked checked = HeapCheck(**heap, sched).run();

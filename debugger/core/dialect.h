@@ -14,7 +14,8 @@ namespace vitrine::inspect {
 class Dialect {
  public:
   virtual ~Dialect() = default;
-  virtual std::string_view name() const = 0;                            // "vitrine"
+  virtual std::string_view name() const = 0;                            // "vitrine", in JSON
+  virtual std::string_view title() const { return name(); }             // in sentences
   virtual std::string type_name(std::string_view canonical) const = 0;  // may be "a|b": whichever exists
   virtual std::string variable_name(std::string_view canonical) const = 0;
   // "Gwaiting" → "waiting", "gguardMprotect" → "mprotect"; prefix: the enumeration's ("G", "P", "gguard").

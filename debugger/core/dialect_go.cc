@@ -54,6 +54,7 @@ constexpr std::string_view kLacks =
 class Go : public Dialect {
  public:
   std::string_view name() const override { return "go"; }
+  std::string_view title() const override { return "Go"; }
   // The types that the language has by itself stand in no package.
   std::string type_name(std::string_view canonical) const override {
     if (canonical == "string") return "string";

@@ -70,12 +70,12 @@ class Examination {
     auto notes = session_.program().notes(l.dialect().note_owner(), 1);
     std::string note = notes.empty() ? "no layout note" : fmt::format("layout note at {:#x}", notes[0].address);
     if (l.source() == Layout::Source::dwarf) {
-      good("runtime", fmt::format("{}, described by DWARF ({})", l.dialect().name(), note));
+      good("runtime", fmt::format("{}, described by DWARF ({})", l.dialect().title(), note));
     } else {
       bad("runtime",
           fmt::format("{}, described by its layout note, version {}: the program was stripped of DWARF, so there "
                       "are no names of functions unless it kept its symbols",
-                      l.dialect().name(), l.version()));
+                      l.dialect().title(), l.version()));
     }
     if (!l.missing().empty()) {
       std::string all;

@@ -48,7 +48,7 @@ Result<std::unique_ptr<HeapGraph>> HeapGraph::build(HeapState& heap, const GcSta
   const Layout& l = heap.layout();
   if (!l.has(F::gcroots_head) || !l.has(F::mspan_freeindex) || !l.has(F::mspan_allocBits) ||
       !l.has(F::heapArena_bitmap))
-    return Error{fmt::format("which objects point to which is not known for the heap of {}", l.dialect().name()), {}};
+    return Error{fmt::format("which objects point to which is not known for the heap of {}", l.dialect().title()), {}};
   std::unique_ptr<HeapGraph> graph(new HeapGraph(heap, gc, wide));
   for (auto step : {&HeapGraph::number, &HeapGraph::mark_objects, &HeapGraph::read_edges, &HeapGraph::read_roots}) {
     Status ok = (graph.get()->*step)();

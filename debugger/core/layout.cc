@@ -119,7 +119,17 @@ bool Layout::system_entry(std::uint64_t entry) {
   return it->second;
 }
 
-bool Layout::resumes(std::uint64_t pc) { return program_ && dialect_->resumes(program_->locate(pc).back().function); }
+// Most are not, and their symbol tells: to ask for the name that DWARF has would read all of libc's (14 MB) for a thread
+// that is in one of its functions.
+bool Layout::resumes(std::uint64_t pc) {
+  if (!program_) return false;
+  if (const Program::Function f = program_->function_at(pc); f.start) {
+    std::string_view name = f.name;
+    if (name.ends_with(".abi0")) name.remove_suffix(5);
+    if (!dialect_->resumes(name)) return false;
+  }
+  return dialect_->resumes(program_->locate(pc).back().function);
+}
 
 bool Layout::is_entry(std::uint64_t pc) {
   if (!program_ || !pc) return false;
@@ -157,7 +167,7 @@ Result<std::unique_ptr<Layout>> Layout::find_any(Program& program) {
             "goroutines are is not known, nor any structure. Its threads' functions and lines are (vitrine "
             "threads). For the rest build it without that, or keep the unstripped file and the core of one and "
             "the same build together{}",
-            dialect->name(),
+            dialect->title(),
             program.has_debug_info() ? ". There is DWARF in the file, but it is damaged or of something else" : ""),
         {}};
   }

@@ -76,6 +76,7 @@ class ElfProgram : public Program {
   Function function_at(std::uint64_t pc) override;
   std::optional<std::int64_t> thread_local_offset(std::string_view name) override;
   bool in_got(std::uint64_t addr) override;
+  Symbol section(std::uint64_t addr) override;
   std::vector<Note> notes(std::string_view owner, std::uint32_t type) override;
   std::vector<std::pair<std::uint64_t, std::uint64_t>> writable_segments() override {
     std::lock_guard lock(mutex_);
@@ -199,7 +200,13 @@ std::optional<std::int64_t> ElfProgram::thread_local_offset(std::string_view nam
 bool ElfProgram::in_got(std::uint64_t addr) {
   std::lock_guard lock(mutex_);
   ModuleParts* m = at(addr);
-  return m && m->symbols.in_section(addr, ".got");
+  return m && m->symbols.section(addr).name.starts_with(".got");  // its contents are the loader's
+}
+
+Program::Symbol ElfProgram::section(std::uint64_t addr) {
+  std::lock_guard lock(mutex_);
+  ModuleParts* m = at(addr);
+  return m ? m->symbols.section(addr) : Symbol{};
 }
 
 std::vector<Program::Note> ElfProgram::notes(std::string_view owner, std::uint32_t type) {

@@ -129,6 +129,8 @@ class Program {
   virtual std::optional<std::int64_t> thread_local_offset(std::string_view) { return std::nullopt; }
   // True for a word that the loader fills in and nobody writes after that.
   virtual bool in_got(std::uint64_t) { return false; }
+  // The section of the file that an address lies in; no name: in none.
+  virtual Symbol section(std::uint64_t) { return {}; }
   // The parts of the target that modules can write to: data, bss. {}: not known.
   virtual std::vector<std::pair<std::uint64_t, std::uint64_t>> writable_segments() { return {}; }
   // The descriptor bytes of an ELF note (owner, type) of the main program or a library, with its address in the target.

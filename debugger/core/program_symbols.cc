@@ -175,17 +175,17 @@ std::optional<std::int64_t> ModuleSymbols::thread_local_offset(std::string_view 
   return std::nullopt;
 }
 
-bool ModuleSymbols::in_section(std::uint64_t addr, std::string_view name_prefix) {
+Program::Symbol ModuleSymbols::section(std::uint64_t addr) {
   Elf* elf = files_.elf();
   std::size_t names = 0;
-  if (!elf || elf_getshdrstrndx(elf, &names) != 0) return false;
+  if (!elf || elf_getshdrstrndx(elf, &names) != 0) return {};
   for (Elf_Scn* scn = nullptr; (scn = elf_nextscn(elf, scn));) {
     GElf_Shdr sh;
     if (!gelf_getshdr(scn, &sh) || addr - files_.bias() - sh.sh_addr >= sh.sh_size || !sh.sh_addr) continue;
     const char* name = elf_strptr(elf, names, sh.sh_name);
-    return name && std::string_view(name).starts_with(name_prefix);
+    return name ? Program::Symbol{name, files_.bias() + sh.sh_addr, sh.sh_size} : Program::Symbol{};
   }
-  return false;
+  return {};
 }
 
 void ModuleSymbols::writable(std::vector<std::pair<std::uint64_t, std::uint64_t>>& out) {

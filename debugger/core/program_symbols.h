@@ -34,8 +34,8 @@ class ModuleSymbols {
   void each_function(const std::function<void(const Found&)>& sink);
   // Of the program's own thread-local block; see Program.
   std::optional<std::int64_t> thread_local_offset(std::string_view name);
-  // The address lies in a section of that name (a GOT: its contents are the loader's).
-  bool in_section(std::uint64_t addr, std::string_view name_prefix);
+  // The section that an address lies in; no name: in none.
+  Program::Symbol section(std::uint64_t addr);
   // Parts that can be written to, as the target has them.
   void writable(std::vector<std::pair<std::uint64_t, std::uint64_t>>& out);
   void notes(std::string_view owner, std::uint32_t type, std::vector<Program::Note>& out);

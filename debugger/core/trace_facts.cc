@@ -419,6 +419,7 @@ std::string TraceFacts::symbol(std::uint64_t address) {
   if (f.start && address - f.start < std::max<std::uint64_t>(f.size, 1)) return named(shown(f), f.start);
   // Behind the last function, or behind a mark like etext, are data.
   if (Program::Symbol s = program_.data_symbol(address); !s.name.empty()) return named(s.name, s.start);
+  if (Program::Symbol s = program_.section(address); !s.name.empty()) return named(s.name, s.start);
   return {};
 }
 

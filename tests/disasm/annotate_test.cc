@@ -127,6 +127,12 @@ std::string says(std::initializer_list<int> bytes, std::size_t which = 0) {
   return which < r.notes.size() ? r.notes[which].says : "no such instruction";
 }
 
+TEST(Annotate, AnAddressWithoutANameIsSaidOnce) {
+  // mov eax, 0x4f9400; mov [rdi+24], rax / lea rax, [rip+0x1000]; mov [rdi+24], rax
+  EXPECT_EQ(says({0xb8, 0x00, 0x94, 0x4f, 0x00, 0x48, 0x89, 0x47, 0x18}, 1), "x->next ← rax = 0x4f9400");
+  EXPECT_EQ(says({0x48, 0x8d, 0x05, 0x00, 0x10, 0x00, 0x00, 0x48, 0x89, 0x47, 0x18}, 1), "x->next ← 0x2007");
+}
+
 TEST(Annotate, ASwitchWithOtherFieldsRegistersAndOrderIsUnderstood) {
   Made facts;
   Routine r = routine(facts, other_switch, other_switch_end);

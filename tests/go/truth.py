@@ -219,7 +219,10 @@ LACKED = {"gcrash", "g.parentGoid", "g.syscallbp", "schedt.needspinning", "sched
 
 
 def check_table(inspected):
-    said = re.search(r"^! layout +.*:(.*)$", inspected.text("vitrine", "doctor"), re.M)
+    text = inspected.text("vitrine", "doctor")
+    if not re.search(r"runtime +Go, described by DWARF", text):
+        raise Wrong("vitrine doctor: " + text)
+    said = re.search(r"^! layout +.*:(.*)$", text, re.M)
     unknown = set(said[1].split() if said else ()) - LACKED
     if unknown:
         raise Wrong("fields that the program does not describe: %s" % " ".join(sorted(unknown)))
@@ -813,7 +816,7 @@ def check_stripped(toolchain, build, tally):
 
         def said():
             r = subprocess.run([tool, "--core", core, path, "info", "goroutines"], capture_output=True, text=True, timeout=60)
-            if "go program without its runtime's DWARF" not in r.stderr:
+            if "this is a Go program without its runtime's DWARF" not in r.stderr:
                 raise Wrong("a program without DWARF: %s%s" % (r.stdout, r.stderr))
             return 0
 
