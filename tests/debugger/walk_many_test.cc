@@ -97,20 +97,21 @@ TEST(WalkMany, SeveralThreadsFindEachStackOnce) {
   Rules rules;
   Memory memory(target);
   std::vector<std::uint8_t> seen(kStacks), right(kStacks);
-  const bool done = Unwinder(rules, memory)
-                        .walk_many(
-                            kStacks, context_of,
-                            [&](std::size_t n, const std::uint64_t* pcs, std::size_t count, StackEnd end, std::uint64_t) {
-                              ++seen[n];
-                              if (bad(n)) {
-                                right[n] = end == StackEnd::unreadable && count == 1;
-                                return;
-                              }
-                              bool same = end == StackEnd::bottom && count == kDepth + 1;
-                              for (std::size_t d = 0; same && d < count; ++d) same = pcs[d] == pc_of(n, d) - 1;
-                              right[n] = same;
-                            },
-                            [] { return false; });
+  const bool done =
+      Unwinder(rules, memory)
+          .walk_many(
+              kStacks, context_of,
+              [&](std::size_t n, const std::uint64_t* pcs, std::size_t count, StackEnd end, std::uint64_t) {
+                ++seen[n];
+                if (bad(n)) {
+                  right[n] = end == StackEnd::unreadable && count == 1;
+                  return;
+                }
+                bool same = end == StackEnd::bottom && count == kDepth + 1;
+                for (std::size_t d = 0; same && d < count; ++d) same = pcs[d] == pc_of(n, d) - 1;
+                right[n] = same;
+              },
+              [] { return false; });
   EXPECT_TRUE(done);
   EXPECT_EQ(std::count(seen.begin(), seen.end(), 1), kStacks);
   EXPECT_EQ(std::count(right.begin(), right.end(), 1), kStacks);
