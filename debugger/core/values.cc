@@ -282,7 +282,7 @@ std::string Values::complex(std::uint64_t addr, bool& bad) {
 }
 
 bool Values::is_text(std::uint64_t addr, std::uint64_t len) {
-  std::string text(std::min(len, kMaxText), '\0');
+  std::string text(std::min(len, max_text()), '\0');
   return !text.empty() && memory_.read(addr, std::as_writable_bytes(std::span(text))) &&
          std::all_of(text.begin(), text.end(),
                      [](char c) { return (c >= 0x20 && c < 0x7f) || c == '\n' || c == '\t'; });

@@ -694,7 +694,15 @@ def check_faults(toolchain, build, tally):
                 raise Wrong("main.spins: %s" % {g: inspected.frames[g] for g in spinning})
             return 1
 
+        def cached():
+            rows = inspected.ask("mheap", "stacks", "-json")
+            used = {r["size"]: (r["goroutines"] + r["dead"] + r["cached"] + r["free"], r["slots"]) for r in rows}
+            if not sum(r["cached"] for r in rows) or any(n > slots for n, slots in used.values()):
+                raise Wrong("mheap stacks: Go takes several at a time into an mcache: %s" % rows)
+            return 1
+
         tally("running", check)
+        tally("stacks in mcaches", cached)
     finally:
         program.close()
 
