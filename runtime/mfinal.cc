@@ -171,6 +171,8 @@ void markqueuedfinalizers(gcWork* w) {
 
 // Who sets a finalizer meanwhile has the object, which is marked then, as all that it refers to.
 void markspecials(mspan* s, gcWork* w) {
+  // As the caller found it. Here ThreadSanitizer sees, too, that what a span began with was written before its state.
+  if (s->state.load(__ATOMIC_ACQUIRE) != mSpanInUse) return;
   lock(&s->speciallock);
   for (special* sp = s->specials; sp != nullptr; sp = sp->next) {
     if (sp->kind != kindSpecialFinalizer) continue;

@@ -104,7 +104,8 @@ def printing_writes_nothing(kind):
     with start(kind, "printed-O0") as debugger:
         watch = untouched.Watch(debugger)  # looking at the registers leads back to the innermost frame
         for command in ("info locals", "print *self", "print $goid()", "print $mspan(head.p_)") if kind == "gdb" else \
-                ("frame variable", "frame variable *self", "vitrine value goid", "vitrine value mspan 0xc000000000"):
+                ("frame variable", "frame variable *self", "vitrine value goid", "vitrine value mspan head", "obj head",
+                 "chan jobs", "obj vitrine::rt::allgs"):
             debugger.must("frame 1" if kind == "gdb" else "frame select 1")
             check("unknown" not in debugger.must(command)["out"], command)
             found = watch.changes()

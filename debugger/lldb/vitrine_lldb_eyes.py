@@ -1,7 +1,9 @@
 """What the library may ask LLDB: memory, threads, modules, an expression's value, whether Ctrl-C was pressed.
 
 at() says before each command which debugger, target and process the command is about. Threads that we
-made ourselves are not the target's and are left out. Expressions are evaluated without running code in the target.
+made ourselves are not the target's and are left out. Expressions are evaluated without running code in the target. Even
+so LLDB takes memory in a live process for what an expression is made of, so one that only names a variable, or a part of
+one, is looked up instead.
 """
 
 import re
@@ -66,11 +68,40 @@ class Eyes(vi.Host):
                                      module.GetFileSpec() == program, uuid or None))
         return out
 
+    PLACE = re.compile(r"[*&]?((?:::)?[A-Za-z_]\w*(?:::\w+)*)((?:(?:\.|->)[A-Za-z_]\w*|\[\d+\])*)")
+
+    def place(self, frame, expression):
+        """The variable, or the part of one, that a plain expression names; None: there is none, or one is not sure."""
+        named = self.PLACE.fullmatch(expression)
+        if not named:
+            return None
+        if frame.IsValid():
+            inside = frame.FindVariable("this").IsValid() and expression[0] not in "*&:"
+            for path in (expression, "this->" + expression)[:1 + inside]:
+                v = frame.GetValueForVariablePath(path, lldb.eNoDynamicValues)
+                if v.IsValid() and v.GetError().Success():
+                    return v
+        found = self.target.FindGlobalVariables(named[1], 2)
+        if expression[0] in "*&" or found.GetSize() != 1:
+            return None
+        v = found.GetValueAtIndex(0)
+        return v.GetValueForExpressionPath(named[2]) if named[2] else v
+
     def evaluate(self, expression):
+        frame = self.process.GetSelectedThread().GetSelectedFrame()
+        v = self.place(frame, expression.strip())
+        if v is not None and v.IsValid() and v.GetError().Success():
+            v = v.GetNonSyntheticValue()
+            if v.GetType().GetCanonicalType().IsReferenceType():
+                v = v.Dereference().GetNonSyntheticValue()
+            kind, at = v.GetType().GetCanonicalType(), v.GetLoadAddress()
+            if kind.IsPointerType():
+                return v.GetValueAsUnsigned(), kind.GetName() or ""
+            if at != lldb.LLDB_INVALID_ADDRESS:
+                return at, kind.GetName() or ""
         options = lldb.SBExpressionOptions()
         options.SetLanguage(lldb.eLanguageTypeC_plus_plus_14)
         options.SetAllowJIT(False)
-        frame = self.process.GetSelectedThread().GetSelectedFrame()
         where = frame if frame.IsValid() else self.target
         v = where.EvaluateExpression(expression, options)
         if not v.GetError().Success():

@@ -473,8 +473,10 @@ class GcMarkWithoutP : public GcMark {
       while (stage != 3) {
       }
     });
-    for (int i = 0; i < 50 && rt::load_relaxed(gp->noproc) == 0; i++) collect();
-    EXPECT_EQ(rt::load_relaxed(gp->noproc), 1);
+    EXPECT_TRUE(eventually([&] {
+      collect();
+      return rt::load_relaxed(gp->noproc) != 0;
+    }));
     rt::gcmarkhold.store(1);
   }
   void TearDown() override {

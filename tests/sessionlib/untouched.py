@@ -1,4 +1,4 @@
-"""Did anything change in a stopped process? Its writable memory, its code and its threads' registers, before and after.
+"""Did anything change in a stopped process? Its mappings, its memory and its threads' registers, before and after.
 
 Memory is read through /proc/PID/mem, from outside the debugger, so that no cache of the debugger's can hide a write.
 Pages that are not in memory (neither present nor swapped, by /proc/PID/pagemap) are left out: nobody has written them.
@@ -29,10 +29,15 @@ def memory(pid):
     return out
 
 
+def mappings(pid):
+    with open("/proc/%d/maps" % pid) as maps:
+        return {" ".join(line.split()[:2]) for line in maps}
+
+
 class Watch:
     def __init__(self, debugger):
         self.debugger, self.pid = debugger, debugger.inferior
-        self.memory, self.registers = memory(self.pid), self.read_registers()
+        self.mappings, self.memory, self.registers = mappings(self.pid), memory(self.pid), self.read_registers()
 
     def read_registers(self):
         answer = self.debugger.ask("registers")
@@ -49,6 +54,8 @@ class Watch:
         zero = hashlib.blake2b(bytes(PAGE), digest_size=16).digest()
         pages += [a for a in self.memory if a not in before and self.memory[a] != zero and self.in_private(a)]
         out = ["memory at 0x%x" % a for a in sorted(pages)]
+        had, self.mappings = self.mappings, mappings(self.pid)
+        out += ["the mapping " + m for m in sorted(self.mappings ^ had)]
         return out + ["registers of thread %s" % t for t in old if self.registers.get(t) != old[t]]
 
     def in_private(self, address):

@@ -307,7 +307,7 @@ func main() {
 	buffered := make(chan int, 4)
 	buffered <- 7
 	buffered <- 8
-	for settled(); runtime.NumGoroutine() != 30; settled() {
+	for settled(); runtime.NumGoroutine() != 31; settled() {
 	}
 	buf := make([]byte, 1<<20)
 	os.Stdout.Write(buf[:runtime.Stack(buf, true)])
