@@ -311,7 +311,8 @@ func main() {
 	}
 	buf := make([]byte, 1<<20)
 	os.Stdout.Write(buf[:runtime.Stack(buf, true)])
-	fmt.Printf("stacks in use %d\n", stacks())
+	threads := pprof.Lookup("threadcreate").Count()
+	fmt.Printf("threads %d, stacks in use %d\n", threads, stacks())
 	fmt.Println("ready")
 	mutex.Lock()
 	runtime.KeepAlive(buffered)
