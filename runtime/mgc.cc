@@ -84,15 +84,36 @@ void gcenable() {
   if (__builtin_expect(load_relaxed(sweep.g_) == nullptr, 0)) enable();
 }
 
-// ---- with the world stopped, on g0
-
-// f(c) for each mcache. mcache0lock held: threads that are no goroutines allocate with mcache0.
+// f(c) for each mcache. mcache0lock held by who writes: threads that are no goroutines allocate with mcache0.
 template <class F>
 static void eachmcache(F f) {
   f(mheap_.mcache0);
   for (int64 i = 0; i < nallp(); i++)
-    if (mcache* c = allp.array[i]->mcache; c != nullptr) f(c);
+    if (mcache* c = load_relaxed(allp.array[i]->mcache); c != nullptr) f(c);
 }
+
+// ---- before the world is stopped
+
+// What will be read with the world stopped is out of the caches by now: it comes into them, and its pages into the TLB,
+// while nobody waits. By loads, since prefetches of pages that are not in the TLB were found to do nothing. What is read
+// may be written meanwhile, and means nothing.
+__attribute__((no_sanitize("thread", "address"))) static void warm(uintptr p, uintptr size) {
+  for (uintptr end = p + size; p < end; p += 64) *reinterpret_cast<const volatile uint8*>(p);
+}
+
+static void warmheap() {
+  eachmcache([](mcache* c) {
+    warm(uintptr(c), sizeof *c);
+    for (mspan*& s : c->alloc) warm(uintptr(load_relaxed(s)), sizeof(mspan));
+  });
+  warm(uintptr(&mheap_), sizeof mheap_);
+}
+
+static void warmglobals() {
+  for (uint32 i = 0; i < gcsegments.n; i++) warm(gcsegments.at[i].lo, gcsegments.at[i].hi - gcsegments.at[i].lo);
+}
+
+// ---- with the world stopped, on g0
 
 // Markers shall not find what is being allocated.
 static void preparemcaches() {
@@ -240,6 +261,8 @@ void gcStart1(gcTrigger t, uintptr sp) {
   work.startersp = sp;
   work.userForced = t.kind == gcTrigger::cycle;
   if (work.userForced) store_relaxed(work.nforced, work.nforced + 1);
+  warmheap();
+  warmglobals();
   store_relaxed(work.tSweepTerm, nanotime());
   withworldstopped("GC sweep termination", gcBegin, nullptr);
   bool over = work.stopped != 0;
@@ -254,6 +277,7 @@ void gcMarkDone() {
   while (again) {
     // Somebody else was here, or there is work, whose markers come here in their turn.
     if (gcphase.load() != GCmark || work.nwait.load() != work.nproc.load() || gcMarkWorkAvailable(nullptr)) break;
+    warmheap();
     store_relaxed(work.tMarkTerm, nanotime());
     withworldstopped("GC mark termination", gcFinish, &again);
   }
