@@ -31,7 +31,7 @@
 namespace vitrine::rt {
 
 constexpr uintptr maxOblet = 128 << 10;
-constexpr int64 creditSlack = 2000;     // scan work that is told to others at once
+constexpr int64 creditSlack = 20'000;   // scan work that is told to others at once
 constexpr int64 idleCheck = 100'000;    // scan work between two looks for something better to do
 constexpr int64 boundedWork = 100'000;  // that is done while the world waits
 
