@@ -526,6 +526,12 @@ def printers_are_turned_off_and_on_as_gdbs(kind):
         gdb.must("up")
         check("= chan 3 of 4" in gdb.must("print jobs")["out"], gdb.must("print jobs")["out"])
         check("{c_ = 0x" in gdb.must("print/r jobs")["out"], gdb.must("print/r jobs")["out"])
+        gdb.must("set language c")  # as in a frame of the C library
+        check("= chan 3 of 4" in gdb.must("print jobs")["out"], "in a frame of another language")
+        check("(chan send)" in gdb.must("print writer")["out"], "a pointer, in a frame of another language")
+        gdb.must("set language auto")
+        check("memory at address 0x8" in gdb.command("print null->value")["err"], "a null pointer")
+        check("memory at address 0x28" in gdb.command("print dangling->value")["err"], "a damaged one")
         gdb.must("disable pretty-printer global vitrine;chan")
         check("{c_ = 0x" in gdb.must("print jobs")["out"] and "mutex locked" in gdb.must("print lock")["out"], "one")
         gdb.must("disable pretty-printer global vitrine")

@@ -371,7 +371,8 @@ vi_status vi_printed_at(uint32_t i, vi_printed* out) {
     if (i >= rows.size()) return VI_BAD_ARGUMENT;
     vi_printed made{};
     made.flags = (rows[i].pointer ? VI_PRINTED_POINTER : 0) | (rows[i].elements ? VI_PRINTED_ELEMENTS : 0) |
-                 (rows[i].members ? VI_PRINTED_MEMBERS : 0) | (rows[i].part ? VI_PRINTED_PART : 0);
+                 (rows[i].members ? VI_PRINTED_MEMBERS : 0) | (rows[i].part ? VI_PRINTED_PART : 0) |
+                 (rows[i].smart ? VI_PRINTED_SMART : 0);
     made.name = rows[i].name.c_str();
     made.pattern = rows[i].pattern.c_str();
     give(out, made);

@@ -254,8 +254,10 @@ enum {
   VI_PRINTED_POINTER = 1,
   VI_PRINTED_ELEMENTS = 2,
   VI_PRINTED_MEMBERS = 4,
-  VI_PRINTED_PART = 8
-}; /* what it can show */
+  VI_PRINTED_PART = 8,
+  VI_PRINTED_SMART = 16 /* a class that is a pointer to its first template argument, part 0: *p and p->member mean what
+                            that points to */
+};                      /* what it can show */
 VI_API vi_status vi_printed_at(uint32_t i, vi_printed* out);
 enum {
   VI_SHOWS_TEXT = 0,

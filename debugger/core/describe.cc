@@ -36,6 +36,7 @@ const std::vector<PrintedRow>& printed_rows() {
         row.pointer = t.pattern.ends_with('*');
         row.members = t.whole;
         row.part = t.how == Dialect::Printed::atomic;
+        row.smart = dialect->collected_pointer(t.pattern).has_value();
         row.elements = !t.whole && (t.how == Dialect::Printed::collected || t.how == Dialect::Printed::slice ||
                                     (t.how == Dialect::Printed::object && t.pattern.ends_with('>')));
         rows.push_back(std::move(row));

@@ -46,7 +46,7 @@ struct Part {
 // The types of all runtimes, for hosts to register printers.
 struct PrintedRow {
   std::string name, pattern;  // a regular expression
-  bool pointer = false, elements = false, members = false, part = false;
+  bool pointer = false, elements = false, members = false, part = false, smart = false;
 };
 const std::vector<PrintedRow>& printed_rows();
 

@@ -9,6 +9,7 @@ import re
 
 import gdb
 import gdb.printing
+import gdb.xmethod
 import vitrine_inspect as vi
 
 
@@ -114,9 +115,9 @@ class Printers(gdb.printing.PrettyPrinter):
                 value = value.referenced_value()
                 kind = value.type
             kind = kind.unqualified().strip_typedefs()
-            if kind.code not in (gdb.TYPE_CODE_STRUCT, gdb.TYPE_CODE_PTR):
+            name = named(kind)
+            if name is None:
                 return None
-            name = str(kind)
             if name not in self.known:
                 self.known[name] = next((row for row in self.rows if row[0].match(name)), None)
             row = self.known[name]
@@ -127,6 +128,14 @@ class Printers(gdb.printing.PrettyPrinter):
             return Printer(self.host, value, kind, name, at, row[2], said) if said else None
         except (gdb.error, vi.Failed, OverflowError):
             return None
+
+
+def named(kind):
+    """What a type is called whatever the language of the selected frame, in which str(kind) would be; None: not at all."""
+    if kind.code == gdb.TYPE_CODE_PTR and kind.name is None:
+        to = kind.target().name
+        return to and to + " *"
+    return kind.name if kind.code in (gdb.TYPE_CODE_STRUCT, gdb.TYPE_CODE_PTR) else None
 
 
 def Printer(host, value, kind, name, at, pointer, said):
@@ -184,6 +193,46 @@ class Members(Summary):
                 yield field.name or "<base>", self.value[field]
 
 
+class SmartPointers(gdb.xmethod.XMethodMatcher):
+    """`*p`, `p->member` and `p.get()` of pointers that are classes, without a call in the program: so on cores as well."""
+
+    METHODS = ("operator*", "operator->", "get")
+
+    def __init__(self, host):
+        super().__init__("vitrine")
+        self.host, self.methods = host, [gdb.xmethod.XMethod(name) for name in self.METHODS]
+        self.patterns = [re.compile(pattern) for _, pattern, flags in host.library.printed() if flags & vi.PRINTED_SMART]
+
+    def match(self, kind, method):
+        kind = kind.unqualified().strip_typedefs()
+        for one in self.methods:
+            if one.name == method and one.enabled and kind.name and any(p.match(kind.name) for p in self.patterns):
+                return Pointed(self.host, kind, method == "operator*")
+        return None
+
+
+class Pointed(gdb.xmethod.XMethodWorker):
+    def __init__(self, host, kind, dereference):
+        self.host, self.kind, self.dereference = host, kind, dereference
+
+    def get_arg_types(self):
+        return None
+
+    def get_result_type(self, _):  # of a value that may be nowhere: whatis, sizeof
+        to = self.kind.template_argument(0)
+        return to if self.dereference else to.pointer()
+
+    def __call__(self, this):
+        try:  # gdb passes the object or its address
+            part = self.host.part(self.kind.name, number_of(this), 0)
+        except vi.Failed as e:
+            raise gdb.error(str(e))
+        if part is None:
+            raise gdb.error("this %s cannot be read" % self.kind.name)
+        pointer = made(self.kind, part)[1]
+        return pointer.dereference() if self.dereference else pointer
+
+
 def made(kind, part):
     """(name, gdb.Value) of a part of a value of type `kind`."""
     name, address, argument, stars, index, called = part
@@ -205,3 +254,4 @@ def load(host):
     for name, text, _, _ in host.library.functions():
         Function(host, name, text)
     gdb.printing.register_pretty_printer(None, Printers(host), replace=True)
+    gdb.xmethod.register_xmethod_matcher(None, SmartPointers(host), replace=True)

@@ -5,10 +5,13 @@ Which types there are and what lies in a value come from the library's tables; h
 others. Nothing here raises: LLDB would print the traceback into the answer.
 """
 
+import re
+
 import lldb
 import vitrine_inspect as vi
 
 CATEGORY = "vitrine"
+POINTED = "$$dereference$$"  # the child that LLDB asks for where *p or p->member is meant
 NOWHERE = lldb.LLDB_INVALID_ADDRESS
 
 
@@ -29,8 +32,9 @@ def made(value, kind, part):
     return value.CreateValueFromAddress(name, address + index * of.GetByteSize(), of)
 
 
-def make(host_of):
-    """(summary function, class of children, goid), for the hosts that host_of(debugger) finds."""
+def make(host_of, smart):
+    """(summary function, class of children, goid), for the hosts that host_of(debugger) finds. smart: patterns of the types that
+    are pointers, though classes."""
     def described(value):
         value, kind = whole(value)
         at = value.GetValueAsUnsigned() if kind.IsPointerType() else value.GetLoadAddress()
@@ -74,13 +78,20 @@ def make(host_of):
             return bool(self.num_children())
 
         def get_child_index(self, name):
+            if name == POINTED:
+                return self.num_children() if self.pointer() else -1
             return int(name[1:-1]) if name[1:-1].isdigit() else 0
+
+        def pointer(self):
+            return self.found and any(one.match(self.found[2].GetName()) for one in smart)
 
         def get_child_at_index(self, i):
             try:
                 session, value, kind, at = self.found[:4]
-                part = session.part(kind.GetName(), at, i)
-                return made(value, kind, part) if part else None
+                pointed = i == self.num_children() and self.pointer()
+                part = session.part(kind.GetName(), at, 0 if pointed else i)
+                child = made(value, kind, part) if part else None
+                return child.Dereference() if child and pointed else child
             except Exception:
                 return None
 
@@ -100,7 +111,8 @@ def make(host_of):
 
 def load(do, host, module, host_of):
     """do: runs a command of LLDB's; module: where LLDB looks for what is named."""
-    module.summary, module.Children, module.goid = make(host_of)
+    smart = [re.compile(pattern) for _, pattern, flags in host.library.printed() if flags & vi.PRINTED_SMART]
+    module.summary, module.Children, module.goid = make(host_of, smart)
     do("type category delete " + CATEGORY)
     for _, pattern, flags in host.library.printed():
         expand = "-e " if flags & (vi.PRINTED_ELEMENTS | vi.PRINTED_MEMBERS) else ""
