@@ -550,6 +550,21 @@ def printers_are_turned_off_and_on_as_gdbs(kind):
         ended_well(gdb)
 
 
+@test("gdb", "lldb", "lldb14")
+def a_pointer_that_is_a_class_is_followed_from_any_frame(kind):
+    with start(kind, "printed-O0") as debugger:
+        for path in ("next", "next->next"):  # the last one is null
+            debugger.must("frame 1" if kind == "gdb" else "frame select 1")
+            here = debugger.command("obj head->" + path)
+            debugger.must("goroutine " + debugger.must("info goroutines -short -where name=writer")["core"].strip())
+            there = debugger.command("obj kept->" + path)
+            check(here["core"] and here == there, "%s: %s, from another frame %s" % (path, here, there))
+            debugger.must("goroutine off")
+        if kind != "gdb":
+            check("0x" not in debugger.command("frame variable head.nothing")["out"], "a member that is none")
+        ended_well(debugger)
+
+
 @test("gdb")
 def a_condition_asks_which_goroutine_runs(kind):
     with start(kind, "printed-O0") as gdb:

@@ -11,6 +11,7 @@ import sys
 
 import lldb
 import vitrine_inspect as vi
+import vitrine_lldb_values
 import vitrine_threads
 
 
@@ -68,24 +69,46 @@ class Eyes(vi.Host):
                                      module.GetFileSpec() == program, uuid or None))
         return out
 
-    PLACE = re.compile(r"[*&]?((?:::)?[A-Za-z_]\w*(?:::\w+)*)((?:(?:\.|->)[A-Za-z_]\w*|\[\d+\])*)")
+    PLACE = re.compile(r"([*&]?)((?:::)?[A-Za-z_]\w*(?:::\w+)*)((?:(?:\.|->)[A-Za-z_]\w*|\[\d+\])*)")
+    STEP = re.compile(r"(\.|->)([A-Za-z_]\w*)|(\[\d+\])")
 
     def place(self, frame, expression):
         """The variable, or the part of one, that a plain expression names; None: there is none, or one is not sure."""
         named = self.PLACE.fullmatch(expression)
-        if not named:
-            return None
+        for v in self.variables(frame, named[2]) if named else ():
+            v = self.part_of(v, named[3])
+            if v and named[1]:
+                v = self.pointed(v) if named[1] == "*" else v.AddressOf()
+            if v and v.GetError().Success():
+                return v
+        return None
+
+    def variables(self, frame, name):
         if frame.IsValid():
-            inside = frame.FindVariable("this").IsValid() and expression[0] not in "*&:"
-            for path in (expression, "this->" + expression)[:1 + inside]:
-                v = frame.GetValueForVariablePath(path, lldb.eNoDynamicValues)
-                if v.IsValid() and v.GetError().Success():
-                    return v
-        found = self.target.FindGlobalVariables(named[1], 2)
-        if expression[0] in "*&" or found.GetSize() != 1:
-            return None
-        v = found.GetValueAtIndex(0)
-        return v.GetValueForExpressionPath(named[2]) if named[2] else v
+            yield frame.GetValueForVariablePath(name, lldb.eNoDynamicValues)
+            if frame.FindVariable("this").IsValid() and name[0] != ":":
+                yield frame.GetValueForVariablePath("this->" + name, lldb.eNoDynamicValues)
+        found = self.target.FindGlobalVariables(name, 2)
+        if found.GetSize() == 1:
+            yield found.GetValueAtIndex(0)
+
+    def part_of(self, v, path):
+        """As GetValueForExpressionPath, which does not follow every pointer that is a class."""
+        for arrow, name, element in self.STEP.findall(path):
+            if element:
+                v = v.GetValueForExpressionPath(element)
+                continue
+            if arrow == "->":
+                v = self.pointed(v)
+            elif v.GetType().GetCanonicalType().IsPointerType():
+                return None
+            v = v.GetNonSyntheticValue().GetChildMemberWithName(name)
+            v.SetPreferSyntheticValue(True)
+        return v
+
+    def pointed(self, v):
+        by_class = v.GetChildMemberWithName(vitrine_lldb_values.POINTED)
+        return by_class if by_class.IsValid() else v.Dereference()
 
     def evaluate(self, expression):
         frame = self.process.GetSelectedThread().GetSelectedFrame()

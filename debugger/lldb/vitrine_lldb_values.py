@@ -80,7 +80,10 @@ def make(host_of, smart):
         def get_child_index(self, name):
             if name == POINTED:
                 return self.num_children() if self.pointer() else -1
-            return int(name[1:-1]) if name[1:-1].isdigit() else 0
+            digits = name[1:-1] if name[:1] + name[-1:] == "[]" else ""
+            i = int(digits) if digits.isdigit() else 0
+            child = self.get_child_at_index(i) if i < self.num_children() else None
+            return i if child and child.GetName() == name else -1
 
         def pointer(self):
             return self.found and any(one.match(self.found[2].GetName()) for one in smart)
