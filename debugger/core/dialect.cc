@@ -112,7 +112,7 @@ class Vitrine : public Dialect {
   }
   // What Go's runtime has and ours has not.
   bool lacks(std::string_view row) const override {
-    static constexpr std::array<std::string_view, 24> kLacks = {"moduledata.",
+    static constexpr std::array<std::string_view, 25> kLacks = {"moduledata.",
                                                                 "semaRoot.",
                                                                 "chantype.str",
                                                                 "chantype.tflag",
@@ -124,6 +124,7 @@ class Vitrine : public Dialect {
                                                                 "gcControllerState.heapReleased",
                                                                 "gcControllerState.heapLive",
                                                                 "g.labels",
+                                                                "m.vdsoSP",
                                                                 "mstats.numgc",
                                                                 "timer.state",
                                                                 "timer.nextwhen",

@@ -63,6 +63,8 @@ class Dialect {
   virtual std::span<const std::string_view> outermost() const { return {}; }
   // Functions that change to another stack to call something there, of which they are the outermost then.
   virtual std::span<const std::string_view> leaving() const { return {}; }
+  // Functions that call C on another stack and keep their own stack pointer in r12 meanwhile, of which CFI says nothing.
+  virtual std::span<const std::string_view> borrowing() const { return {}; }
   // The routine that resumes a goroutine: from its change of stack to its last jump, no CFI says where it came from.
   virtual bool resumes(std::string_view) const { return false; }
   // Functions that a signal handler made a goroutine call: who seems to call them was interrupted.

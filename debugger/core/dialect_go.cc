@@ -153,6 +153,10 @@ class Go : public Dialect {
     static constexpr std::string_view kNames[] = {"runtime.mcall", "runtime.morestack", "runtime.systemstack"};
     return kNames;
   }
+  std::span<const std::string_view> borrowing() const override {
+    static constexpr std::string_view kNames[] = {"runtime.nanotime1", "runtime.vgetrandom1", "time.now"};
+    return kNames;
+  }
   bool resumes(std::string_view function) const override { return function == "gogo" || function == "runtime.gogo"; }
   std::span<const std::string_view> injected() const override {
     static constexpr std::string_view kNames[] = {"runtime.sigpanic", "runtime.sigpanic0", "runtime.asyncPreempt",

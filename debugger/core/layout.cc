@@ -107,7 +107,8 @@ Result<std::unique_ptr<Layout>> Layout::find(Program& program) {
     auto strings = [](std::span<const std::string_view> names) {
       return std::vector<std::string>(names.begin(), names.end());
     };
-    program.set_special({strings(dialect->outermost()), strings(dialect->leaving()), strings(dialect->injected())});
+    program.set_special({strings(dialect->outermost()), strings(dialect->leaving()), strings(dialect->injected()),
+                         strings(dialect->borrowing())});
   }
   return found;
 }

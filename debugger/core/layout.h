@@ -68,6 +68,7 @@ namespace vitrine::inspect {
   X(m_oldp, "m", "oldp", pointer, optional)                                                     \
   X(m_schedlink, "m", "schedlink", pointer, optional)                                           \
   X(m_idlelink, "m", "idleNode.next|schedlink", pointer, optional)                              \
+  X(m_vdsoSP, "m", "vdsoSP", word, optional)                                                    \
   X(m_locks, "m", "locks", word, optional)                                                      \
   X(m_mstartfn, "m", "mstartfn", pointer, optional)                                             \
   X(m_nsteal, "m", "nsteal", word, optional)                                                    \

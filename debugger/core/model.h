@@ -28,6 +28,7 @@ struct Machine {
   std::uint64_t curg = 0, g0 = 0, gsignal = 0, p = 0, nextp = 0, lockedg = 0;
   std::uint64_t thread_pointer = 0;
   std::uint64_t g0_lo = 0, g0_hi = 0, signal_lo = 0, signal_hi = 0;
+  std::uint64_t vdso_sp = 0;        // of who has called the vdso, which is on g0's stack then; 0: nobody
   std::uint32_t thread = kNone;     // index in Target::threads()
   std::uint32_t goroutine = kNone;  // index of curg, when it is a listed goroutine
   const char* matched_by = "";

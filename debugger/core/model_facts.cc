@@ -125,7 +125,11 @@ Standing Model::standing(const Goroutine& g) const {
     return Standing::on_goroutine;
   if (!m) return Standing::elsewhere;
   if (m->signal_lo && sp >= m->signal_lo && sp < m->signal_hi) return Standing::on_signal;
-  if (m->g0_lo && sp >= m->g0_lo && sp < m->g0_hi) return Standing::on_g0;
+  if (m->g0_lo && sp >= m->g0_lo && sp < m->g0_hi) {
+    // The vdso works on g0's stack, and goes back to the goroutine's: the thread's frames are the goroutine's.
+    const bool asks = g.stack_size && m->vdso_sp > g.stack_lo && m->vdso_sp <= g.stack_hi();
+    return asks ? Standing::elsewhere : Standing::on_g0;
+  }
   // Just under its stack: it overflowed into the guard.
   if (g.stack_lo && sp < g.stack_lo && g.stack_lo - sp < 1 << 20) return Standing::on_goroutine;
   return Standing::elsewhere;

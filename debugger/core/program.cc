@@ -267,6 +267,7 @@ const CfiRow* ElfProgram::cfi(std::uint64_t pc) {
         row.end = row.end || end;
         row.leaves = in_one_of(special_.leaving, pc);
         row.signal = row.signal || in_one_of(special_.injected, pc);
+        row.borrows = in_one_of(special_.borrowing, pc);
         it->second = std::make_unique<CfiRow>(row);
       }
     }

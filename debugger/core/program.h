@@ -77,9 +77,10 @@ struct CfiRow {
   // deref: the CFA is the word at cfa_reg + cfa_offset (functions that realign their stack).
   enum class Cfa : std::uint8_t { none, reg_offset, deref, expression };
   Cfa cfa = Cfa::none;
-  bool end = false;     // return address undefined: the outermost frame
-  bool signal = false;  // a signal frame: the pc is exact, not a return address
-  bool leaves = false;  // what it called is on another stack: the outermost frame, unless it was interrupted itself
+  bool end = false;      // return address undefined: the outermost frame
+  bool signal = false;   // a signal frame: the pc is exact, not a return address
+  bool leaves = false;   // what it called is on another stack: the outermost frame, unless it was interrupted itself
+  bool borrows = false;  // what it calls is on another stack, and r12 has its own stack pointer then
   std::uint8_t cfa_reg = 0;
   std::int32_t cfa_offset = 0;
   std::uint16_t saved = 0;          // bit n (DWARF number): register n was saved at CFA + offset[n]
@@ -108,9 +109,9 @@ class Program {
   virtual std::vector<Enumerator> constants(std::string_view) { return {}; }
   // Functions that CFI says too little of. From now on no frame of an outermost one has a caller, nor one of a leaving
   // one that called something; the caller of an injected one was interrupted: its pc is the next instruction, no return
-  // address.
+  // address. A borrowing one keeps its stack pointer in r12 while it is on another stack.
   struct Special {
-    std::vector<std::string> outermost, leaving, injected;
+    std::vector<std::string> outermost, leaving, injected, borrowing;
   };
   virtual void set_special(Special) {}
   // A function as an ELF symbol describes it.

@@ -13,7 +13,9 @@
 //      the code before it is a call and has a row.
 //   5. A routine that is nothing but the system call rt_sigreturn stands on a signal's context, which has all registers:
 //      Go's own such routine has no usable rows, and begins where a handler returns to.
-//   6. A return address of 0 also ends the stack: what Go's older goexit and hand-made stacks have at their bottom.
+//   6. A function that calls C on another stack, with its own stack pointer in r12 (Go asks the vdso what time it is
+//      like that), is unwound from r12, by the row that it had when it copied the pointer.
+//   7. A return address of 0 also ends the stack: what Go's older goexit and hand-made stacks have at their bottom.
 //
 // A walk ends for sure: the CFA must grow from frame to frame. Only an interrupted routine may have none of the stack:
 // gogo and mcall, whose caller is in a register, just before they jump there. It may go elsewhere only through a signal
@@ -22,7 +24,9 @@
 // scanning the stack for words that look like return addresses. It finds frames that are long gone.
 #include "unwind.h"
 
+#include <algorithm>
 #include <array>
+#include <span>
 
 #include "low_text.h"
 #include "unwind_step.h"
@@ -112,6 +116,21 @@ StepResult by_signal_context(Memory& memory, const Registers& in, Registers& out
   return {true, How::signal, true, StackEnd::bottom, 0};
 }
 
+// The row by which a borrowing function is unwound from r12, if that is where its stack pointer is at pc.
+const CfiRow* row_by_r12(Program& program, Memory& memory, std::uint64_t pc) {
+  static constexpr std::array<std::uint8_t, 3> kKeep = {0x49, 0x89, 0xe4};     // mov %rsp, %r12
+  static constexpr std::array<std::uint8_t, 3> kRestore = {0x4c, 0x89, 0xe4};  // mov %r12, %rsp
+  const std::uint64_t start = program.function_start(pc);
+  std::array<std::uint8_t, 512> code;
+  const std::size_t got = memory.read_prefix(start, std::as_writable_bytes(std::span(code)), Space::code);
+  const auto end = code.begin() + static_cast<std::ptrdiff_t>(got);
+  const auto keep = std::search(code.begin(), end, kKeep.begin(), kKeep.end());
+  const auto restore = std::search(keep, end, kRestore.begin(), kRestore.end());
+  if (restore == end) return nullptr;
+  const std::uint64_t kept = start + static_cast<std::uint64_t>(keep - code.begin()) + kKeep.size();
+  return pc >= kept && pc <= start + static_cast<std::uint64_t>(restore - code.begin()) ? program.cfi(kept) : nullptr;
+}
+
 StepResult by_row(Program& program, Memory& memory, const CfiRow& row, std::uint64_t lookup, const Registers& in,
                   StackBounds bounds, Registers& out) {
   const How how = row.signal ? How::signal : How::cfi;
@@ -164,7 +183,12 @@ StepResult unwind_step(Program& program, Memory& memory, const Registers& in, bo
   if (is_bare_sigreturn(program, memory, pc)) return by_signal_context(memory, in, out);
   if (const CfiRow* row = row_of(program, pc, exact)) {
     if (row->end || (row->leaves && !exact)) return fail(StackEnd::bottom, 0);
-    step = by_row(program, memory, *row, lookup, in, bounds, out);
+    Registers own = in;
+    if (const CfiRow* kept = row->borrows && in.has(kR12) ? row_by_r12(program, memory, lookup) : nullptr) {
+      own.set(kRsp, in.r[kR12]);
+      row = kept;
+    }
+    step = by_row(program, memory, *row, lookup, own, bounds, out);
     // It was on the other stack already, where nobody called it.
     if (step.ok && row->leaves && !row_of(program, out.r[kRip], false)) return fail(StackEnd::bottom, 0);
   } else {

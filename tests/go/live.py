@@ -95,6 +95,26 @@ def everywhere(debugger):
         debugger.must("set scheduler-locking off")
 
 
+def asks(debugger):
+    """At each instruction on the way into the vdso, which works on another stack, the goroutine's frames are all there."""
+    if debugger.kind != "gdb":
+        return
+    for place in ("main.asks", "*'time.now'"):
+        debugger.must("tbreak " + place)
+        debugger.must("continue")
+    debugger.must("set scheduler-locking on")
+    for steps in range(60):  # it waits there for a clock that does not stand still, and so may never be done
+        rows = json.loads(debugger.must("goroutine stacks -all -where 'status = running' -json")["core"])
+        names = [[f["function"] for f in row["frames"]] for row in rows if "main.asks" in [f["function"] for f in row["frames"]]]
+        if len(names) != 1 or rows[0]["errors"] or names[0][-1] != "runtime.goexit":
+            raise Wrong("%d instructions into time.now: %s" % (steps, rows))
+        debugger.must("stepi")
+    if "time.now" not in names[0][1:]:
+        raise Wrong("never in the vdso: %s" % names)
+    need(": no violation, 0 in transit$", debugger.must("info sched -check")["core"], "in the vdso")
+    debugger.must("set scheduler-locking off")
+
+
 def goes_on(debugger):
     debugger.must("delete" if debugger.kind == "gdb" else "breakpoint delete -f")
     if debugger.kind != "gdb":  # lldb-server now and then loses a Go process that ends
@@ -126,7 +146,7 @@ def main():
                 continue
             try:
                 with debuggers.Debugger(kind, build, program) as debugger:
-                    for part in (start, switches, step, everywhere, goes_on):
+                    for part in (start, switches, step, everywhere, asks, goes_on):
                         part(debugger)
                 counts["passed"] += 1
             except (Wrong, debuggers.Died) as e:

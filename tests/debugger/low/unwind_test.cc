@@ -33,7 +33,8 @@ class FakeProgram : public Program {
   std::uint64_t symbol(std::string_view) override { return 0; }
   std::vector<Note> notes(std::string_view, std::uint32_t) override { return {}; }
   const std::vector<Location>& locate(std::uint64_t) override { return unknown_; }
-  std::uint64_t function_start(std::uint64_t) override { return 0; }
+  std::uint64_t start = 0;  // of the function that is asked about
+  std::uint64_t function_start(std::uint64_t) override { return start; }
   const CfiRow* cfi(std::uint64_t pc) override {
     asked++;
     auto it = rows.upper_bound(pc);
@@ -341,6 +342,42 @@ TEST(Unwind, WithoutBoundsCfiMayLeadToAnotherStackButNotRoundAndRound) {
   s = w.walk(0x3010, kTop - 0x100, other + 0x80, {});
   EXPECT_EQ(s.end, StackEnd::not_growing);
   EXPECT_LT(s.frames.size(), 100u);
+}
+
+// Its code: sub $16, %rsp; mov %rsp, %r12; (to another stack, call) …; mov %r12, %rsp; add $16, %rsp; ret. CFI has the row
+// of the second instruction, and on the other stack an offset that means nothing.
+TEST(Unwind, AFunctionThatBorrowsAStackIsUnwoundFromItsOwn) {
+  World w;
+  const std::uint64_t other = kTop - 0x8000, sp = kTop - 0x100, at = 0x7000;  // the other one is the lower one
+  const std::uint8_t code[] = {0x48, 0x83, 0xec, 0x10, 0x49, 0x89, 0xe4, 0x48, 0x8b, 0x63, 0x38,
+                               0xff, 0xd0, 0x90, 0x4c, 0x89, 0xe4, 0x48, 0x83, 0xc4, 0x10, 0xc3};
+  w.target.map(at, 0x1000);
+  for (std::size_t i = 0; i < sizeof code; ++i) w.target.put(at + i, code[i]);
+  CfiRow inside = row(kRsp, 24);
+  inside.borrows = true;
+  w.program.rows[at] = {at + 4, row(kRsp, 8)};
+  w.program.rows[at + 4] = {at + 21, inside};
+  w.program.start = at;
+  w.target.put<std::uint64_t>(sp + 16, 0x1010);
+  w.target.put<std::uint64_t>(sp + 24 + 8, 0x9001);
+  w.target.put<std::uint64_t>(other + 16, 0x1010);  // what the row would take for a return address
+  w.target.put<std::uint64_t>(other + 24 + 8, 0);
+  auto walk = [&](std::uint64_t pc, std::uint64_t on, std::uint64_t r12) {
+    Registers r = World::regs(pc, on);
+    r.set(kR12, r12);
+    return w.unwinder.walk(r, true, {});
+  };
+  for (auto [offset, on, r12] :
+       {std::tuple(4u, sp, other), {7u, sp, sp}, {11u, other, sp}, {14u, other, sp}, {17u, sp, other}}) {
+    StackWalk s = walk(at + offset, on, r12);
+    EXPECT_EQ(s.end, StackEnd::bottom) << offset;
+    EXPECT_EQ(pcs(s), (std::vector<std::uint64_t>{at + offset, 0x1010, 0x9001})) << offset;
+    EXPECT_EQ(s.frames[1].sp, sp + 24) << offset;
+  }
+  // One that it called, by the call's return address.
+  w.target.put<std::uint64_t>(other - 16 + 8, at + 13);
+  w.memory.flush();
+  EXPECT_EQ(pcs(walk(0x1010, other - 16, sp)), (std::vector<std::uint64_t>{0x1010, at + 13, 0x1010, 0x9001}));
 }
 
 TEST(Unwind, StopsAtTheDepthThatWasAskedFor) {

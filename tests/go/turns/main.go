@@ -2,9 +2,13 @@
 // number is checked, so that a register or a word of a stack that a debugger changed ends the program with status 3.
 package main
 
-import "os"
+import (
+	"os"
+	"time"
+)
 
 var turns int
+var at time.Time
 
 //go:noinline
 func tick(turn int) { turns = turn }
@@ -28,6 +32,11 @@ func recovers() {
 //go:noinline
 func fails() { panic("for a moment") }
 
+// Asks the vdso, on the thread's own stack.
+//
+//go:noinline
+func asks() { at = time.Now() }
+
 func main() {
 	in, out := make(chan int), make(chan int)
 	go relay(in, out)
@@ -35,6 +44,9 @@ func main() {
 		tick(turn)
 		if turn > 150 {
 			recovers()
+		}
+		if turn > 180 {
+			asks()
 		}
 		in <- turn
 		if v := <-out; v != turn+1 {
