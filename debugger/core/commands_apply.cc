@@ -102,24 +102,27 @@ constexpr OptionSpec kApplyOptions[] = {
 };
 
 Outcome run_apply(Session& session, const Line& line, std::size_t first, Sink& sink) {
+  constexpr std::string_view kUsage = "goroutine apply all|LIST|-where EXPR [OPTIONS] [--] COMMAND";
+  const auto usage = [&](std::string_view problem) { return fail(sink, fmt::format("{}; {}", problem, kUsage)); };
   auto options = parse_options(line, first, kApplyOptions, Mixing::before_first);
-  if (!options) return fail(sink, options.error());
-  constexpr std::string_view kUsage = "goroutine apply all|LIST|-where EXPR -- COMMAND";
-  const std::string* where = options->get("where");
+  if (!options) return usage(options.error().message);
   if (options->positional.empty()) return fail(sink, fmt::format("which goroutines, and what command? {}", kUsage));
   std::size_t command = options->positional[0];
-  std::string_view chosen = where ? std::string_view("all") : std::string_view(line.words[command].text);
-  bool all = chosen == "all";
+  const std::string& chosen = line.words[command].text;
+  const bool ended = command > first && line.words[command - 1].text == "--";  // then a command follows
   std::optional<GoidList> list;
-  if (!where) {
-    if (!all) {
+  if (!options->has("where") || (!ended && (chosen == "all" || looks_like_goid_list(chosen)))) {
+    if (chosen != "all") {
       auto parsed = parse_goid_list(chosen);
-      if (!parsed) return fail(sink, fmt::format("{}; {}", parsed.error().message, kUsage));
+      if (!parsed) return usage(parsed.error().message);
       list = std::move(*parsed);
     }
-    ++command;
-    if (command < line.words.size() && line.words[command].text == "--") ++command;
+    auto more = parse_options(line, command + 1, kApplyOptions, Mixing::before_first);
+    if (!more) return usage(more.error().message);
+    options->set.insert(options->set.end(), more->set.begin(), more->set.end());
+    command = more->positional.empty() ? line.words.size() : more->positional[0];
   }
+  const std::string* where = options->get("where");
   if (command >= line.words.size()) {
     if (line.error) return fail(sink, *line.error);
     return fail(sink, fmt::format("what command? {}", kUsage));
@@ -190,9 +193,10 @@ void complete_apply(Session&, const Line&, std::size_t, std::string_view partial
 constexpr CommandSpec kCommands[] = {
     {"goroutine apply", "Run a debugger command on many goroutines.",
      "goroutine apply all [--] COMMAND\n"
-     "goroutine apply LIST [--] COMMAND        LIST: 1-5,9\n"
-     "goroutine apply -where EXPR -- COMMAND   EXPR as in info goroutines, one word\n"
-     "Options before: -limit N, -quiet (no heading before each), -all (the runtime's own as well)\n\n"
+     "goroutine apply LIST [--] COMMAND            LIST: 1-5,9\n"
+     "goroutine apply [all] -where EXPR COMMAND    EXPR as in info goroutines, one word\n"
+     "Options, before all or LIST or after it: -where EXPR, -limit N, -quiet (no heading before each), -all (the\n"
+     "runtime's own as well). A COMMAND that begins with a dash comes after --.\n\n"
      "Selects each in turn and runs COMMAND, word for word. A failure is counted and the next follows; the old\n"
      "selection comes back at the end. It ends early when the program runs.\n\n"
      "Example: the top three frames of whoever waits for a mutex\n"

@@ -320,9 +320,29 @@ TEST(Goroutine, ApplyWhereTakesAnExpression) {
             "#0  0x0000000000005010 in vitrine::rt::mcall at asm.S:40\n"
             "(5 more frames follow)\n");
   EXPECT_EQ(run(*session, "goroutine apply -where 'wait ~ chan' --").err,
-            "which goroutines, and what command? goroutine apply all|LIST|-where EXPR -- COMMAND\n");
+            "which goroutines, and what command? goroutine apply all|LIST|-where EXPR [OPTIONS] [--] COMMAND\n");
   EXPECT_EQ(run(*session, "goroutine apply all").err,
-            "what command? goroutine apply all|LIST|-where EXPR -- COMMAND\n");
+            "what command? goroutine apply all|LIST|-where EXPR [OPTIONS] [--] COMMAND\n");
+}
+
+TEST(Goroutine, ApplyTakesOptionsBehindTheSelectorToo) {
+  FakeRuntime runtime;
+  auto session = runtime.session();
+  const std::string wanted = run(*session, "goroutine apply -where 'wait ~ chan' -- bt 1").out;
+  for (const char* line :
+       {"goroutine apply all -where 'wait ~ chan' bt 1", "goroutine apply -where 'wait ~ chan' all bt 1",
+        "goroutine apply 1-9 --where='wait ~ chan' -- bt 1", "goroutine apply -where 'wait ~ chan' 2 bt 1"})
+    EXPECT_EQ(run(*session, line).out, wanted) << line;
+  EXPECT_EQ(run(*session, "goroutine apply 1,3-9 -where 'wait ~ chan' bt 1").err,
+            "no such goroutine: there is nothing to apply the command to\n");
+  for (const char* line : {"goroutine apply all -when 'wait ~ chan' bt", "goroutine apply -when 'wait ~ chan' -- bt"})
+    EXPECT_EQ(run(*session, line).err,
+              "unknown option -when; choose from: -where -limit -quiet -all; goroutine apply all|LIST|-where EXPR "
+              "[OPTIONS] [--] COMMAND\n");
+  EXPECT_EQ(run(*session, "goroutine apply all -- -where").err,
+            "'-where' needs a debugger; without one there is bt [N]\n");
+  EXPECT_EQ(run(*session, "goroutine apply -where 'wait ~ chan' -- all").err,
+            "'all' needs a debugger; without one there is bt [N]\n");
 }
 
 TEST(Goroutine, WithoutADebuggerItPrintsABacktrace) {
