@@ -37,7 +37,7 @@ std::optional<std::uint64_t> address_of(const Local& local, std::uint64_t cfa) {
 
 std::string value_of(Session& session, Model& model, const Local& local, std::uint64_t cfa, const Registers* regs) {
   Values values(session.program(), session.memory(),
-                [&](std::uint64_t type) { return Objects(session, model).type_name(type); });
+                [&](std::uint64_t type) { return Objects(session, model).described_type(type); });
   if (!local.type) return "<of unknown type>";
   if (local.pieces.empty()) return "<optimised out>";
   if (local.partial) return "<partly optimised out>";

@@ -55,7 +55,8 @@ ObjectRows::ObjectRows(Session& session, Objects& objects, Stacks& stacks, std::
     : session_(session),
       objects_(objects),
       stacks_(stacks),
-      values_(session.program(), session.memory()),
+      values_(session.program(), session.memory(),
+              [this](std::uint64_t type) { return objects_.described_type(type); }),
       rows_(std::move(rows)),
       only_(only),
       full_(full) {

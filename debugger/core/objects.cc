@@ -352,12 +352,15 @@ std::string Objects::type_name(std::uint64_t type, std::uint32_t offset, bool st
   return star && name.starts_with('*') ? name.substr(1) : name;
 }
 
-std::string Objects::type_name(std::uint64_t type) {
-  auto t = Structure::read(session_, model_.layout(), "chantype", type);
-  if (!t || !model_.layout().has(F::chantype_str)) return {};
+Values::Described Objects::described_type(std::uint64_t type) {
+  const Layout& layout = model_.layout();
+  auto t = Structure::read(session_, layout, "chantype", type);
+  if (!t || !layout.has(F::chantype_str)) return {};
   std::vector<std::string> errors;
-  return type_name(type, static_cast<std::uint32_t>((*t)[F::chantype_str]), (*t)[F::chantype_tflag] & kExtraStar,
-                   errors);
+  std::string name =
+      type_name(type, static_cast<std::uint32_t>((*t)[F::chantype_str]), (*t)[F::chantype_tflag] & kExtraStar, errors);
+  auto first = layout.get(session_.memory(), layout.root(Root::firstmoduledata), F::moduledata_types);
+  return {name, name.empty() || !first ? nullptr : session_.program().described_type(type - *first)};
 }
 
 bool Objects::looks_like_chan(std::uint64_t addr) {

@@ -24,6 +24,7 @@
 #include "model.h"
 #include "session.h"
 #include "stacks.h"
+#include "values.h"
 
 namespace vitrine::inspect {
 
@@ -121,8 +122,8 @@ class Objects {
   ObjectKind kind_by_waiters(std::uint64_t addr, std::uint32_t& who);
   // Whether the memory at an address looks like a channel.
   bool looks_like_chan(std::uint64_t addr);
-  // The name of a type by the runtime's description of it at `type`; "": not known.
-  std::string type_name(std::uint64_t type);
+  // A type by the runtime's own description of it at `type`.
+  Values::Described described_type(std::uint64_t type);
 
  private:
   class Structure;

@@ -60,6 +60,10 @@ class ElfProgram : public Program {
     std::lock_guard lock(mutex_);
     return types_->type(qualified);
   }
+  const Type* described_type(std::uint64_t offset) override {
+    std::lock_guard lock(mutex_);
+    return types_->described_type(offset);
+  }
   std::vector<Variable> variable(std::string_view qualified) override {
     std::lock_guard lock(mutex_);
     return types_->variable(qualified);

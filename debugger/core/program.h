@@ -97,6 +97,8 @@ class Program {
 
   virtual const Type* type(std::string_view qualified) = 0;                // null: not there
   virtual std::vector<Variable> variable(std::string_view qualified) = 0;  // usually one
+  // The type that a Go program describes to itself at this distance from where such descriptions begin.
+  virtual const Type* described_type(std::uint64_t) { return nullptr; }
   // An ELF symbol's address (dynamic or not), 0 when absent; for stripped programs and assembly labels.
   virtual std::uint64_t symbol(std::string_view name) = 0;
   // The variable that an address lies in, by its ELF symbol; name "": none.

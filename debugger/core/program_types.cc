@@ -23,7 +23,8 @@ namespace vitrine::inspect {
 namespace {
 
 constexpr int kMaxPeel = 64;
-constexpr int kMaxTypeDepth = 2000;  // of nested builds
+constexpr int kMaxTypeDepth = 2000;        // of nested builds
+constexpr unsigned kDescribedAt = 0x2904;  // DW_AT_go_runtime_type
 
 constexpr std::uint64_t kFnvStart = 0xcbf29ce484222325ull;
 std::uint64_t hash_on(std::uint64_t h, std::string_view s) {
@@ -175,6 +176,31 @@ bool NameIndex::type(std::string_view qualified, Dwarf_Die& out) {
     }
   } while (dwarf_siblingof(&child, &child) == 0);
   return false;
+}
+
+void NameIndex::read_described() {
+  Dwarf* dwarf = files_.dwarf();
+  Dwarf_CU* cu = nullptr;
+  Dwarf_Half version = 0;
+  std::uint8_t kind = 0;
+  Dwarf_Die unit, child;
+  Dwarf_Attribute a;
+  Dwarf_Addr at = 0;
+  while (dwarf && dwarf_get_units(dwarf, cu, &cu, &version, &kind, &unit, nullptr) == 0) {
+    if (dwarf_srclang(&unit) != DW_LANG_Go || dwarf_child(&unit, &child) != 0) continue;
+    do {
+      // A distance, although its form is that of an address.
+      if (dwarf_attr(&child, kDescribedAt, &a) && dwarf_formaddr(&a, &at) == 0)
+        described_.try_emplace(at, dwarf_dieoffset(&child));
+    } while (dwarf_siblingof(&child, &child) == 0);
+  }
+}
+
+bool NameIndex::described_type(std::uint64_t offset, Dwarf_Die& out) {
+  if (!described_read_) read_described();
+  described_read_ = true;
+  const auto it = described_.find(offset);
+  return it != described_.end() && dwarf_offdie(files_.dwarf(), it->second, &out) != nullptr;
 }
 
 void NameIndex::variables(std::string_view qualified, std::vector<Dwarf_Die>& out) {
@@ -396,6 +422,14 @@ const Type* TypeTable::type(std::string_view qualified) {
   }
   by_name_.emplace(qualified, found);
   return found;
+}
+
+const Type* TypeTable::described_type(std::uint64_t offset) {
+  Dwarf_Die die;
+  for (const Unit& m : modules_) {
+    if (m.index->described_type(offset, die)) return build(die, m);
+  }
+  return nullptr;
 }
 
 const Type* TypeTable::type_of(Dwarf_Die* die, const ModuleFiles& files) {

@@ -23,6 +23,8 @@ class NameIndex {
   bool type(std::string_view qualified, Dwarf_Die& out);
   // All definitions with an address.
   void variables(std::string_view qualified, std::vector<Dwarf_Die>& out);
+  // Of Go: by where the program's own description of the type lies among all of them.
+  bool described_type(std::uint64_t offset, Dwarf_Die& out);
 
  private:
   using Hash = std::uint64_t;
@@ -33,6 +35,7 @@ class NameIndex {
   bool die(const Ref& ref, Dwarf_Die& out);
   bool scan_next();  // false: all units are in
   void scan(Dwarf_Die* die, Hash prefix, bool types_section, std::unordered_map<Dwarf_Off, Hash>& declared);
+  void read_described();
 
   ModuleFiles& files_;
   ModuleUnits& units_;
@@ -41,6 +44,8 @@ class NameIndex {
   std::unordered_map<Hash, Ref> types_;
   std::unordered_multimap<Hash, Ref> variables_;
   std::unordered_multimap<Hash, Ref> members_;  // out-of-class definitions, by bare name
+  std::unordered_map<std::uint64_t, Dwarf_Off> described_;
+  bool described_read_ = false;
 };
 
 class TypeTable {
@@ -52,6 +57,7 @@ class TypeTable {
   };
   explicit TypeTable(std::vector<Unit> modules) : modules_(std::move(modules)) {}
   const Type* type(std::string_view qualified);
+  const Type* described_type(std::uint64_t offset);
   std::vector<Variable> variable(std::string_view qualified);
   // Of the DW_AT_type of a DIE of that module; null: none.
   const Type* type_of(Dwarf_Die* die, const ModuleFiles& files);

@@ -308,10 +308,13 @@ std::string Values::go_word(const Type& type, std::uint64_t word, int depth, boo
     return fmt::format("{} (chan {}, {} of {} buffered)", out, to->name.substr(6, to->name.size() - 7), *n, *of);
   }
   // Of a variable, not of all that can be reached from it.
-  if (depth < kMaxDepth || !to->size) return out;
+  return depth < kMaxDepth ? out : out + pointee(*to, word, depth - 1, bad);
+}
+
+std::string Values::pointee(const Type& to, std::uint64_t addr, int depth, bool& bad) {
   std::byte first;
-  if (!memory_.read(word, std::span(&first, 1))) return out;  // not set yet, maybe
-  return out + " → " + of_type(*to, word, depth - 1, bad);
+  if (!to.size || !memory_.read(addr, std::span(&first, 1))) return {};  // not set yet, maybe
+  return " → " + of_type(to, addr, depth, bad);
 }
 
 std::string Values::go_interface(const Type& type, std::uint64_t addr, int depth, bool& bad) {
@@ -327,16 +330,20 @@ std::string Values::go_interface(const Type& type, std::uint64_t addr, int depth
     if (!at) return unreadable(words[0] + in->offset, bad);
     described = *at;
   }
-  const std::string name = described && runtime_type_ ? runtime_type_(described) : "";
+  const auto [name, type_of_it] = described && runtime_type_ ? runtime_type_(described) : Described{};
   if (name.empty()) return fmt::format("{{of the type at {:#x}, data = {:#x}}}", described, words[1]);
-  if (name.starts_with('*')) return fmt::format("({}) {:#x}", name, words[1]);  // the pointer itself
+  if (name.starts_with('*')) {  // the pointer itself
+    if (!words[1]) return fmt::format("({}) nil", name);
+    const Type* to = type_of_it && type_of_it->kind == Type::Kind::pointer ? type_of_it->element : nullptr;
+    return fmt::format("({}) {:#x}{}", name, words[1], to && depth > 1 ? pointee(*to, words[1], depth - 1, bad) : "");
+  }
   if (name.starts_with("func(")) {
     Type function;
     function.name = name;
     function.size = 8;
     return fmt::format("({}) {}", name, go_word(function, words[1], 0, bad));
   }
-  const Type* dynamic = depth && unambiguous(name) ? program_.type(name) : nullptr;
+  const Type* dynamic = !depth ? nullptr : type_of_it ? type_of_it : unambiguous(name) ? program_.type(name) : nullptr;
   if (dynamic && dynamic->kind == Type::Kind::pointer && dynamic->name.starts_with('*'))
     return fmt::format("({}) {}", name, go_word(*dynamic, words[1], depth - 1, bad));
   if (!dynamic || pointer_shaped(*dynamic)) return fmt::format("({}) {:#x}", name, words[1]);

@@ -15,8 +15,12 @@ namespace vitrine::inspect {
 
 class Values {
  public:
-  // The name of the type whose description by Go's runtime lies at an address; "": not known.
-  using RuntimeType = std::function<std::string(std::uint64_t)>;
+  // The type whose description by Go's runtime lies at an address: its name, "" if that is not known, and DWARF's type.
+  struct Described {
+    std::string name;
+    const Type* type = nullptr;
+  };
+  using RuntimeType = std::function<Described(std::uint64_t)>;
   Values(Program& program, Memory& memory, RuntimeType runtime_type = {})
       : program_(program), memory_(memory), runtime_type_(std::move(runtime_type)) {}
   // Never empty. Unreadable memory: "<unreadable 0x…>", and `bad` is set.
@@ -40,6 +44,7 @@ class Values {
   static Known known(std::string_view type, std::uint64_t& size);
   std::string simple(Known known, std::uint64_t addr, std::uint64_t size, bool& bad);
   std::string of_type(const Type& type, std::uint64_t addr, int depth, bool& bad);
+  std::string pointee(const Type& to, std::uint64_t addr, int depth, bool& bad);  // "": of no size, or not there
   std::string go_word(const Type& type, std::uint64_t word, int depth, bool& bad);
   template <class T>
   std::string complex(std::uint64_t addr, bool& bad);

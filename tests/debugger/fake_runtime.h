@@ -47,6 +47,11 @@ class FakeProgram : public Program {
     auto it = types.find(std::string(name));
     return it == types.end() ? nullptr : it->second.get();
   }
+  std::map<std::uint64_t, const Type*> described;  // as Go's DWARF says of them
+  const Type* described_type(std::uint64_t offset) override {
+    auto it = described.find(offset);
+    return it == described.end() ? nullptr : it->second;
+  }
   std::vector<Variable> variable(std::string_view name) override {
     auto it = variables.find(std::string(name));
     return it == variables.end() ? std::vector<Variable>{} : std::vector<Variable>{it->second};

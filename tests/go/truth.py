@@ -273,11 +273,16 @@ def check_chan(inspected):
         raise Wrong("goroutine locals: " + locals_)
     goid = next(g for g, frames in inspected.frames.items() if any(f.function == "main.holds" for f in frames))
     locals_ = inspected.text("goroutine", "locals", str(goid))
-    for wanted in ('boxed = (main.pair) {name = "inner", n = 7, ', "number = (int) 17", "nothing = nil", "failed = (*errors.errorString) 0x", 'ages = {len 1 ["one": 1]}', "many = {len 1000 [", 'in = (map[string]int) {len 1 ["one": 1]}', 'name = "pointed", n = 9',
+    for wanted in ('boxed = (main.pair) {name = "inner", n = 7, ', "number = (int) 17", "nothing = nil", 'ages = {len 1 ["one": 1]}', "many = {len 1000 [", 'in = (map[string]int) {len 1 ["one": 1]}', 'name = "pointed", n = 9',
                    "more = {f = main.later, none = nil, named = 0x", ' (chan string, 1 of 3 buffered), three = [1, 2, 3], z = (1-2i), raw = {len 5, cap 5 "bytes"}, empty = nil}',
                    "larges = {len 1 [[1, 0, 0, 0, 0, 0, 0, 0, … (12 more)]: [2, 0, ", 'text = "kept"', "numbers = {len 3, cap 3 [4, 5, 6]}", 'both = {name = "inner", n = 7'):
         if wanted not in locals_:
             raise Wrong("goroutine locals: %s is not in %s" % (wanted, locals_))
+    for wanted in (r'failed = \(\*errors\.errorString\) 0x[0-9a-f]+ → {s = "file does not exist"}',
+                   r'opened = \(\*fs\.PathError\) 0x[0-9a-f]+ → {Op = "open", Path = "/none", Err = \(syscall\.Errno\) 2}',
+                   r'wrapped = \(\*fmt\.wrapError\) 0x[0-9a-f]+ → {msg = "reading: open /none: no such file or directory", err = \(\*fs\.PathError\) 0x[0-9a-f]+}'):
+        if not re.search("^" + wanted + "$", locals_, re.M):
+            raise Wrong("goroutine locals, what an interface points to: %s is not in %s" % (wanted, locals_))
     goid = next(g for g, frames in inspected.frames.items() if any(f.function == "main.scaled" for f in frames))
     locals_ = inspected.text("goroutine", "locals", str(goid))
     # The inlined function's own variables before its caller's; of the string only the length is left, and not called a string.

@@ -184,15 +184,19 @@ func holds(c chan int, suffix string) string {
 	}
 	var boxed, number, nothing any = both, 17, nil
 	failed := os.ErrNotExist
+	var opened error = &os.PathError{Op: "open", Path: "/none", Err: syscall.ENOENT}
+	wrapped := fmt.Errorf("reading: %w", opened)
 	more := variety{later, nil, make(chan string, 3), [3]int16{1, 2, 3}, complex(1, -2), []byte("bytes"), nil}
 	more.named <- "first"
 	larges, in, at := map[large]large{{1}: {2}}, any(ages), &pair{"pointed", 9, nil}
 	use(&text, &numbers, &both, &ages, &many)
 	useBoxed(&boxed, &number, &nothing, &failed)
+	useErrors(&opened, &wrapped)
 	useMore(&more, &larges, &in, &at)
 	<-c
 	use(&text, &numbers, &both, &ages, &many)
 	useBoxed(&boxed, &number, &nothing, &failed)
+	useErrors(&opened, &wrapped)
 	useMore(&more, &larges, &in, &at)
 	return text + suffix
 }
@@ -231,6 +235,9 @@ func labelled(c chan int) { <-c }
 
 //go:noinline
 func useBoxed(boxed, number, nothing *any, failed *error) {}
+
+//go:noinline
+func useErrors(opened, wrapped *error) {}
 
 type method struct{ c chan int }
 
