@@ -53,7 +53,8 @@ Outcome run_list(Session& session, const Line& line, std::size_t first, Sink& si
   if (!warnings.empty()) session.incomplete = true;
   const bool table = !options->has("json") && !options->has("short") && !options->has("count");
   if (rows.size() == 0 && table) {
-    sink.out(fmt::format("{}\n", nothing));
+    const bool lost = view->model->processors_cut() || view->model->machines_cut();
+    sink.out(fmt::format("{}\n", lost ? "none that could be read" : nothing));
     for (const std::string& w : warnings) sink.out(fmt::format("warning: {}\n", w));
     return Outcome::ok;
   }

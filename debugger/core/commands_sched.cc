@@ -23,13 +23,15 @@ constexpr OptionSpec kOptions[] = {
 struct Page {
   std::map<std::string, std::size_t> processors, machines, goroutines;
   std::size_t system = 0, foreign = 0, local = 0, timers = 0;
+  bool less = false;  // not all Ps could be read: there may be more of what is theirs
   std::optional<std::int64_t> next_timer, uptime, polled, poll_until;
   std::uint32_t poller = kNone, sysmon = kNone;
+  std::size_t unseen = 0;  // Ms of which it is not known what they are in
 };
 
 std::string listed(const std::map<std::string, std::size_t>& counts) {
   std::string out;
-  for (auto& [word, n] : counts) out += fmt::format("{}{} {}", out.empty() ? "" : ", ", n, word);
+  for (auto& [word, n] : counts) out += fmt::format("{}{} {}", out.empty() ? ": " : ", ", n, word);
   return out;
 }
 
@@ -41,6 +43,7 @@ Page look_at(SchedState& state) {
     std::string word = state.machine_state(i);
     if (word == "polling") page.poller = i;
     if (word == "sysmon") page.sysmon = i;
+    page.unseen += !state.seen(i);
     ++page.machines[word];
   }
   for (const Goroutine& g : model.goroutines()) {
@@ -48,8 +51,10 @@ Page look_at(SchedState& state) {
     page.system += g.is(Goroutine::system) && !g.is(Goroutine::foreign);
     ++page.goroutines[g.is(Goroutine::unreadable) ? std::string("unreadable") : std::string(model.status_text(g))];
   }
+  page.less = model.processors_cut();
   bool stopped = false;  // a heap's first timer may be one that was stopped
   for (const ProcessorState& p : state.processors()) {
+    page.less = page.less || p.unread;
     page.local += p.queued();
     stopped = stopped || p.timers_zombies != 0;
     page.timers += static_cast<std::size_t>(std::max<std::int64_t>(0, p.timers_pending()));
@@ -60,6 +65,7 @@ Page look_at(SchedState& state) {
   for (const TimerState& t : stopped ? state.timers() : std::vector<TimerState>()) {
     if (!t.zombie && t.due() && (!page.next_timer || t.due() < *page.next_timer)) page.next_timer = t.due();
   }
+  if (page.less) page.next_timer.reset();
   const std::int64_t now = model.now();
   auto since = [&](std::optional<std::int64_t> t) {
     return t && *t > 0 && now > 0 ? std::optional(std::max<std::int64_t>(0, now - *t)) : std::nullopt;
@@ -87,39 +93,49 @@ void print_page(SchedState& state, const Page& page, Buffered& out) {
     return v ? std::to_string(*v) : std::string("?");
   };
   auto procs = state.variable(Root::gomaxprocs, 4);
-  line("processors", fmt::format("{} (gomaxprocs {}): {}", model.processors().size(),
-                                 procs ? std::to_string(*procs) : "?", listed(page.processors)));
-  line("machines", fmt::format("{} of at most {}: {}", model.machines().size(), number(F::schedt_maxmcount),
-                               listed(page.machines)));
+  const char* less = page.less ? "at least " : "";
+  line("processors",
+       fmt::format("{}{} (gomaxprocs {}){}", model.processors().size(), model.processors_cut() ? " could be read" : "",
+                   procs ? std::to_string(*procs) : "?", listed(page.processors)));
+  line("machines",
+       fmt::format("{}{} of at most {}{}", model.machines().size(), model.machines_cut() ? " could be read," : "",
+                   number(F::schedt_maxmcount), listed(page.machines)));
   line("spinning", fmt::format("{}, needspinning {}", number(F::schedt_nmspinning), number(F::schedt_needspinning)));
-  line("runnable", fmt::format("{} in the global queue, {} in local queues", number(F::schedt_runqsize), page.local));
-  std::string gs =
-      fmt::format("{}{}{}", model.goroutines().size(), page.goroutines.empty() ? "" : ": ", listed(page.goroutines));
+  line("runnable",
+       fmt::format("{} in the global queue, {}{} in local queues", number(F::schedt_runqsize), less, page.local));
+  std::string gs = fmt::format("{}{}", model.goroutines().size(), listed(page.goroutines));
   if (page.system) gs += fmt::format("; {} the runtime's own", page.system);
   if (page.foreign) gs += fmt::format("; {} foreign", plural(page.foreign, "thread"));
   if (model.lost()) gs = fmt::format("{}; {} could not be found", gs, model.lost());
   line("goroutines", fmt::format("{}; {} dead", gs, model.dead()));
-  std::string timers = std::to_string(page.timers);
+  std::string timers = less + std::to_string(page.timers);
   if (page.next_timer) timers += ", the next " + due_text(*page.next_timer, !model.now_exact());
   line("timers", timers);
-  std::string poller;
+  std::string poller, doubt;
+  if (page.unseen)
+    doubt = fmt::format("? (what {} in could not be found out)",
+                        page.unseen == 1 ? "1 M is" : fmt::format("{} Ms are", page.unseen));
+  if (model.machines_cut()) doubt = "? (not all Ms could be read)";
   if (page.poller != kNone) {
     poller = state.short_machine(page.poller) + " sleeps in it";
     if (page.poll_until) poller += ", wakes " + due_text(*page.poll_until, !model.now_exact());
   } else {
-    poller = model.machines_cut() ? "? (not all Ms could be read)" : "nobody sleeps in it";
+    poller = doubt.empty() ? "nobody sleeps in it" : doubt;
     if (page.polled) poller += fmt::format(", last polled {}{} ago", format_duration(*page.polled), plus);
   }
   line("poller", poller);
   auto asleep = state.word(F::schedt_sysmonwait);
-  line("sysmon", page.sysmon == kNone ? std::string(model.machines_cut() ? "? (not all Ms could be read)" : "none")
+  line("sysmon", page.sysmon == kNone ? (doubt.empty() ? "none" : doubt)
                                       : fmt::format("{}, {}", state.short_machine(page.sysmon),
-                                                    asleep.value_or(0) ? "asleep" : "awake"));
+                                                    !asleep   ? "?"
+                                                    : *asleep ? "asleep"
+                                                              : "awake"));
   auto stopping = state.word(F::schedt_gcwaiting), wait = state.word(F::schedt_stopwait);
   std::string world = model.layout().has(F::schedt_gcwaiting) && !stopping ? "?" : "running";
-  if (stopping.value_or(0)) world = wait.value_or(0) ? fmt::format("stopping, {} Ps to go", *wait) : "stopped";
+  if (stopping.value_or(0))
+    world = !wait ? "stopping or stopped" : *wait ? fmt::format("stopping, {} Ps to go", *wait) : "stopped";
   // More than there are is what Go counts down from as it dies: all are told to stop, and nobody waits until they do.
-  if (stopping.value_or(0) && wait.value_or(0) > static_cast<std::int64_t>(model.processors().size()))
+  if (stopping.value_or(0) && wait.value_or(0) > static_cast<std::int64_t>(model.most_processors()))
     world = fmt::format("being stopped for good, as the program ends in a fatal error (stopwait {:#x})", *wait);
   if (state.word(F::schedt_exiting).value_or(0)) world = "run() is over";
   line("world", world + fmt::format(" (gcwaiting {})", number(F::schedt_gcwaiting)));
@@ -128,16 +144,17 @@ void print_page(SchedState& state, const Page& page, Buffered& out) {
 
 void print_check(const SchedChecked& checked, Buffered& out) {
   for (const SchedFinding& f : checked.findings) {
-    if (f.transit.empty()) out.add(fmt::format("violation: {}\n", f.text));
+    if (f.transit.empty()) out.add(fmt::format("{}: {}\n", f.certain ? "violation" : "not certain", f.text));
   }
   for (const SchedFinding& f : checked.findings) {
     if (!f.transit.empty()) out.add(fmt::format("in transit: {}: {}\n", f.text, f.transit));
   }
-  std::size_t bad = checked.violations();
-  out.add(fmt::format("checked {}, {}, {}, {} queued, {}: {}, {} in transit\n", plural(checked.goroutines, "goroutine"),
-                      plural(checked.machines, "M"), plural(checked.processors, "P"), checked.queued,
-                      plural(checked.timers, "timer"), bad ? plural(bad, "violation") : "no violation",
-                      checked.findings.size() - bad));
+  std::size_t bad = checked.violations(), unsure = checked.findings.size() - bad - checked.transits();
+  out.add(fmt::format("checked {}, {}, {}, {} queued, {}: {}, {} in transit{}\n",
+                      plural(checked.goroutines, "goroutine"), plural(checked.machines, "M"),
+                      plural(checked.processors, "P"), checked.queued, plural(checked.timers, "timer"),
+                      bad ? plural(bad, "violation") : "no violation", checked.transits(),
+                      unsure ? fmt::format(", {} not certain: the core is cut", unsure) : ""));
 }
 
 void json_counts(Json& json, std::string_view key, const std::map<std::string, std::size_t>& counts) {
@@ -165,8 +182,8 @@ void json_page(SchedState& state, const Page& page, const SchedChecked* checked,
   number("nmspinning", state.word(F::schedt_nmspinning));
   number("needspinning", state.word(F::schedt_needspinning));
   number("runqsize", state.word(F::schedt_runqsize));
-  json.key("runnable_local").value(std::uint64_t{page.local});
-  json.key("timers").value(std::uint64_t{page.timers});
+  number("runnable_local", page.less ? std::nullopt : std::optional<std::int64_t>(page.local));
+  number("timers", page.less ? std::nullopt : std::optional<std::int64_t>(page.timers));
   number("next_timer_ns", page.next_timer);
   machine("poller_m", page.poller);
   number("poll_until_ns", page.poll_until);
@@ -186,7 +203,7 @@ void json_page(SchedState& state, const Page& page, const SchedChecked* checked,
       json.open_object().key("kind").value(f.kind).key("text").value(std::string_view(f.text));
       json.key("addresses").open_array();
       for (std::uint64_t a : f.addresses) json.address(a);
-      json.close_array().key("in_transit").text_or_null(f.transit).close_object();
+      json.close_array().key("in_transit").text_or_null(f.transit).key("certain").value(f.certain).close_object();
     }
     json.close_array().close_object();
   }
@@ -252,7 +269,7 @@ constexpr CommandSpec kCommands[] = {
      "  idle        sleeps, listed as idle  waking      was handed a P and is about to run\n"
      "  polling     sleeps until a descriptor is ready or a timer due\n"
      "  locked      sleeps until the goroutine that it is locked to may run\n"
-     "  sysmon, starting, exited, blocked   as the words say\n"
+     "  sysmon, starting, exited, blocked   as the words say; unknown: its stack could not be followed\n"
      "  spare       has no thread: kept for one of C's that calls Go\n\n"
      "-check instead lists what contradicts itself: a runnable goroutine in no queue or in two, links between M, P\n"
      "and goroutine that do not agree, counters that are not what a walk counts, timer heaps out of order. What is\n"

@@ -104,6 +104,7 @@ class LentTarget : public HostTarget {
     return modules_;
   }
 
+  bool cut() override { return direct_ && direct_->cut(); }
   std::vector<std::string> warnings() override {
     auto all = direct_ ? direct_->warnings() : std::vector<std::string>{};
     all.insert(all.end(), warnings_.begin(), warnings_.end());

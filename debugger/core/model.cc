@@ -18,7 +18,6 @@ namespace {
 
 constexpr std::uint64_t kMaxGoroutines = 1ull << 28;
 constexpr std::size_t kMaxMachines = 1 << 20;
-constexpr std::uint64_t kMaxProcessors = 1 << 16;
 constexpr std::uint64_t kBlock = 256 << 10;  // g's are read in pieces of at most this, which stay in the cache
 constexpr std::uint64_t kGap = 64 << 10;     // and a hole of this size ends a piece
 
@@ -188,7 +187,7 @@ void Model::decode(const std::byte* bytes, std::uint64_t addr) {
     auto it = machine_at_.find(m);
     if (it != machine_at_.end()) {
       g.machine = it->second;
-    } else {
+    } else if (!machines_cut_) {
       g.flags |= Goroutine::bad_m;
     }
   }
@@ -201,6 +200,7 @@ void Model::read_machines() {
   if (auto ok = memory_.get<std::uint64_t>(root)) {
     next = *ok;
   } else {
+    machines_cut_ = true;
     warnings_.push_back(fmt::format("allm at {:#x} is unreadable: {}", root, ok.error().message));
     return;
   }
@@ -241,7 +241,7 @@ void Model::read_machines() {
     if (bad) {
       machines_cut_ = true;
       warnings_.push_back(fmt::format("the M at {:#x} is unreadable ({}); allm is cut there", m.addr, bad->message));
-      next = 0;
+      return;
     }
     auto bounds = [&](std::uint64_t g, std::uint64_t& lo, std::uint64_t& hi) {
       if (!g) return;
@@ -287,6 +287,7 @@ void Model::read_processors() {
   auto array = layout_.get(memory_, root, F::slice_array);
   auto len = layout_.get(memory_, root, F::slice_len);
   if (!array || !len) {
+    processors_cut_ = true;
     warnings_.push_back(fmt::format("allp at {:#x} is unreadable", root));
     return;
   }
@@ -295,9 +296,10 @@ void Model::read_processors() {
   }
   std::size_t bad = 0;
   std::uint64_t first_bad = 0;
-  for (std::uint64_t i = 0; i < std::min(*len, kMaxProcessors); ++i) {
+  for (std::uint64_t i = 0; i < std::min<std::uint64_t>(*len, kMaxProcessors); ++i) {
     auto addr = memory_.get<std::uint64_t>(*array + 8 * i);
     if (!addr) {
+      processors_cut_ = true;
       warnings_.push_back(fmt::format("allp is unreadable from entry {} on: {}", i, addr.error().message));
       break;
     }
@@ -316,6 +318,7 @@ void Model::read_processors() {
     p.m = *m;
     processors_.push_back(p);
   }
+  processors_cut_ = processors_cut_ || bad;
   if (bad) warnings_.push_back(fmt::format("{} Ps are unreadable, the first at {:#x}", bad, first_bad));
 }
 

@@ -47,6 +47,8 @@ enum class Standing : std::uint8_t { no_thread, on_goroutine, on_g0, on_signal, 
 
 class Model {
  public:
+  static constexpr std::size_t kMaxProcessors = 1 << 16;  // that are read
+
   // now: a clock reading to compare with waitsince (live on this machine), or 0.
   static Result<std::unique_ptr<Model>> load(Layout& layout, Memory& memory, std::int64_t now,
                                              const std::function<bool()>& cancelled);
@@ -71,8 +73,10 @@ class Model {
   std::string_view wait_text(const Goroutine& g);             // "" when it does not wait
   std::string_view reason_text(std::uint32_t reason);         // of a wait reason's number
   std::optional<std::int64_t> age(const Goroutine& g) const;  // ns
-  std::uint64_t lost() const { return lost_; }         // goroutines of which not even the g's address could be read
-  bool machines_cut() const { return machines_cut_; }  // there are more Ms, that could not be read
+  std::uint64_t lost() const { return lost_; }             // goroutines of which not even the g's address could be read
+  bool machines_cut() const { return machines_cut_; }      // there are more Ms, that could not be read
+  bool processors_cut() const { return processors_cut_; }  // or Ps
+  std::size_t most_processors() const { return processors_cut_ ? kMaxProcessors : processors_.size(); }
   bool age_at_least() const { return age_at_least_; }
   bool age_about() const { return age_about_; }  // it may have waited for less time as well as for more
   std::string age_text(std::int64_t age) const;  // "5.0s", "5.0s+", "~5.0s"
@@ -125,7 +129,7 @@ class Model {
   std::uint32_t current_ = kNone;
   std::int64_t now_ = 0;
   std::uint64_t lost_ = 0;
-  bool machines_cut_ = false;
+  bool machines_cut_ = false, processors_cut_ = false;
   bool now_exact_ = false;
   bool age_at_least_ = false, age_about_ = false, by_entry_ = false;
 };

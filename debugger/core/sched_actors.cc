@@ -57,9 +57,11 @@ const std::vector<Actor>& SchedState::actors() {
     Actor a;
     a.thread = static_cast<std::uint32_t>(t);
     a.machine = machine_of[t];
+    a.cut = !threads[t].regs.has(kRip) || !threads[t].regs.has(kRsp);
     SourceFrame innermost;
-    if (threads[t].regs.has(kRip) && threads[t].regs.has(kRsp)) {
+    if (!a.cut) {
       StackWalk walk = session_.unwinder().walk(threads[t].regs, true, {}, kDepth);
+      a.cut = walk.end != StackEnd::bottom && walk.end != StackEnd::depth_limit;
       for (const Frame& f : walk.frames) {
         for (const Location& l : session_.program().locate(f.lookup_pc())) {
           std::string_view own = dialect.runtime_function(l.function);
@@ -100,6 +102,11 @@ const Actor* SchedState::actor_of(std::uint32_t machine) {
   return i == kNone ? nullptr : &(*actors_)[i];
 }
 
+bool SchedState::seen(std::uint32_t machine) {
+  const Actor* a = actor_of(machine);
+  return a ? !a->cut : !model_.machines()[machine].procid;
+}
+
 bool SchedState::spare(std::uint32_t index) const {
   const Machine& m = model_.machines()[index];
   if (!m.curg || m.procid || m.p) return false;
@@ -132,7 +139,7 @@ std::string SchedState::machine_state(std::uint32_t index) {
   if (m.lockedg && m.blocked) return "locked";
   if (m.nextp) return "waking";
   if (m.blocked) return "blocked";
-  return "scheduling";
+  return seen(index) ? "scheduling" : "unknown";
 }
 
 }  // namespace vitrine::inspect

@@ -17,8 +17,13 @@ constexpr std::size_t kHeldBytes = 2048;  // of stack, from the stack pointer up
 }  // namespace
 
 std::size_t SchedChecked::violations() const {
+  return static_cast<std::size_t>(std::count_if(findings.begin(), findings.end(),
+                                                [](const SchedFinding& f) { return f.transit.empty() && f.certain; }));
+}
+
+std::size_t SchedChecked::transits() const {
   return static_cast<std::size_t>(
-      std::count_if(findings.begin(), findings.end(), [](const SchedFinding& f) { return f.transit.empty(); }));
+      std::count_if(findings.begin(), findings.end(), [](const SchedFinding& f) { return !f.transit.empty(); }));
 }
 
 SchedCheck::SchedCheck(Session& session, SchedState& state)
@@ -58,7 +63,8 @@ SchedChecked SchedCheck::run() {
 
 void SchedCheck::say(const char* kind, std::string text, std::vector<std::uint64_t> addresses, std::string transit) {
   std::erase(addresses, 0);
-  result_.findings.push_back({kind, std::move(text), std::move(addresses), std::move(transit)});
+  result_.findings.push_back(
+      {kind, std::move(text), std::move(addresses), std::move(transit), !session_.target().cut()});
 }
 
 bool SchedCheck::moves(const Actor& a, Names names) const { return !a.asleep && a.in(names); }

@@ -4,7 +4,8 @@
 // middle of the change that makes it: then it is "in transit", and the finding names who, with the evidence — a
 // function of the runtime on that thread's stack that makes such changes (sched_movers.h), or a held lock that guards
 // what disagrees while some thread is inside the runtime. Threads that sleep in the runtime excuse nothing, so on a
-// process at rest the check is exact; where a change involves one goroutine, one thread excuses one goroutine.
+// process at rest the check is exact; where a change involves one goroutine, one thread excuses one goroutine. In a core
+// that was cut what is missing may be what would agree: nothing is certain there.
 #pragma once
 #include <cstdint>
 #include <span>
@@ -21,13 +22,14 @@ struct SchedFinding {
   const char* kind;  // queue, link, count, timer, free
   std::string text;  // with addresses
   std::vector<std::uint64_t> addresses;
-  std::string transit;  // who is at it; "" for a violation
+  std::string transit;  // who is at it; "" for a violation, if it is certain
+  bool certain = true;
 };
 
 struct SchedChecked {
   std::vector<SchedFinding> findings;
   std::size_t goroutines = 0, machines = 0, processors = 0, queued = 0, timers = 0;
-  std::size_t violations() const;
+  std::size_t violations() const, transits() const;
   bool cancelled = false;
 };
 

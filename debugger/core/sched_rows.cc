@@ -112,6 +112,7 @@ Value ProcessorRows::value(std::uint32_t row, int column) {
     std::uint32_t i = g ? state_.goroutine_at(g) : kNone;
     return i == kNone ? Value{} : number(state_.model().goroutines()[i].goid);
   };
+  if (s.unread && column != kId && column != kStatus && column != kM && column != kG && column != kAddr) return {};
   switch (column) {
     case kId:
       return number(p.id);

@@ -53,6 +53,7 @@ void SchedState::read_processors() {
       auto v = layout_.get(memory, p.addr, f);
       if (v) return *v;
       if (s.error.empty()) s.error = fmt::format("the P at {:#x}: {}", p.addr, v.error().message);
+      s.unread = true;
       return 0;
     };
     auto maybe = [&](F f) { return layout_.has(f) ? std::optional(get(f)) : std::nullopt; };
@@ -77,6 +78,7 @@ void SchedState::read_processors() {
     std::vector<std::uint64_t> all(slots);
     if (slots && !memory.read(p.addr + ring.offset, std::as_writable_bytes(std::span(all)))) {
       s.error = fmt::format("the run queue of the P at {:#x} is unreadable", p.addr);
+      s.unread = true;
       slots = 0;
     }
     std::uint32_t queued = s.tail - s.head;

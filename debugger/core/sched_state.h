@@ -37,7 +37,8 @@ struct ProcessorState {
   std::int64_t gfree_n = 0;
   std::optional<std::uint64_t> schedtick, syscalltick, nsteal;
   bool preempt = false;
-  std::string error;  // some field is unreadable
+  bool unread = false;  // some field is unreadable: none of them counts
+  std::string error;
   std::uint64_t queued() const { return ring.size() + (runnext != 0); }
   std::int64_t timers_pending() const { return timers_heaplen - timers_zombies; }
 };
@@ -74,6 +75,7 @@ struct Actor {
   bool user_code = false;                   // the program's own code is on its stack
   bool asleep = false;                      // waits to be woken: moves nothing
   bool starting = false;                    // a new M that has not come to the scheduler yet
+  bool cut = false;                         // its stack could not be followed to the end: it may be in other functions
   bool in(std::span<const std::string_view> names) const { return first_of(names) != nullptr; }
   // The innermost of these on its stack; null: none.
   const std::string_view* first_of(std::span<const std::string_view> names) const;
@@ -94,6 +96,7 @@ class SchedState {
   const std::vector<TimerState>& timers();
   const std::vector<Actor>& actors();
   const Actor* actor_of(std::uint32_t machine);  // null: its thread is not known
+  bool seen(std::uint32_t machine);              // all that its thread is in is known, or it has none
   // Follows a link field from `head`.
   ListWalk walk(std::uint64_t head, F link, std::string_view what);
   const ListWalk& global_queue();

@@ -85,6 +85,7 @@ class Target {
   virtual const std::vector<Module>& modules() = 0;
   virtual std::uint64_t stop_id() { return 0; }               // changes whenever the target ran
   virtual std::vector<std::string> warnings() { return {}; }  // truncated core, missing file, build id mismatch, …
+  virtual bool cut() { return false; }                        // a core that ends too early
 };
 
 // Opens a core. `program` may be empty (then NT_FILE and AT_EXECFN tell). A core of another program (build id) is

@@ -59,6 +59,7 @@ class CoreTarget : public Target {
   const std::vector<Thread>& threads() override { return threads_; }
   const std::vector<Module>& modules() override { return modules_; }
   std::uint64_t stop_id() override { return 1; }
+  bool cut() override { return cut_; }
   std::vector<std::string> warnings() override {
     std::lock_guard lock(mutex_);
     return warnings_;
@@ -103,6 +104,7 @@ class CoreTarget : public Target {
   std::map<std::string, Backing> files_;
   std::mutex mutex_;  // guards warnings_
   std::vector<std::string> warnings_;
+  bool cut_ = false;
 };
 
 void CoreTarget::read_segments(const ElfImage& core) {
@@ -116,7 +118,8 @@ void CoreTarget::read_segments(const ElfImage& core) {
         {p.p_vaddr, p.p_vaddr + p.p_memsz, p.p_vaddr + have, p.p_offset, p.p_vaddr + std::min(p.p_filesz, p.p_memsz)});
   }
   std::sort(segments_.begin(), segments_.end(), [](const auto& a, const auto& b) { return a.lo < b.lo; });
-  if (wanted > file_->size())
+  cut_ = wanted > file_->size();
+  if (cut_)
     warn("the core is truncated: " + std::to_string(file_->size()) + " of " + std::to_string(wanted) + " bytes");
 }
 

@@ -37,9 +37,53 @@ TEST(InfoSched, OnePage) {
 TEST(InfoSched, WhatCouldNotBeReadIsNotSaidToBeSo) {
   S runtime;
   runtime.poke(S::kM + 40, std::uint64_t{0x7f0000000000});
-  std::string out = run(runtime, "info sched").out;
+  auto session = runtime.session();
+  std::string out = run(*session, "info sched").out;
   EXPECT_TRUE(contains(out, "\npoller       ? (not all Ms could be read)\n")) << out;
   EXPECT_TRUE(contains(out, "\nsysmon       ? (not all Ms could be read)\n")) << out;
+  EXPECT_TRUE(contains(out, "\nmachines     1 could be read, of at most ?: 1 running\n")) << out;
+  EXPECT_TRUE(contains(run(*session, "info ms").out, "\n1 M\n"));
+
+  S other;
+  other.target.threads_[1].regs.set(kRbp, 0x7f0000000000);
+  out = run(other, "info sched").out;
+  EXPECT_TRUE(contains(out, "\npoller       ? (what 1 M is in could not be found out)\n")) << out;
+  EXPECT_TRUE(contains(out, "\nsysmon       ? (what 1 M is in could not be found out)\n")) << out;
+}
+
+TEST(InfoSched, WhatPsThatCouldNotBeReadHaveIsUnknown) {
+  constexpr std::uint64_t kWait = 200, kNowhere = 0x7f0000000000;
+  auto session = [&](S& runtime, std::uint64_t lost) {  // a world that is being stopped
+    Type& schedt = *runtime.program.types.at("vitrine::rt::schedt");
+    schedt.fields.push_back({"stopwait", kWait, schedt.field("gcwaiting")->type});
+    runtime.poke(S::kSched + S::sWaiting, std::uint32_t{1});
+    runtime.poke(S::kSched + kWait, std::uint32_t{2});
+    for (std::uint64_t n = 0; n < lost; ++n) runtime.poke(S::kPArray + 8 * (1 - n), kNowhere);
+    return runtime.session();
+  };
+  S whole, one, two;
+  EXPECT_TRUE(
+      contains(run(*session(whole, 0), "info sched").out, "\nworld        stopping, 2 Ps to go (gcwaiting 1)\n"));
+  auto less = session(one, 1);
+  const std::string out = run(*less, "info sched").out;
+  for (const char* line : {"processors   1 could be read (gomaxprocs 2): 1 running\n",
+                           "\nrunnable     2 in the global queue, at least 3 in local queues\n",
+                           "\ntimers       at least 3\n", "\nworld        stopping, 2 Ps to go (gcwaiting 1)\n"})
+    EXPECT_TRUE(contains(out, line)) << line << out;
+  EXPECT_TRUE(
+      contains(run(*less, "info sched -json").out, "\"runnable_local\":null,\"timers\":null,\"next_timer_ns\":null,"));
+  auto none = session(two, 2);
+  EXPECT_TRUE(run(*none, "info ps").out.starts_with("none that could be read\n"));
+  EXPECT_TRUE(run(*none, "info timers").out.starts_with("none that could be read\n"));
+
+  S holed;  // the middle of one P is missing
+  holed.target.bad(S::kP + S::pRing, S::kP + S::pRing + 8);
+  auto gap = holed.session();
+  const std::string rows = run(*gap, "info ps").out;
+  EXPECT_TRUE(contains(
+      rows, "\n 0  running  0  1     -       -          -  - <the run queue of the P at 0x31000 is unreadable>\n"))
+      << rows;
+  EXPECT_TRUE(contains(run(*gap, "info sched").out, ", at least "));
 }
 
 TEST(InfoSched, WhatIsInOrderIsSilent) {
