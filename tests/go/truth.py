@@ -22,6 +22,7 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
+import expressions  # noqa: E402
 import toolchains  # noqa: E402
 
 HEADING = re.compile(r"goroutine (\d+)(?: gp=\S+ m=\S+(?: mp=\S+)?)? \[([^\]]*)\]:$")
@@ -618,6 +619,17 @@ def refused_in_gdb(build, core, other):
     return 0
 
 
+def check_expressions(build, path, target, inspected, where, tally):
+    def check(ask):
+        if why := ask(build, path, target, inspected):
+            raise Wrong(why)
+        return 1
+
+    for debugger, ask in (("gdb", expressions.in_gdb), ("lldb", expressions.in_lldb)):
+        there = shutil.which(debugger) or shutil.which(debugger + "-19")
+        tally("expressions in %s, %s" % (debugger, where), (lambda: check(ask)) if there else None, "there is no " + debugger)
+
+
 def check_waits(toolchain, build, tally):
     path = toolchain.build(build, "waits", "waits")
     tool = os.path.join(build, "bin", "vitrine-inspect")
@@ -632,6 +644,8 @@ def check_waits(toolchain, build, tally):
         tally("stacks", lambda: check_stacks(live, program))
         if shutil.which("gdb") and toolchain.ends:
             tally("locks in gdb", lambda: locks_in_gdb(build, path, str(program.process.pid), live))
+        if toolchain.ends:
+            check_expressions(build, path, str(program.process.pid), live, "live", tally)
         parked = [g for g, row in live.rows.items() if row["status"] == "waiting"]
         in_gdb = gdb_frames(build, path, str(program.process.pid), parked) if shutil.which("gdb") else None
         stack = dump(program.said)
@@ -648,6 +662,8 @@ def check_waits(toolchain, build, tally):
         tally("another program's core", lambda: refused(tool, core, toolchain.build(build, "faults", "faults")))
         on_core = Inspected(tool, "--core", core, path)
         tally("core", lambda: compare(on_core, truth, moving=("running", "runnable")))
+        if toolchain.ends:
+            check_expressions(build, path, core, on_core, "core", tally)
         if in_gdb is not None and toolchain.ends:
             tally("another program's core in gdb", lambda: refused_in_gdb(build, core, toolchain.build(build, "faults", "faults")))
             tally("beside runtime-gdb.py", lambda: beside_gos_script(build, toolchain, path, core))
