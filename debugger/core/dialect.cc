@@ -112,7 +112,7 @@ class Vitrine : public Dialect {
   }
   // What Go's runtime has and ours has not.
   bool lacks(std::string_view row) const override {
-    static constexpr std::array<std::string_view, 25> kLacks = {"moduledata.",
+    static constexpr std::array<std::string_view, 26> kLacks = {"moduledata.",
                                                                 "semaRoot.",
                                                                 "chantype.str",
                                                                 "chantype.tflag",
@@ -125,6 +125,7 @@ class Vitrine : public Dialect {
                                                                 "gcControllerState.heapLive",
                                                                 "g.labels",
                                                                 "m.vdsoSP",
+                                                                "spanInlineMarkBits.",
                                                                 "mstats.numgc",
                                                                 "timer.state",
                                                                 "timer.nextwhen",

@@ -125,6 +125,21 @@ std::string HeapState::owner_text(const Span& s) {
   return fmt::format("owner {}", s.owner);
 }
 
+// Marks that lie at the end of a span of small objects, of one page (Go since 1.25), until it is swept: then they are where its other
+// marks are. That they are there is told by the span's class, which is kept beside them.
+void HeapState::add_inline_marks(const Span& s, std::vector<std::byte>& marked) {
+  const std::uint64_t size = layout_.size_of("spanInlineMarkBits"), bytes = s.npages * page_size_;
+  if (!size || s.npages != 1 || size > bytes || bytes - size < s.nelems * s.elemsize) return;
+  const FieldPlace &marks = layout_.place(F::inlineMarks_marks), &spanclass = layout_.place(F::inlineMarks_class);
+  std::vector<std::byte> all(size);
+  if (!marks.present || !spanclass.present || marks.offset + marks.size > size ||
+      !session_.memory().read(s.base + bytes - size, all) ||
+      layout_.take(all.data(), F::inlineMarks_class) != s.spanclass)
+    return;
+  marked.resize(std::max<std::size_t>(marked.size(), marks.size));
+  for (std::size_t i = 0; i < marks.size; ++i) marked[i] |= all[marks.offset + i];
+}
+
 Slots HeapState::slots(const Span& s) {
   Slots out;
   SpanKind k = kind(s);
@@ -136,6 +151,7 @@ Slots HeapState::slots(const Span& s) {
   if (k == SpanKind::small || k == SpanKind::large || k == SpanKind::runtime) {
     allocated = bits(s.alloc_bits, n, error);
     if (k != SpanKind::runtime && s.mark_bits) marked = bits(s.mark_bits, n, error);
+    if (k == SpanKind::small) add_inline_marks(s, marked);
   }
   if (!error.empty()) out.errors.push_back(error);
   std::unordered_set<std::uint64_t> free_stacks;

@@ -146,6 +146,7 @@ class HeapState {
   std::uint32_t at_address(std::uint64_t addr) const;  // index of the span with that page; kNone
   std::uint32_t at_structure(std::uint64_t mspan);
   std::vector<std::byte> bits(std::uint64_t at, std::uint64_t n, std::string& error);
+  void add_inline_marks(const Span& s, std::vector<std::byte>& marked);
   Slots slots(const Span& s);
   static bool bit(const std::vector<std::byte>& bits, std::uint64_t i) {
     return i / 8 < bits.size() && (std::to_integer<unsigned>(bits[i / 8]) >> i % 8 & 1);

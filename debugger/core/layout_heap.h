@@ -31,6 +31,8 @@
   X(mspan_specials, "mspan", "specials", pointer, optional)                                \
   X(mspan_manualFreeList, "mspan", "manualFreeList", pointer, optional)                    \
   X(mspan_slotguard, "mspan", "slotguard", pointer, optional)                              \
+  X(inlineMarks_marks, "spanInlineMarkBits", "marks", bytes, optional)                     \
+  X(inlineMarks_class, "spanInlineMarkBits", "class", word, optional)                      \
   X(mheap_lock, "mheap", "lock", word, optional)                                           \
   X(mheap_free_treap, "mheap", "free.treap", pointer, optional)                            \
   X(mheap_sweepgen, "mheap", "sweepgen", word, optional)                                   \
