@@ -22,7 +22,7 @@ import traceback
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(HERE)
 sys.path.insert(0, HERE)
-from sessionlib import debuggers, untouched  # noqa: E402
+from sessionlib import debuggers, script, untouched  # noqa: E402
 from sessionlib.cores import core  # noqa: E402
 
 TESTS = []
@@ -203,6 +203,23 @@ def an_inlined_carrier_frame_is_hidden_too(kind):
         check(frames(gdb)[0].startswith("vitrine::rt::mcall"), str(frames(gdb)))
         check("inlined_part" in carrier[0] and "inlined_part" not in out and out.startswith("#2 "), out)
         ended_well(gdb)
+
+
+@test("gdb", "lldb")
+def goroutine_locals_counts_frames_as_bt_does(kind):
+    for fixture, stop in (("turning-O0", "inlined_part"), ("parked-O2", "stop_here")):  # an inlined carrier; inlined frames
+        with start(kind, fixture, stop) as debugger:
+            goid = relay(debugger) if fixture == "turning-O0" else "2"
+            debugger.must("goroutine " + goid)
+            first, found = re.search(r"(?:^|frame )#(\d+)", debugger.must("bt")["out"], re.MULTILINE)[1], frames(debugger)
+            check(len(found) > 4, str(found))
+            debugger.must("goroutine off")
+            for number, function in enumerate(found, int(first)):
+                said = debugger.must("goroutine locals %s %s" % (goid, number))["core"]
+                wanted = script.bare(function).split("::")[-1]
+                names = dict(re.findall(r"\bframe (\d+): (.*?)(?: at |$)", said, re.MULTILINE))
+                check(script.bare(names.get(str(number), "?")).split("::")[-1] == wanted, "#%s %s: %s" % (number, wanted, said))
+            ended_well(debugger)
 
 
 @test("gdb")

@@ -4,13 +4,15 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "model.h"
 #include "render.h"
 #include "stacks.h"
 
 namespace vitrine::inspect {
 
-Context context_of(const Model& model, const Goroutine& g) {
+Context context_of(Unwinder& unwinder, const Model& model, const Goroutine& g) {
   Context c;
   bool runs = model.running(g) || model.in_syscall(g);
   Standing standing = runs ? model.standing(g) : Standing::no_thread;
@@ -22,6 +24,18 @@ Context context_of(const Model& model, const Goroutine& g) {
     c.regs.set(kRsp, at.r[kRsp]);
     c.regs.set(kRbp, g.bp ? g.bp : at.r[kRbp]);  // the routine clears the saved one once it has loaded it
     return c;
+  }
+  if (standing == Standing::on_signal) {
+    const Machine& m = *model.machine(g);
+    if (auto at = unwinder.interrupted(model.thread(g)->regs, {m.signal_lo, m.signal_hi})) {
+      c.in_handler = true;
+      standing = model.standing_at(g, at->r[kRsp]);
+      if (standing == Standing::on_goroutine) {
+        c.regs = *at;
+        c.exact = c.interrupted = true;
+        return c;
+      }
+    }
   }
   if (standing == Standing::on_goroutine || standing == Standing::on_signal || standing == Standing::elsewhere) {
     const Thread* t = model.thread(g);
@@ -36,6 +50,13 @@ Context context_of(const Model& model, const Goroutine& g) {
   c.regs.set(kRsp, g.sp);
   c.regs.set(kRbp, g.bp);
   return c;
+}
+
+StackBounds bounds_of(const Context& context, const Goroutine& g) {
+  if (!g.stack_size || g.is(Goroutine::bad_stack)) return {};
+  const std::uint64_t sp = context.regs.r[kRsp];
+  if (context.live() && (sp < g.stack_lo || sp > g.stack_hi())) return {};
+  return {g.stack_lo, g.stack_hi()};
 }
 
 void add_saved_context(Unwinder& unwinder, Layout& layout, const Goroutine& g, StackWalk& walk) {
@@ -67,6 +88,21 @@ std::string title(Model& model, std::uint32_t goroutine) {
   return out + ")";
 }
 
+FrameNumbers::FrameNumbers(Session& session, const Context& context, const StackWalk& walk) {
+  std::uint32_t next = context.tid ? 0 : session.first_frame;
+  const bool all = session.counts_inlined || &(*session.layout())->dialect() != go_dialect();
+  for (const Frame& f : walk.frames) {
+    numbers_.push_back(next);
+    next += all ? static_cast<std::uint32_t>(session.program().locate(f.lookup_pc()).size()) : 1;
+  }
+  numbers_.push_back(next);
+}
+
+std::optional<std::size_t> FrameNumbers::find(std::uint64_t number) const {
+  if (number < numbers_.front() || number >= numbers_.back()) return std::nullopt;
+  return std::upper_bound(numbers_.begin(), numbers_.end(), number) - numbers_.begin() - 1;
+}
+
 std::vector<std::string> frame_lines(Program& program, const StackWalk& walk) {
   std::vector<std::string> lines;
   for (const Frame& f : walk.frames) {
@@ -88,12 +124,8 @@ std::vector<std::string> frame_lines(Program& program, const StackWalk& walk) {
 
 void print_backtrace(Session& session, Model& model, std::uint32_t goroutine, long limit, Sink& sink) {
   const Goroutine& g = model.goroutines()[goroutine];
-  Context c = context_of(model, g);
-  StackBounds bounds;
-  bool in_bounds = !c.tid || model.standing(g) == Standing::on_goroutine;
-  if (g.stack_size && !g.is(Goroutine::bad_stack) && in_bounds) bounds = {g.stack_lo, g.stack_hi()};
-  StackWalk walk = session.unwinder().walk(c.regs, c.exact, bounds);
-  if (c.tid && model.standing(g) == Standing::on_signal) add_saved_context(session.unwinder(), model.layout(), g, walk);
+  const Context c = context_of(session.unwinder(), model, g);
+  StackWalk walk = session.unwinder().walk(c.regs, c.exact, bounds_of(c, g));
   std::vector<std::string> lines = frame_lines(session.program(), walk);
   std::size_t begin = 0, end = lines.size();
   if (limit > 0) end = std::min(end, static_cast<std::size_t>(limit));

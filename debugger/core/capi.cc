@@ -184,6 +184,12 @@ void vi_set_terminal(vi_session* session, uint32_t width, uint32_t colour) {
   session->session.colour = colour != 0;
 }
 
+void vi_set_frames(vi_session* session, uint32_t first, uint32_t flags) {
+  if (!session) return;
+  session->session.first_frame = first;
+  session->session.counts_inlined = (flags & VI_FRAMES_C_ONLY) == 0;
+}
+
 vi_status vi_lend_run_control(vi_session* session, const vi_run_control* control) {
   if (!session) return VI_BAD_ARGUMENT;
   session->session.run_control = nullptr;
@@ -231,6 +237,7 @@ vi_status vi_next_action(vi_session* session, vi_action* action) {
     made.g = next.g;
     made.tid = next.tid;
     made.known = next.regs.known;
+    made.flags = next.exact ? VI_ACTION_EXACT : 0;
     std::copy(std::begin(next.regs.r), std::end(next.regs.r), made.regs);
     session->action_text = std::move(next.text);
     made.text = session->action_text.c_str();

@@ -111,6 +111,11 @@ VI_API void vi_close(vi_session* session);
 /* stopped_at: CLOCK_MONOTONIC, in ns, when the process came to stand still, if the host saw it; else 0. */
 VI_API void vi_set_stop(vi_session* session, uint64_t stop_id, int64_t stopped_at);
 VI_API void vi_set_terminal(vi_session* session, uint32_t width, uint32_t colour);
+enum {
+  VI_FRAMES_C_ONLY = 1 /* functions that were inlined are frames in C and C++ alone */
+};
+/* How the host numbers frames: `first` is the innermost one of a saved context that it shows; a thread's own is 0. */
+VI_API void vi_set_frames(vi_session* session, uint32_t first, uint32_t flags);
 
 /* Run control: what tracing a live process takes, apart from the eyes above, which never change the process. Nothing
  * here is called but by a command that the user asked to trace with. */
@@ -153,6 +158,10 @@ enum {
   VI_ACTION_SHOW_FRAME = 4, /* show where we are now, as the host does after its own selection commands */
   VI_ACTION_PRINT = 5       /* print `text` (a heading between executed commands) */
 };
+enum {
+  VI_ACTION_EXACT = 1 /* flags: the pc is where it goes on, and what lies before it is another function, line or row of
+                       * CFI: whoever takes it for a return address shall look at the byte behind it */
+};
 typedef struct vi_action {
   uint32_t size;
   uint32_t kind;
@@ -160,7 +169,7 @@ typedef struct vi_action {
   uint64_t g;     /* address */
   int64_t tid;    /* SELECT: the host's thread to select instead of a saved context */
   uint32_t known; /* registers of the saved context */
-  uint32_t reserved;
+  uint32_t flags; /* VI_ACTION_EXACT */
   uint64_t regs[17];
   const char* text;
   uint64_t outer_sp; /* SELECT of a saved context: the outermost frame's stack pointer; what seems to lie above is none.

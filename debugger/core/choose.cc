@@ -26,9 +26,13 @@ namespace {
 constexpr std::size_t kDeepest = 1 << 16;
 
 StackWalk walk_saved(Session& session, const Context& c, const Goroutine& g) {
-  StackBounds bounds;
-  if (g.stack_size && !g.is(Goroutine::bad_stack)) bounds = {g.stack_lo, g.stack_hi()};
-  return session.unwinder().walk(c.regs, c.exact, bounds, kDeepest);
+  return session.unwinder().walk(c.regs, c.exact, bounds_of(c, g), kDeepest);
+}
+
+// Whether who takes a pc for a return address, and so looks at the byte before it, finds what is at the pc.
+bool same_a_byte_before(Program& program, std::uint64_t pc) {
+  const CfiRow *at = program.cfi(pc), *before = program.cfi(pc - 1);
+  return at && before && *at == *before && !at->complex_rules && program.locate(pc) == program.locate(pc - 1);
 }
 
 void look_outwards(Session& session, const Context& c, const Goroutine& g, Action& a) {
@@ -52,21 +56,20 @@ void look_outwards(Session& session, const Context& c, const Goroutine& g, Actio
 
 Action select_action(Session& session, const Model& model, std::uint32_t index) {
   const Goroutine& g = model.goroutines()[index];
-  Context c = context_of(model, g);
+  const Context c = context_of(session.unwinder(), model, g);
   Action a;
   a.kind = Action::Kind::select;
   a.goid = g.goid;
   a.g = g.addr;
   a.tid = c.tid;
   a.regs = c.regs;
-  // A host takes a saved pc for a return address: one further in, that is right for a function's first instruction.
-  if (!c.tid && c.exact) a.regs.r[kRip] += 1;
+  a.exact = !c.tid && c.exact && !same_a_byte_before(session.program(), c.regs.r[kRip]);
   if (!c.tid) look_outwards(session, c, g, a);
   return a;
 }
 
 std::string ends_early(Session& session, const Model& model, std::uint32_t index) {
-  const Context c = context_of(model, model.goroutines()[index]);
+  const Context c = context_of(session.unwinder(), model, model.goroutines()[index]);
   if (c.tid) return {};
   StackWalk walk = walk_saved(session, c, model.goroutines()[index]);
   return walk.end == StackEnd::depth_limit ? std::string() : walk.explain();
@@ -93,10 +96,10 @@ std::string no_goroutine(const Model& model, std::uint64_t number, bool address)
                      n == 1 ? "1 goroutine exists" : fmt::format("{} goroutines exist", n), last);
 }
 
-std::string cannot_show(const Model& model, std::uint32_t index) {
+std::string cannot_show(Session& session, const Model& model, std::uint32_t index) {
   const Goroutine& g = model.goroutines()[index];
   if (g.is(Goroutine::unreadable)) return fmt::format("the g at {:#x} is unreadable", g.addr);
-  if (const Context c = context_of(model, g); !c.tid) {
+  if (const Context c = context_of(session.unwinder(), model, g); !c.live()) {
     if (!c.regs.r[kRsp] || !c.regs.r[kRip])
       return fmt::format("goroutine {} (g at {:#x}) has no saved context", g.goid, g.addr);
     auto errors = model.errors_of(g);

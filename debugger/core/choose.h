@@ -25,7 +25,7 @@ Action select_action(Session& session, const Model& model, std::uint32_t index);
 std::string ends_early(Session& session, const Model& model, std::uint32_t index);
 // That there is none of this number, or with its g at this address, and how many there are.
 std::string no_goroutine(const Model& model, std::uint64_t number, bool address);
-std::string cannot_show(const Model& model, std::uint32_t index);
+std::string cannot_show(Session& session, const Model& model, std::uint32_t index);
 // Back to what was selected before a temporary choice.
 Action restore_action(Session& session);
 // Without a host only a backtrace can be made: bt, backtrace, where, with an optional count (negative: the outermost

@@ -30,7 +30,7 @@ class Apply : public ActionSource {
       case Step::heading:
         if (at_ >= rows_.size()) return finish();
         step_ = Step::select;
-        problem_ = cannot_show(**model, rows_[at_]);
+        problem_ = cannot_show(session_, **model, rows_[at_]);
         if (!quiet_ || !problem_.empty()) {
           a.kind = Action::Kind::print;
           a.text = fmt::format("\n[{}]\n", title(**model, rows_[at_]));
@@ -172,7 +172,7 @@ Outcome run_apply(Session& session, const Line& line, std::size_t first, Sink& s
       fail(sink, "stopped by Ctrl-C");
       return Outcome::cancelled;
     }
-    std::string problem = cannot_show(model, picked[i]);
+    std::string problem = cannot_show(session, model, picked[i]);
     if (!options->has("quiet")) sink.out(fmt::format("\n[{}]\n", title(model, picked[i])));
     if (problem.empty()) {
       print_backtrace(session, model, picked[i], *count, sink);

@@ -107,14 +107,20 @@ void print_choice(Session& session, const Scheduler& view, std::uint32_t index, 
     if (std::string why = ends_early(session, model, index); !why.empty())
       sink.out(fmt::format("its frames end early: {}\n", why));
   }
-  const Context c = context_of(model, g);
+  const Context c = context_of(session.unwinder(), model, g);
   if (c.resuming) {
     sink.out(fmt::format("thread {} of M{} is about to jump here, to go on with it\n", model.thread(g)->tid,
                          model.machine(g)->id));
   }
-  if (c.thread_on_g0) {
-    sink.out(fmt::format("thread {} of M{} stands on its scheduling stack; this is the goroutine's saved context\n",
+  if (c.interrupted) {
+    sink.out(fmt::format("thread {} of M{} is in a signal handler; this is where the signal came\n",
                          model.thread(g)->tid, model.machine(g)->id));
+  }
+  if (c.thread_on_g0) {
+    sink.out(fmt::format("thread {} of M{} {}; this is the goroutine's saved context\n", model.thread(g)->tid,
+                         model.machine(g)->id,
+                         c.in_handler ? "is in a signal handler, and came from its scheduling stack"
+                                      : "stands on its scheduling stack"));
   }
 }
 
@@ -186,7 +192,7 @@ Outcome run_goroutine(Session& session, const Line& line, std::size_t first, Sin
     return goroutine_history(session, line, first, sink);
   std::uint32_t index = find_goroutine(session, model, line.words[first].text, sink);
   if (index == kNone) return Outcome::error;
-  std::string problem = cannot_show(model, index);
+  std::string problem = cannot_show(session, model, index);
   // What follows the number is the host's, verbatim, an open quote included.
   std::string command;
   if (line.words.size() > first + 1 || line.error) {
@@ -272,8 +278,9 @@ constexpr CommandSpec kCommands[] = {
      "goroutine off        back to the debugger's own threads\n"
      "goroutine N COMMAND  run one command on it, then go back\n"
      "goroutine N history  its life as the flight recorder saw it, also when it is dead (trace history)\n\n"
-     "A running goroutine selects its thread, unless that thread stands on its scheduling stack: then the saved\n"
-     "context is shown, and said. Nothing is written to the program. In vitrine-inspect a backtrace is printed\n"
+     "A running goroutine selects its thread, unless that thread stands on its scheduling stack or is in a signal\n"
+     "handler: then the saved context is shown, or where the signal came, and said. Nothing is written to the program. "
+     "In vitrine-inspect a backtrace is printed\n"
      "instead, and bt [N] is the only COMMAND.\n\n"
      "Example:\n"
      "  goroutine 17\n"

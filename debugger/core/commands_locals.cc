@@ -101,20 +101,19 @@ Outcome run_locals(Session& session, const Line& line, std::size_t first, Sink& 
   Model& model = *view->model;
   auto index = which(session, model, line, first, sink);
   if (!index) return Outcome::error;
-  if (std::string problem = cannot_show(model, *index); !problem.empty()) return fail(sink, problem);
+  if (std::string problem = cannot_show(session, model, *index); !problem.empty()) return fail(sink, problem);
   const Goroutine& g = model.goroutines()[*index];
-  Context c = context_of(model, g);
-  StackBounds bounds;
-  if (g.stack_size && !g.is(Goroutine::bad_stack) && (!c.tid || model.standing(g) == Standing::on_goroutine))
-    bounds = {g.stack_lo, g.stack_hi()};
-  StackWalk walk = session.unwinder().walk(c.regs, c.exact, bounds);
+  const Context c = context_of(session.unwinder(), model, g);
+  StackWalk walk = session.unwinder().walk(c.regs, c.exact, bounds_of(c, g));
+  const FrameNumbers numbers(session, c, walk);
   std::size_t frame = walk.frames.size();
   if (line.words.size() > first + 1) {
     auto number = parse_number(line.words[first + 1].text);
-    if (!number || *number >= walk.frames.size())
-      return fail(sink, fmt::format("goroutine {} has frames 0 to {}, inlined ones not counted", g.goid,
-                                    walk.frames.size() - 1));
-    frame = *number;
+    auto found = number ? numbers.find(*number) : std::nullopt;
+    if (!found)
+      return fail(sink, fmt::format("goroutine {} has frames {} to {}", g.goid, numbers.inlined(0),
+                                    numbers.real(walk.frames.size() - 1)));
+    frame = *found;
   } else {  // the innermost of the user's own
     const Dialect& dialect = model.layout().dialect();
     for (frame = 0; frame + 1 < walk.frames.size(); ++frame) {
@@ -125,12 +124,14 @@ Outcome run_locals(Session& session, const Line& line, std::size_t first, Sink& 
   const std::vector<Location> functions = session.program().locate(f.lookup_pc());
   std::vector<Local> locals;
   if (frame + 1 < walk.frames.size()) locals = session.program().locals(f.lookup_pc(), f.lookup_pc() != f.pc);
-  const Registers* regs = frame == 0 && c.tid ? &c.regs : nullptr;
+  const Registers* regs = frame == 0 && c.live() ? &c.regs : nullptr;
   Buffered out(sink);
-  out.add(fmt::format("{}, frame {}: ", title(model, *index), frame));
+  const std::uint32_t inner = numbers.inlined(frame), last = numbers.real(frame);
+  out.add(fmt::format("{}, frame {}: ", title(model, *index), inner));
   for (std::size_t n = 0; n < functions.size(); ++n) {  // those inlined into the next, then the function itself
     const Location& at = functions[n];
-    out.add((n ? "in " : "") + (at.function.empty() ? "??" : at.function));
+    if (n) out.add(inner == last ? std::string("in ") : fmt::format("in frame {}: ", inner + n));
+    out.add(at.function.empty() ? "??" : at.function);
     if (at.line) out.add(fmt::format(" at {}:{}", basename_of(at.file), at.line));
     out.add(at.inlined ? " (inlined)\n" : "\n");
     std::size_t shown = 0;
@@ -153,10 +154,9 @@ constexpr CommandSpec kCommands[] = {
      "Parameters and variables of a frame with their values: numbers, strings, pointers, structures, slices, maps,\n"
      "interfaces; first those of the functions that were inlined there. Without FRAME it is the innermost frame of "
      "your\n"
-     "own code; FRAME counts from 0, inlined ones not counted. Without N it is the selected goroutine. For LLDB, "
-     "which\n"
-     "knows no types of Go, and for vitrine-inspect; gdb's info locals shows more. What was kept in a register, or\n"
-     "nowhere, is said to be so.\n\n"
+     "own code; FRAME is its number in the bt of the debugger, or of vitrine-inspect. Without N it is the selected\n"
+     "goroutine. For LLDB, which knows no types of Go, and for vitrine-inspect; gdb's info locals shows more. What\n"
+     "was kept in a register, or nowhere, is said to be so.\n\n"
      "Example:\n"
      "  goroutine locals 19\n"
      "Next: goroutine N to go there.\n",

@@ -128,7 +128,7 @@ class Examination {
 
   // Nothing was ever above the frame that it is in: one that Go keeps for a thread of C's, say.
   bool at_its_end(Model& m, const Goroutine& g) {
-    const std::uint64_t pc = context_of(m, g).regs.r[kRip];
+    const std::uint64_t pc = context_of(session_.unwinder(), m, g).regs.r[kRip];
     const CfiRow* row = pc ? session_.program().cfi(pc - 1) : nullptr;
     return row && row->end;
   }

@@ -262,8 +262,8 @@ Status HeapGraph::read_stacks() {
       }
       root_word(kRbp, g.bp, RootKind::reg, i);
     } else if (model.running(g)) {
-      const Context c = context_of(model, g);
-      if (c.tid && c.regs.has(kRsp)) {
+      const Context c = context_of(heap_.session().unwinder(), model, g);
+      if (c.live() && c.regs.has(kRsp)) {
         for (int r = 0; r < kRegs; ++r) {
           if (c.regs.has(r)) root_word(static_cast<std::uint64_t>(r), c.regs.r[r], RootKind::reg, i);
         }

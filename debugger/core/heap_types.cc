@@ -137,10 +137,9 @@ HeapTypes::Place HeapTypes::on_stack(std::uint32_t goroutine, std::uint64_t slot
   Model& model = heap_.model();
   const Goroutine& g = model.goroutines()[goroutine];
   if (walked_ != goroutine) {
-    const Context c = context_of(model, g);
-    StackBounds bounds;
-    if (!c.tid || model.standing(g) == Standing::on_goroutine) bounds = {g.stack_lo, g.stack_hi()};
-    walk_ = session_.unwinder().walk(c.regs, c.exact, bounds);
+    const Context c = context_of(session_.unwinder(), model, g);
+    walk_ = session_.unwinder().walk(c.regs, c.exact, bounds_of(c, g));
+    numbers_.emplace(session_, c, walk_);
     walked_ = goroutine;
   }
   Place place{fmt::format("goroutine {}", g.goid), nullptr};
@@ -151,8 +150,9 @@ HeapTypes::Place HeapTypes::on_stack(std::uint32_t goroutine, std::uint64_t slot
   if (next == frames.begin()) return place;
   const Frame& f = *std::prev(next);
   const Location& where = session_.program().locate(f.lookup_pc()).back();
-  place.text += fmt::format(", frame #{} {}", std::prev(next) - frames.begin(),
-                            where.function.empty() ? fmt::format("{:#x}", f.pc) : where.function);
+  place.text +=
+      fmt::format(", frame #{} {}", numbers_->real(static_cast<std::size_t>(std::prev(next) - frames.begin())),
+                  where.function.empty() ? fmt::format("{:#x}", f.pc) : where.function);
   if (next == frames.end()) return place;
   for (const Local& local : locals(f)) {
     if (!local.type || local.partial || local.pieces.size() != 1 || local.pieces[0].place != Local::Place::cfa)

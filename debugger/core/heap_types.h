@@ -15,10 +15,12 @@
 #pragma once
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <vector>
 
+#include "backtrace.h"
 #include "heap_graph.h"
 #include "unwind.h"
 
@@ -76,6 +78,7 @@ class HeapTypes {
   std::vector<std::uint32_t> queue_;
   std::uint32_t walked_ = kNone;  // the goroutine whose frames these are
   StackWalk walk_;
+  std::optional<FrameNumbers> numbers_;
   std::unordered_map<std::uint64_t, std::vector<Local>> locals_;
   std::unordered_map<std::uint64_t, std::pair<std::string, const Type*>> symbols_;  // by start
 };

@@ -94,6 +94,7 @@ class Model {
   const Processor* processor(const Machine& m) const;
   const Thread* thread(const Goroutine& g) const;
   Standing standing(const Goroutine& g) const;
+  Standing standing_at(const Goroutine& g, std::uint64_t sp) const;  // of its thread, if its stack pointer were this
   // Its thread is about to jump to where it goes on: on its stack already, in the routine that resumes.
   bool resuming(const Goroutine& g) const;
   // Bytes between sp and the top; nullopt: not known.

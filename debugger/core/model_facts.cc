@@ -119,8 +119,11 @@ const Thread* Model::thread(const Goroutine& g) const {
 Standing Model::standing(const Goroutine& g) const {
   const Thread* t = thread(g);
   if (!t || !t->regs.has(kRsp) || !t->regs.has(kRip)) return Standing::no_thread;
+  return standing_at(g, t->regs.r[kRsp]);
+}
+
+Standing Model::standing_at(const Goroutine& g, std::uint64_t sp) const {
   const Machine* m = machine(g);
-  std::uint64_t sp = t->regs.r[kRsp];
   if (g.stack_size && !g.is(Goroutine::bad_stack) && sp >= g.stack_lo && sp < g.stack_hi())
     return Standing::on_goroutine;
   if (!m) return Standing::elsewhere;

@@ -53,6 +53,7 @@ struct Location {
   std::string file;      // as DWARF records it (absolute if it can be known); empty: unknown
   int line = 0;          // 0: unknown
   bool inlined = false;
+  bool operator==(const Location&) const = default;
 };
 
 // A variable or parameter of a function, and where it is at some pc. No pieces: nowhere, or not known where.
@@ -87,6 +88,7 @@ struct CfiRow {
   std::uint32_t undefined = 0;      // bit n: register n is lost here
   bool complex_rules = false;       // some rule is an expression or register rule: use the slow path
   std::int32_t offset[kRegs] = {};  // [16]: the return address
+  bool operator==(const CfiRow&) const = default;
 };
 
 class Program {

@@ -48,6 +48,7 @@ struct Action {
   std::uint64_t goid = 0, g = 0;
   std::int64_t tid = 0;
   Registers regs;
+  bool exact = false;  // select: regs' pc is the next instruction, and what lies before it is something else
   // select: the stack pointer of the outermost frame (0: unknown), and rbp as an unwinder wants it that believes in frame
   // pointers where a function begins with `push rbp`, though its callees' rows do not restore it (0: as in regs).
   std::uint64_t outer_sp = 0, link_rbp = 0;
@@ -129,6 +130,9 @@ class Session {
   bool moving = false;         // and it runs while we look
   bool incomplete = false;     // an answer lacked something: damaged or missing data
   unsigned width = 0;          // columns; 0: unknown
+  // How the host's own backtrace numbers what it is made to show of a goroutine (backtrace.h).
+  std::uint32_t first_frame = 0;
+  bool counts_inlined = true;  // those of Go
   bool colour = false;
 
  private:

@@ -79,7 +79,7 @@ bool Stacks::ensure(const std::vector<std::uint32_t>& goroutines) {
     if (g.is(Goroutine::unreadable)) continue;
     Standing standing = model_.running(g) || model_.in_syscall(g) ? model_.standing(g) : Standing::no_thread;
     if (standing == Standing::on_goroutine && model_.resuming(g)) {
-      const Context c = context_of(model_, g);
+      const Context c = context_of(unwinder_, model_, g);
       saved.push_back({i, c.exact});
       resuming[i] = c.regs;
       continue;

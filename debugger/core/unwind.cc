@@ -35,6 +35,7 @@ namespace vitrine::inspect {
 namespace {
 
 constexpr int kMaxSwitches = 8;
+constexpr int kMaxHandlerFrames = 256;
 
 StepResult fail(StackEnd end, std::uint64_t bad) { return {false, How::start, false, end, bad}; }
 
@@ -258,6 +259,21 @@ StackWalk Unwinder::walk(const Registers& start, bool exact, StackBounds bounds,
   w.end = end.end;
   w.bad_address = end.bad_address;
   return w;
+}
+
+std::optional<Registers> Unwinder::interrupted(const Registers& start, StackBounds handlers) {
+  Registers at = start;
+  bool exact = true;
+  for (int n = 0; n < kMaxHandlerFrames; ++n) {
+    Registers caller;
+    const StepResult step = unwind_step(program_, memory_, at, exact, {}, caller);
+    if (!step.ok) return std::nullopt;
+    const std::uint64_t sp = caller.r[kRsp];
+    if (step.how == How::signal && (sp < handlers.lo || sp >= handlers.hi)) return caller;
+    at = caller;
+    exact = step.exact || is_bare_sigreturn(program_, memory_, at.r[kRip]);
+  }
+  return std::nullopt;
 }
 
 bool Unwinder::step(const Registers& in, bool exact, Registers& out, How& how, std::uint64_t& bad_address) {

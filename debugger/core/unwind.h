@@ -3,6 +3,7 @@
 #pragma once
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -42,6 +43,9 @@ class Unwinder {
   Unwinder(Program& program, Memory& memory) : program_(program), memory_(memory) {}
   // exact: the start pc is an interrupted instruction (a thread), not a saved resume point.
   StackWalk walk(const Registers& start, bool exact, StackBounds bounds, std::size_t max_depth = 1 << 20);
+  // What a thread in a signal handler goes back to, once that is off the stack that handlers run on (one may have
+  // interrupted another). nullopt: its frames do not lead there.
+  std::optional<Registers> interrupted(const Registers& start, StackBounds handlers);
   // Registers of the caller of a frame; false: there is none, or (bad_address != 0) it cannot be found. When how is
   // signal, the caller's pc is exact.
   bool step(const Registers& in, bool exact, Registers& out, How& how, std::uint64_t& bad_address);

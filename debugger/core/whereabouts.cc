@@ -385,7 +385,7 @@ class Search {
       return;
     }
     w_.what = "on the stack of " + title(model_, index);
-    Context c = context_of(model_, g);
+    const Context c = context_of(session_.unwinder(), model_, g);
     const bool inside = c.regs.has(kRsp) && c.regs.r[kRsp] >= g.stack_lo && c.regs.r[kRsp] < g.stack_hi();
     if (!inside) return;
     if (w_.addr < c.regs.r[kRsp]) {
@@ -395,14 +395,12 @@ class Search {
     }
     w_.state = "used";
     StackWalk walk = session_.unwinder().walk(c.regs, c.exact, {g.stack_lo, g.stack_hi()});
-    std::uint32_t number = 0;  // as a backtrace counts, inlined functions too
     for (std::size_t i = 0; i < walk.frames.size(); ++i) {
       const Frame& f = walk.frames[i];
-      const auto& locations = session_.program().locate(f.lookup_pc());
-      number += static_cast<std::uint32_t>(locations.size());
       if (i + 1 < walk.frames.size() && w_.addr >= walk.frames[i + 1].sp) continue;
-      const Location& real = locations.back();  // whose frame it is: what is inlined has none of its own
-      w_.frame = number - 1;
+      // Whose frame it is: what is inlined has none of its own.
+      const Location& real = session_.program().locate(f.lookup_pc()).back();
+      w_.frame = FrameNumbers(session_, c, walk).real(i);
       w_.where = {f.pc, real.function, real.file, real.line, false};
       return;
     }

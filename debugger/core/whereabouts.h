@@ -28,7 +28,7 @@ struct Whereabouts {
   std::optional<std::uint64_t> index, count;  // which object of its span, of how many
   std::uint32_t span = kNone;                 // index
   std::uint32_t goroutine = kNone;            // whose stack, or whose g
-  std::optional<std::uint32_t> frame;         // number of the frame
+  std::optional<std::uint32_t> frame;         // number of the frame, as the host counts
   SourceFrame where;                          // of that frame, or of the code
   std::string name;                           // function, variable, field of a structure ("g.sched.sp"), module
   std::string type;                           // of a variable, or what is known of an object

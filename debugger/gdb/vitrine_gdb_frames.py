@@ -105,6 +105,7 @@ class Presented:
         frame, inlined = innermost()
         self.pc, self.sp, self.thread = int(frame.read_register("rip")), int(frame.read_register("rsp")), thread
         self.goid, self.regs, self.base = action.goid, dict(action.regs), inlined + 1
+        self.regs["rip"] += action.exact  # to gdb every frame but a thread's first stands behind a call
         self.outer_sp = action.outer_sp
         gdb.invalidate_cached_frames()
         frame = gdb.newest_frame()
@@ -116,6 +117,13 @@ class Presented:
             raise vi.Failed("goroutine %d: gdb did not take its saved context (pc 0x%x, sp 0x%x)"
                             % (action.goid, action.regs["rip"], action.regs["rsp"]))
         frame.select()
+
+    def first(self):
+        """The level that the innermost frame of a goroutine has once it is shown."""
+        thread = selected_thread()
+        if self.on(thread) or thread is None or thread.is_running():
+            return self.base
+        return innermost()[1] + 1
 
     def forget(self):
         if self.regs is not None:

@@ -114,6 +114,7 @@ class Host:
         if as_before:
             return session
         session.set_stop(self.stops, self.stopped_at)
+        session.set_frames(self.presented.first())
         session.set_terminal(gdb.parameter("width") or 0, sys.stdout.isatty() and bool(gdb.parameter("style enabled")))
         return session
 

@@ -201,6 +201,7 @@ class Host:
         session.warnings = []
         session.set_stop(stop)
         terminal = on_terminal()
+        session.set_frames(0, c_only=True)
         session.set_terminal(debugger.GetTerminalWidth() if terminal else 0, terminal and debugger.GetUseColor())
         return session
 

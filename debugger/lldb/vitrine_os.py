@@ -3,8 +3,9 @@
 LLDB runs this on a thread of its own, in the middle of a stop; so it only hands out what vitrine_lldb prepared and
 never enters the library. It is loaded by path, as a module of its own that LLDB makes anew at will: whatever must last
 is kept in vitrine_threads. Threads are made of registers that we have (`get_register_data`), never of an address:
-with an address LLDB 19 dies in an expression on such a thread. What a saved context does not hold reads as 0 in frame
-0, the switch routine; from frame 1 on LLDB restores it by the CFI of that routine.
+with an address LLDB 19 dies in an expression on such a thread. What a saved context does not hold of LAYOUT reads as 0
+in frame 0, the switch routine; from frame 1 on LLDB restores it by the CFI of that routine. One that a signal
+interrupted has all registers.
 """
 
 import struct
@@ -12,10 +13,12 @@ import sys
 
 LAYOUT = (("rbx", 3, None), ("rbp", 6, "fp"), ("rsp", 7, "sp"), ("r12", 12, None), ("r13", 13, None),
           ("r14", 14, None), ("r15", 15, None), ("rip", 16, "pc"))  # name, DWARF number, role
+OTHERS = (("rax", 0, None), ("rdx", 1, None), ("rcx", 2, None), ("rsi", 4, None), ("rdi", 5, None), ("r8", 8, None),
+          ("r9", 9, None), ("r10", 10, None), ("r11", 11, None))
 
 
 def register(i):
-    name, number, role = LAYOUT[i]
+    name, number, role = (LAYOUT + OTHERS)[i]
     info = {"name": name, "bitsize": 64, "offset": 8 * i, "encoding": "uint", "format": "hex", "set": 0,
             "gcc": number, "dwarf": number}
     if role:
@@ -31,8 +34,13 @@ class OperatingSystemPlugIn:
         state = sys.modules.get("vitrine_threads")
         return state.shown(self.process) if state else {}
 
+    def layout(self):
+        """Of the registers of those that are shown: the plugin is made anew when that changes."""
+        whole = [OTHERS[0][0] in regs for _, regs in self.shown().values()]
+        return LAYOUT + OTHERS if whole and all(whole) else LAYOUT
+
     def get_register_info(self):
-        return {"sets": ["GPR"], "registers": [register(i) for i in range(len(LAYOUT))]}
+        return {"sets": ["GPR"], "registers": [register(i) for i in range(len(self.layout()))]}
 
     def get_thread_info(self):
         return [self.thread(tid, goid) for tid, (goid, _) in self.shown().items()]
@@ -47,4 +55,4 @@ class OperatingSystemPlugIn:
 
     def get_register_data(self, tid):
         _, regs = self.shown().get(tid, (0, {}))
-        return struct.pack("<8Q", *(regs.get(name, 0) for name, _, _ in LAYOUT))
+        return b"".join(struct.pack("<Q", regs.get(name, 0)) for name, _, _ in self.layout())

@@ -18,6 +18,7 @@ DATA, CODE = 0, 1
 LIVE, CORE, FILE = 1, 2, 3
 NONE, SELECT, DESELECT, EXECUTE, SHOW_FRAME, PRINT = range(6)
 HIDDEN, MAY_DECLINE = 1, 2
+ACTION_EXACT = FRAMES_C_ONLY = 1
 STOP_DONE, STOP_OTHER, STOP_EXITED, STOP_INTERRUPTED, STOP_FAILED = range(5)
 SETTING_FLAG = 1
 UNLIMITED = (1 << 64) - 1
@@ -53,7 +54,7 @@ _Target = _struct("vi_target", ("kind", u32), ("pid", i64), ("core_path", text),
                   ("stop_id", u64), ("force", u32), ("reserved", u32))
 _Sink = _struct("vi_sink", ("reserved", u32), ("ctx", ptr), ("out", _TEXT), ("err", _TEXT))
 _Action = _struct("vi_action", ("kind", u32), ("goid", u64), ("g", u64), ("tid", i64), ("known", u32),
-                  ("reserved", u32), ("regs", u64 * 17), ("text", text), ("outer_sp", u64), ("link_rbp", u64))
+                  ("flags", u32), ("regs", u64 * 17), ("text", text), ("outer_sp", u64), ("link_rbp", u64))
 _STOP_TEXT = 512
 _Stop = _struct("vi_stop", ("why", u32), ("tid", i64), ("text", C.c_char * _STOP_TEXT))
 _HIT = C.CFUNCTYPE(i32, ptr, C.POINTER(_Thread))
@@ -126,7 +127,7 @@ class Library:
                 ("vi_abi_version", u32, []), ("vi_version", text, []),
                 ("vi_open", i32, [C.POINTER(_Host), C.POINTER(_Target), C.POINTER(_Sink), C.POINTER(ptr)]),
                 ("vi_close", None, [ptr]), ("vi_set_stop", None, [ptr, u64, i64]),
-                ("vi_set_terminal", None, [ptr, u32, u32]),
+                ("vi_set_terminal", None, [ptr, u32, u32]), ("vi_set_frames", None, [ptr, u32, u32]),
                 ("vi_lend_run_control", i32, [ptr, C.POINTER(_RunControl)]),
                 ("vi_run_line", i32, [ptr, text, text, C.POINTER(_Sink)]),
                 ("vi_next_action", i32, [ptr, C.POINTER(_Action)]),

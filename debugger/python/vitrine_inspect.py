@@ -31,8 +31,8 @@ import sys
 import vitrine_run
 import vitrine_values
 from vitrine_abi import (  # noqa: F401: the hosts take all from here
-    CANCELLED, CODE, CORE, DATA, DESELECT, ERROR, EXECUTE, FILE, HIDDEN, LIVE, MAY_DECLINE, NONE, NOT_OURS, OK, PRINT,
-    REGISTERS, SELECT, SHOW_FRAME, Failed, NotOurs, Unavailable, library, ptr)
+    ACTION_EXACT, CANCELLED, CODE, CORE, DATA, DESELECT, ERROR, EXECUTE, FILE, FRAMES_C_ONLY, HIDDEN, LIVE, MAY_DECLINE, NONE,
+    NOT_OURS, OK, PRINT, REGISTERS, SELECT, SHOW_FRAME, Failed, NotOurs, Unavailable, library, ptr)
 from vitrine_abi import (  # noqa: F401
     PRINTED_ELEMENTS, PRINTED_MEMBERS, PRINTED_PART, PRINTED_POINTER, PRINTED_SMART, SHOWS_ELEMENTS, SHOWS_MEMBERS, SHOWS_PART,
     SHOWS_TEXT, UNLIMITED, VALUE_NUMBER, VALUE_POINTER, VALUE_TEXT)
@@ -93,6 +93,7 @@ class Action:
         self.kind, self.goid, self.g, self.tid = a.kind, a.goid, a.g, a.tid
         self.regs = {REGISTERS[i]: a.regs[i] for i in range(17) if a.known >> i & 1}
         self.text = _decode(a.text)
+        self.exact = bool(a.flags & ACTION_EXACT)
         self.outer_sp, self.link_rbp = a.outer_sp, a.link_rbp
 
 
@@ -177,6 +178,9 @@ class Session(vitrine_values.Asking):
 
     def set_terminal(self, width, colour):
         self._call(self._lib.dll.vi_set_terminal, self._handle, width, int(colour))
+
+    def set_frames(self, first, c_only=False):
+        self._call(self._lib.dll.vi_set_frames, self._handle, first, FRAMES_C_ONLY if c_only else 0)
 
     def complete(self, command, line):
         words = []

@@ -288,7 +288,7 @@ def check_chan(inspected):
     locals_ = inspected.text("goroutine", "locals", str(goid))
     # The inlined function's own variables before its caller's; of the string only the length is left, and not called a string.
     if not re.search(r"frame \d+: main.scaled at main.go:\d+ \(inlined\)\n(?:.*\n)*label \(parameter\) = <partly optimised out>\n(?:.*\n)*"
-                     r"in main.callsScaled at main.go:\d+\n(?:.*\n)*base \(parameter\) = 20\n", locals_) or '"' in locals_:
+                     r"in frame \d+: main.callsScaled at main.go:\d+\n(?:.*\n)*base \(parameter\) = 20\n", locals_) or '"' in locals_:
         raise Wrong("goroutine locals, of an inlined function: " + locals_)
     goid = next(g for g, frames in inspected.frames.items() if any(f.function == "main.cuts" for f in frames))
     locals_ = inspected.text("goroutine", "locals", str(goid))
@@ -712,7 +712,23 @@ def last_words(toolchain, build, program, path, tally, what):
             del inspected.rows[goid]
         return frames + compare(inspected, truth, moving=("runnable",))
 
+    def shown():
+        """In a debugger, of the goroutine whose thread is in a signal handler: on from where the signal came."""
+        died = next(go for go in dump(text).values() if go.state.startswith("running"))
+        wanted = [f.pc for f in died.frames if f.function.startswith("main.")]
+        found = []
+        if shutil.which("gdb"):
+            found.append(("gdb", [pc for pc, _ in gdb_frames(build, path, core, [died.goid])[died.goid]]))
+        if shutil.which("lldb-19") or shutil.which("lldb"):
+            found.append(("LLDB", lldb_frames(build, path, core, [died.goid])[died.goid]))
+        for host, pcs_ in found:
+            if [pc for pc in pcs_ if pc in wanted] != wanted or pcs_[-1] != died.frames[-1].pc:
+                raise Wrong("%s, goroutine %d, which died: Go has %s, %s" % (host, died.goid, list(map(hex, wanted)), list(map(hex, pcs_))))
+        return len(found) * len(wanted)
+
     tally(what, check)
+    if what == "nil" and toolchain.ends:
+        tally("debuggers' frames of one that died", shown)
     if what == "panic":
         tally("panic's world", lambda: ends(inspected))
 
