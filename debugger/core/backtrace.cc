@@ -37,6 +37,11 @@ Context context_of(Unwinder& unwinder, const Model& model, const Goroutine& g) {
       }
     }
   }
+  if (auto asked = model.asking(g, standing)) {
+    c.regs = *asked;
+    c.asking = true;
+    return c;
+  }
   if (standing == Standing::on_goroutine || standing == Standing::on_signal || standing == Standing::elsewhere) {
     const Thread* t = model.thread(g);
     c.regs = t->regs;

@@ -116,6 +116,10 @@ void print_choice(Session& session, const Scheduler& view, std::uint32_t index, 
     sink.out(fmt::format("thread {} of M{} is in a signal handler; this is where the signal came\n",
                          model.thread(g)->tid, model.machine(g)->id));
   }
+  if (c.asking) {
+    sink.out(fmt::format("thread {} of M{} calls the vDSO, on its scheduling stack; this is who asked for that\n",
+                         model.thread(g)->tid, model.machine(g)->id));
+  }
   if (c.thread_on_g0) {
     sink.out(fmt::format("thread {} of M{} {}; this is the goroutine's saved context\n", model.thread(g)->tid,
                          model.machine(g)->id,

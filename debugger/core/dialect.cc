@@ -112,7 +112,8 @@ class Vitrine : public Dialect {
   }
   // What Go's runtime has and ours has not.
   bool lacks(std::string_view row) const override {
-    static constexpr std::array<std::string_view, 26> kLacks = {"moduledata.",
+    static constexpr std::array<std::string_view, 27> kLacks = {"moduledata.",
+                                                                "m.vdsoPC",
                                                                 "semaRoot.",
                                                                 "chantype.str",
                                                                 "chantype.tflag",

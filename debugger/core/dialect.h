@@ -67,6 +67,8 @@ class Dialect {
   virtual std::span<const std::string_view> borrowing() const { return {}; }
   // The routine that resumes a goroutine: from its change of stack to its last jump, no CFI says where it came from.
   virtual bool resumes(std::string_view) const { return false; }
+  // Functions of the scheduler in which a goroutine that a machine runs may be said to wait: for what the machine does.
+  virtual std::span<const std::string_view> waits_running() const { return {}; }
   // Functions that a signal handler made a goroutine call: who seems to call them was interrupted.
   virtual std::span<const std::string_view> injected() const { return {}; }
   // Owner and type of an ELF note that every program of this kind has, with or without DWARF; {}: there is none.

@@ -158,6 +158,10 @@ class Go : public Dialect {
     return kNames;
   }
   bool resumes(std::string_view function) const override { return function == "gogo" || function == "runtime.gogo"; }
+  std::span<const std::string_view> waits_running() const override {
+    static constexpr std::string_view kFunctions[] = {"systemstack", "gcMarkTermination"};
+    return kFunctions;
+  }
   std::span<const std::string_view> injected() const override {
     static constexpr std::string_view kNames[] = {"runtime.sigpanic", "runtime.sigpanic0", "runtime.asyncPreempt",
                                                   "runtime.debugCallV2"};

@@ -56,6 +56,7 @@ namespace vitrine::inspect {
   X(m_g0, "m", "g0", pointer, required)                                                         \
   X(m_gsignal, "m", "gsignal", pointer, optional)                                               \
   X(m_tls, "m", "tls", bytes, optional)                                                         \
+  X(m_vdsoPC, "m", "vdsoPC", word, optional)                                                    \
   X(m_procid, "m", "procid", word, required)                                                    \
   X(m_curg, "m", "curg", pointer, required)                                                     \
   X(m_p, "m", "p", pointer, optional)                                                           \

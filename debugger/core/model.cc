@@ -233,6 +233,7 @@ void Model::read_machines() {
     m.nextp = read(F::m_nextp);
     m.lockedg = read(F::m_lockedg);
     m.vdso_sp = read(F::m_vdsoSP);
+    m.vdso_pc = read(F::m_vdsoPC);
     m.spinning = read(F::m_spinning) != 0;
     m.blocked = read(F::m_blocked) != 0;
     const FieldPlace& tls = layout_.place(F::m_tls);

@@ -27,8 +27,8 @@ struct Machine {
   std::int64_t id = 0, procid = 0;
   std::uint64_t curg = 0, g0 = 0, gsignal = 0, p = 0, nextp = 0, lockedg = 0;
   std::uint64_t thread_pointer = 0;
+  std::uint64_t vdso_sp = 0, vdso_pc = 0;  // of who called a function that calls the vDSO, on g0's stack; sp 0: none does
   std::uint64_t g0_lo = 0, g0_hi = 0, signal_lo = 0, signal_hi = 0;
-  std::uint64_t vdso_sp = 0;        // of who has called the vdso, which is on g0's stack then; 0: nobody
   std::uint32_t thread = kNone;     // index in Target::threads()
   std::uint32_t goroutine = kNone;  // index of curg, when it is a listed goroutine
   const char* matched_by = "";
@@ -97,6 +97,8 @@ class Model {
   Standing standing_at(const Goroutine& g, std::uint64_t sp) const;  // of its thread, if its stack pointer were this
   // Its thread is about to jump to where it goes on: on its stack already, in the routine that resumes.
   bool resuming(const Goroutine& g) const;
+  // Where a goroutine goes on whose thread, at `where`, went to its scheduling stack to call the vDSO for it.
+  std::optional<Registers> asking(const Goroutine& g, Standing where) const;
   // Bytes between sp and the top; nullopt: not known.
   std::optional<std::uint64_t> stack_used(const Goroutine& g) const;
   std::vector<std::string> errors_of(const Goroutine& g) const;

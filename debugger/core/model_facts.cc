@@ -138,6 +138,16 @@ Standing Model::standing_at(const Goroutine& g, std::uint64_t sp) const {
   return Standing::elsewhere;
 }
 
+std::optional<Registers> Model::asking(const Goroutine& g, Standing where) const {
+  const Machine* m = machine(g);
+  if (where != Standing::elsewhere || !m || m->curg != g.addr || g.is(Goroutine::bad_stack)) return std::nullopt;
+  if (m->vdso_sp < g.stack_lo || m->vdso_sp > g.stack_hi()) return std::nullopt;
+  Registers regs;
+  regs.set(kRip, m->vdso_pc);
+  regs.set(kRsp, m->vdso_sp);
+  return regs;
+}
+
 bool Model::resuming(const Goroutine& g) const {
   return standing(g) == Standing::on_goroutine && layout_.resumes(thread(g)->regs.r[kRip]);
 }
@@ -145,8 +155,10 @@ bool Model::resuming(const Goroutine& g) const {
 std::optional<std::uint64_t> Model::stack_used(const Goroutine& g) const {
   if (g.is(Goroutine::unreadable) || g.is(Goroutine::bad_stack) || !g.stack_size) return std::nullopt;
   std::uint64_t sp = g.sp;
-  const bool here = (g.machine != kNone || g.is(Goroutine::foreign)) && standing(g) == Standing::on_goroutine;
+  const Standing where = g.machine != kNone || g.is(Goroutine::foreign) ? standing(g) : Standing::no_thread;
+  const bool here = where == Standing::on_goroutine;
   if (here) sp = thread(g)->regs.r[kRsp];
+  if (auto asked = asking(g, where)) sp = asked->r[kRsp];
   if (sp > g.stack_hi()) return std::nullopt;
   if (sp < g.stack_lo && !here) return std::nullopt;
   return g.stack_hi() - sp;

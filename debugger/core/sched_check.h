@@ -68,6 +68,7 @@ class SchedCheck {
   void free_lists();
   // sched_check_links.cc
   void machine_links();
+  bool waits_running(std::uint32_t machine);
   void processor_links();
   void goroutine_links();
   void counts();

@@ -3,7 +3,7 @@
 //   * m.p and p.m name each other, and that P is running; a P that is idle has no M, is on the idle list or handed to
 //     exactly one M (nextp), has nothing queued, and its bit is set; a P let go of for a system call has no M and is
 //     remembered (oldp) by one; a stopped P belongs to a world that is stopped or stopping; a dead P is not in allp.
-//   * m.curg and g.m name each other, and that g is running or in a system call. A running g has a P unless it lost it
+//   * m.curg and g.m name each other, and that g is running or in a system call (or waits for its M: Go's does). A running g has a P unless it lost it
 //     to the preemption signal (noproc); one in a system call has none. No other g has an M.
 //   * m.g0.m and m.gsignal.m are m; lockedg and lockedm name each other.
 //   * An M on the idle list has neither P nor goroutine and does not spin.
@@ -18,6 +18,11 @@
 #include "sched_slack.h"
 
 namespace vitrine::inspect {
+
+bool SchedCheck::waits_running(std::uint32_t machine) {
+  const Actor* a = state_.actor_of(machine);
+  return a && a->in(layout_.dialect().waits_running());
+}
 
 void SchedCheck::machine_links() {
   const ListWalk& idle = state_.idle_machines();
@@ -65,7 +70,7 @@ void SchedCheck::machine_links() {
               fmt::format("{} runs {}, which {}", name, state_.goroutine_name(m.curg),
                           gp.machine == kNone ? "has no m" : "has m of " + state_.machine_name(gp.machine)),
               {m.addr, m.curg}, mover(movers::kCurrent, i));
-        if (gp.status != running_ && gp.status != syscall_)
+        if (gp.status != running_ && gp.status != syscall_ && !(gp.status == waiting_ && waits_running(i)))
           say("link",
               fmt::format("{} runs {}, which is {}", name, state_.goroutine_name(m.curg), layout_.g_status(gp.status)),
               {m.addr, m.curg}, mover(movers::kCurrent, i));

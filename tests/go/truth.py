@@ -743,6 +743,11 @@ def check_faults(toolchain, build, tally):
             last_words(toolchain, build, program, path, tally, what)
         finally:
             program.close()
+    program = Program(path, "time")
+    try:
+        tally("asks the time", lambda: asks_the_time(build, path, program, toolchain.ends))
+    finally:
+        program.close()
     program = Program(path, "spin")  # one that runs: its thread says where it is
     try:
         inspected = Inspected(os.path.join(build, "bin", "vitrine-inspect"), "--pid", str(program.process.pid))
@@ -764,6 +769,26 @@ def check_faults(toolchain, build, tally):
         tally("stacks in mcaches", cached)
     finally:
         program.close()
+
+
+def asks_the_time(build, path, program, hosts):
+    """Its thread is on its scheduling stack, in the vDSO: the goroutine is where it asked, not where it last parked."""
+    pid = str(program.process.pid)
+    while Inspected(os.path.join(build, "bin", "vitrine-inspect"), "--pid", pid).rows[1]["status"] != "waiting":
+        pass
+    for _ in range(5):
+        inspected = Inspected(os.path.join(build, "bin", "vitrine-inspect"), "--pid", pid)
+        goid, frames = next((g, f) for g, f in inspected.frames.items() if any(x.function == "main.asks" for x in f))
+        row = inspected.rows[goid]
+        if frames[-1].function != "runtime.goexit" or row["status"] != "running" or not row["stack"]["used"]:
+            raise Wrong("main.asks: %s %s" % (frames, row))
+        if ": no violation" not in (text := inspected.text("info", "sched", "-check")):
+            raise Wrong("while the time is asked: " + text)
+    if hosts and shutil.which("gdb"):
+        found = gdb_frames(build, path, pid, [goid])[goid]
+        if found[-1][0] != frames[-1].pc:
+            raise Wrong("main.asks in gdb: %s" % found)
+    return 5
 
 
 def check_fresh(toolchain, build, tally):

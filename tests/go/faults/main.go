@@ -35,6 +35,13 @@ func spins(stop *bool) {
 }
 
 //go:noinline
+func asks(last *time.Time) {
+	for {
+		*last = time.Now()
+	}
+}
+
+//go:noinline
 func calls(fd int) {
 	for buf := make([]byte, 1<<14); ; {
 		syscall.Read(fd, buf)
@@ -109,6 +116,12 @@ func main() {
 		go calls(int(random.Fd()))
 		fmt.Println("ready")
 		<-waits
+	case "time": // it is nearly always in the vDSO, for which its thread goes to another stack
+		var last time.Time
+		runtime.Gosched()
+		go asks(&last)
+		fmt.Println("ready")
+		time.Sleep(time.Hour)
 	case "spin":
 		var stop bool
 		go spins(&stop)
