@@ -116,9 +116,11 @@ Outcome run_locals(Session& session, const Line& line, std::size_t first, Sink& 
     frame = *found;
   } else {  // the innermost of the user's own
     const Dialect& dialect = model.layout().dialect();
-    for (frame = 0; frame + 1 < walk.frames.size(); ++frame) {
-      if (!dialect.plumbing(session.program().locate(walk.frames[frame].lookup_pc()).back().function)) break;
-    }
+    const auto users = [&](const Frame& f) {  // inlined into plumbing, too: what C calls is, into a function of cgo's
+      const std::vector<Location>& at = session.program().locate(f.lookup_pc());
+      return std::any_of(at.begin(), at.end(), [&](const Location& l) { return !dialect.plumbing(l.function); });
+    };
+    for (frame = 0; frame + 1 < walk.frames.size() && !users(walk.frames[frame]);) ++frame;
   }
   const Frame& f = walk.frames[frame];
   const std::vector<Location> functions = session.program().locate(f.lookup_pc());

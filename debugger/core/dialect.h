@@ -65,6 +65,8 @@ class Dialect {
   virtual std::span<const std::string_view> leaving() const { return {}; }
   // Functions that call C on another stack and keep their own stack pointer in r12 meanwhile, of which CFI says nothing.
   virtual std::span<const std::string_view> borrowing() const { return {}; }
+  // Functions that those call first, on the stack that they come from.
+  virtual std::span<const std::string_view> staying() const { return {}; }
   // The routine that resumes a goroutine: from its change of stack to its last jump, no CFI says where it came from.
   virtual bool resumes(std::string_view) const { return false; }
   // Functions of the scheduler in which a goroutine that a machine runs may be said to wait: for what the machine does.

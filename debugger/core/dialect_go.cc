@@ -157,6 +157,10 @@ class Go : public Dialect {
     static constexpr std::string_view kNames[] = {"runtime.nanotime1", "runtime.vgetrandom1", "time.now"};
     return kNames;
   }
+  std::span<const std::string_view> staying() const override {
+    static constexpr std::string_view kNames[] = {"gosave_systemstack_switch"};
+    return kNames;
+  }
   bool resumes(std::string_view function) const override { return function == "gogo" || function == "runtime.gogo"; }
   std::span<const std::string_view> waits_running() const override {
     static constexpr std::string_view kFunctions[] = {"systemstack", "gcMarkTermination"};

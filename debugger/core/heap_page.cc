@@ -225,12 +225,11 @@ void print_heap_page(HeapState& heap, const HeapPage& page, Buffered& out) {
     if (auto mine = gc.sweeper(F::sweepdata_nbgsweep))
       progress += fmt::format(", bgsweep {} in all", plural(*mine, "span"));
   }
+  std::string state;  // Go's is elsewhere
+  if (done) state += *done ? ", done" : ", not done";
+  if (auto sweepers = heap.word(F::mheap_sweepers)) state += fmt::format(", {} sweeping", *sweepers);
   line("sweep",
-       fmt::format("generation {}, {}, {} sweeping{}{}{}", heap.sweepgen(),
-                   !done   ? "?"
-                   : *done ? "done"
-                           : "not done",
-                   heap.word(F::mheap_sweepers).value_or(0), progress, sweep.empty() ? "" : "; spans: ", sweep));
+       fmt::format("generation {}{}{}{}{}", heap.sweepgen(), state, progress, sweep.empty() ? "" : "; spans: ", sweep));
   line("stacks", fmt::format("{} of {} used by goroutines, {}{} by dead ones, {} cached by Ps, {} free in pools{}",
                              page.stack_live, page.stack_slots,
                              page.stack_own ? fmt::format("{} by the runtime itself, ", page.stack_own) : "",

@@ -108,8 +108,8 @@ Result<std::unique_ptr<Layout>> Layout::find(Program& program) {
     auto strings = [](std::span<const std::string_view> names) {
       return std::vector<std::string>(names.begin(), names.end());
     };
-    program.set_special({strings(dialect->outermost()), strings(dialect->leaving()), strings(dialect->injected()),
-                         strings(dialect->borrowing())});
+    program.set_special({strings(dialect->outermost()), strings(dialect->leaving()), strings(dialect->staying()),
+                         strings(dialect->injected()), strings(dialect->borrowing())});
   }
   return found;
 }

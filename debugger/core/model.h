@@ -27,7 +27,8 @@ struct Machine {
   std::int64_t id = 0, procid = 0;
   std::uint64_t curg = 0, g0 = 0, gsignal = 0, p = 0, nextp = 0, lockedg = 0;
   std::uint64_t thread_pointer = 0;
-  std::uint64_t vdso_sp = 0, vdso_pc = 0;  // of who called a function that calls the vDSO, on g0's stack; sp 0: none does
+  std::uint64_t vdso_sp = 0,
+                vdso_pc = 0;  // of who called a function that calls the vDSO, on g0's stack; sp 0: none does
   std::uint64_t g0_lo = 0, g0_hi = 0, signal_lo = 0, signal_hi = 0;
   std::uint32_t thread = kNone;     // index in Target::threads()
   std::uint32_t goroutine = kNone;  // index of curg, when it is a listed goroutine

@@ -270,6 +270,7 @@ const CfiRow* ElfProgram::cfi(std::uint64_t pc) {
       if (const bool end = in_one_of(special_.outermost, pc); found || end) {
         row.end = row.end || end;
         row.leaves = in_one_of(special_.leaving, pc);
+        row.stays = in_one_of(special_.staying, pc);
         row.signal = row.signal || in_one_of(special_.injected, pc);
         row.borrows = in_one_of(special_.borrowing, pc);
         it->second = std::make_unique<CfiRow>(row);

@@ -82,6 +82,7 @@ struct CfiRow {
   bool signal = false;   // a signal frame: the pc is exact, not a return address
   bool leaves = false;   // what it called is on another stack: the outermost frame, unless it was interrupted itself
   bool borrows = false;  // what it calls is on another stack, and r12 has its own stack pointer then
+  bool stays = false;    // who called it, and leaves otherwise, has not left yet
   std::uint8_t cfa_reg = 0;
   std::int32_t cfa_offset = 0;
   std::uint16_t saved = 0;          // bit n (DWARF number): register n was saved at CFA + offset[n]
@@ -115,7 +116,7 @@ class Program {
   // one that called something; the caller of an injected one was interrupted: its pc is the next instruction, no return
   // address. A borrowing one keeps its stack pointer in r12 while it is on another stack.
   struct Special {
-    std::vector<std::string> outermost, leaving, injected, borrowing;
+    std::vector<std::string> outermost, leaving, staying, injected, borrowing;
   };
   virtual void set_special(Special) {}
   // A function as an ELF symbol describes it.

@@ -9,6 +9,7 @@
 // others may stand between two steps of a change. What a thread begins with is over when it has come to where it stays.
 #include <algorithm>
 
+#include "backtrace.h"
 #include "layout.h"
 #include "sched_state.h"
 
@@ -26,6 +27,7 @@ constexpr std::string_view kSysmon[] = {"sysmon"};
 constexpr std::string_view kBegin = "mstart1";
 constexpr std::string_view kStay[] = {"schedule", "sysmon", "templateThread"};  // called by kBegin, and never come back
 constexpr std::string_view kPause[] = {"usleep_", "sysmon"};                    // the innermost
+constexpr std::string_view kAside = "systemstack";  // calls something on another stack, and comes back
 constexpr std::string_view kExit[] = {"mexit", "stopforexit"};
 
 }  // namespace
@@ -62,6 +64,13 @@ const std::vector<Actor>& SchedState::actors() {
     if (!a.cut) {
       StackWalk walk = session_.unwinder().walk(threads[t].regs, true, {}, kDepth);
       a.cut = walk.end != StackEnd::bottom && walk.end != StackEnd::depth_limit;
+      const Machine* m = machine_of[t] == kNone ? nullptr : &model_.machines()[machine_of[t]];
+      if (m && m->goroutine != kNone &&
+          !walk.frames.empty()) {  // no rows lead from there to the goroutine's own frames
+        const Location& outermost = session_.program().locate(walk.frames.back().lookup_pc()).back();
+        if (dialect.runtime_function(outermost.function) == kAside)
+          add_saved_context(session_.unwinder(), layout_, model_.goroutines()[m->goroutine], walk);
+      }
       for (const Frame& f : walk.frames) {
         for (const Location& l : session_.program().locate(f.lookup_pc())) {
           std::string_view own = dialect.runtime_function(l.function);

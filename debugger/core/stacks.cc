@@ -12,6 +12,7 @@
 
 #include "backtrace.h"
 #include "session.h"
+#include "unwind_step.h"
 
 namespace vitrine::inspect {
 namespace {
@@ -150,6 +151,11 @@ bool Stacks::plumbing(const Location& location, std::uint64_t pc) {
   return model_.layout().dialect().plumbing(location.function);
 }
 
+std::uint64_t Stacks::display_pc(const Shape& shape, std::size_t frame) {
+  const bool exact = frame ? interrupts(program_, session_.memory(), shape.pcs[frame - 1]) : shape.exact;
+  return shape.pcs[frame] + !exact;
+}
+
 const std::vector<SourceFrame>& Stacks::frames(std::uint32_t shape) {
   if (lazy_.size() < shapes_.size()) lazy_.resize(shapes_.size());
   Lazy& lazy = lazy_[shape];
@@ -157,7 +163,7 @@ const std::vector<SourceFrame>& Stacks::frames(std::uint32_t shape) {
   const Shape& s = *shapes_[shape];
   for (std::size_t i = 0; i < s.pcs.size(); ++i) {
     for (const Location& l : program_.locate(s.pcs[i])) {
-      lazy.frames.push_back({s.display_pc(i), l.function, l.file, l.line, l.inlined});
+      lazy.frames.push_back({display_pc(s, i), l.function, l.file, l.line, l.inlined});
     }
   }
   lazy.have_frames = true;
@@ -173,7 +179,7 @@ const SourceFrame& Stacks::user_frame(std::uint32_t shape) {
   for (std::size_t i = 0; i < s.pcs.size(); ++i) {
     for (const Location& l : program_.locate(s.pcs[i])) {
       if (plumbing(l, s.pcs[i])) continue;
-      lazy.user = {s.display_pc(i), l.function, l.file, l.line, l.inlined};
+      lazy.user = {display_pc(s, i), l.function, l.file, l.line, l.inlined};
       return lazy.user;
     }
   }

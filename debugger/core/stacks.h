@@ -35,9 +35,8 @@ struct SourceFrame {
 
 struct Shape {
   std::vector<std::uint64_t> pcs;  // lookup pcs, innermost first
-  bool exact = false;              // pcs[0] is an interrupted instruction: displayed as it is
+  bool exact = false;              // pcs[0] is an interrupted instruction, not in front of a return address
   StackEnd end = StackEnd::bottom;
-  std::uint64_t display_pc(std::size_t i) const { return i == 0 && exact ? pcs[i] : pcs[i] + 1; }
 };
 
 class Stacks {
@@ -69,6 +68,7 @@ class Stacks {
     SourceFrame user;
     bool have_frames = false, have_user = false;
   };
+  std::uint64_t display_pc(const Shape& shape, std::size_t frame);  // as a debugger prints it
   std::uint32_t intern(const std::uint64_t* pcs, std::size_t count, bool exact, StackEnd end);
   bool plumbing(const Location& location, std::uint64_t pc);
 

@@ -26,6 +26,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <span>
 
 #include "low_text.h"
@@ -103,6 +104,17 @@ bool is_bare_sigreturn(Program& program, Memory& memory, std::uint64_t pc) {
   return !row || !row->signal;
 }
 
+// Whether the call in front of a return address is a direct one of a function that stays on the stack.
+bool called_one_that_stays(Program& program, Memory& memory, std::uint64_t pc) {
+  std::array<std::uint8_t, 5> code;
+  if (pc < 5 || !memory.read(pc - 5, std::as_writable_bytes(std::span(code)), Space::code) || code[0] != 0xe8)
+    return false;
+  std::int32_t by;
+  std::memcpy(&by, &code[1], sizeof by);
+  const CfiRow* row = program.cfi(pc + static_cast<std::uint64_t>(static_cast<std::int64_t>(by)));
+  return row && row->stays;
+}
+
 // The kernel's ucontext_t lies at the stack pointer.
 StepResult by_signal_context(Memory& memory, const Registers& in, Registers& out) {
   constexpr std::uint64_t kRegisters = 40;  // behind flags, link and stack
@@ -176,6 +188,11 @@ const CfiRow* row_of(Program& program, std::uint64_t pc, bool exact) {
   return row || exact || pc == 0 || program.function_start(pc) != pc ? row : program.cfi(pc);
 }
 
+bool interrupts(Program& program, Memory& memory, std::uint64_t lookup_pc) {
+  const CfiRow* row = program.cfi(lookup_pc);
+  return (row && row->signal) || is_bare_sigreturn(program, memory, lookup_pc);
+}
+
 StepResult unwind_step(Program& program, Memory& memory, const Registers& in, bool exact, StackBounds bounds,
                        Registers& out) {
   const std::uint64_t pc = in.r[kRip];
@@ -183,7 +200,8 @@ StepResult unwind_step(Program& program, Memory& memory, const Registers& in, bo
   StepResult step;
   if (is_bare_sigreturn(program, memory, pc)) return by_signal_context(memory, in, out);
   if (const CfiRow* row = row_of(program, pc, exact)) {
-    if (row->end || (row->leaves && !exact)) return fail(StackEnd::bottom, 0);
+    if (row->end || (row->leaves && !exact && !called_one_that_stays(program, memory, pc)))
+      return fail(StackEnd::bottom, 0);
     Registers own = in;
     if (const CfiRow* kept = row->borrows && in.has(kR12) ? row_by_r12(program, memory, lookup) : nullptr) {
       own.set(kRsp, in.r[kR12]);

@@ -17,6 +17,9 @@ struct StepResult {
 // The row by which the frame with this pc is unwound; null: no CFI covers it.
 const CfiRow* row_of(Program& program, std::uint64_t pc, bool exact);
 
+// Whether what seems to have called the code at a pc was interrupted there by a signal: its pc is no return address.
+bool interrupts(Program& program, Memory& memory, std::uint64_t lookup_pc);
+
 // The registers of the caller of a frame; a pc of 0 in them says that there is none. Bounds {0, 0}: unknown.
 StepResult unwind_step(Program& program, Memory& memory, const Registers& in, bool exact, StackBounds bounds,
                        Registers& out);

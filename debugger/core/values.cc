@@ -131,6 +131,7 @@ std::string Values::quoted(std::uint64_t addr, std::uint64_t len, bool& bad) {
 }
 
 std::string Values::bytes(std::uint64_t addr, std::uint64_t size, bool& bad) {
+  if (!size) return "{}";  // a structure without members, an array without elements
   std::vector<std::byte> some(std::min(size, kMaxBytes));
   std::size_t got = memory_.read_prefix(addr, some);
   if (got == 0 && !some.empty()) return unreadable(addr, bad);

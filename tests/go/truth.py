@@ -294,6 +294,10 @@ def check_chan(inspected):
     locals_ = inspected.text("goroutine", "locals", str(goid))
     if "main.cuts at main.go" not in locals_ or "s (parameter) = " not in locals_ or "~r0." in locals_:
         raise Wrong("goroutine locals, of a result without a name: " + locals_)
+    if "<0 bytes" in (locals_ := inspected.text("goroutine", "locals", "1")) or "group = {noCopy = {}, " not in locals_:
+        raise Wrong("goroutine locals, of what has no size: " + locals_)
+    if not re.search(r"^sweep +generation \d+; \d+ pages? swept since", page := inspected.text("mheap"), re.M):
+        raise Wrong("mheap: " + page)
     if inspected.rows[1]["created_by"]:
         raise Wrong("nobody created goroutine 1: %s" % inspected.rows[1]["created_by"])
     if (said := inspected.text("vitrine", "doctor")) and "stacks absent" in said:
@@ -393,6 +397,21 @@ def processor_in_syscall(build, path):
     if not kept and not any(p["status"] == "syscall" for p in ps):
         raise Wrong("a P in a system call: %s %s" % (ps, calling))
     return 1
+
+
+def about_to_leave(build, path):
+    """systemstack notes where it is before it leaves the goroutine's stack: until then its callers are seen."""
+    words = ["break main.main", "run calls", "set scheduler-locking on", "break gosave_systemstack_switch", "continue",
+             "goroutine stacks -where current -json", "info sched -check", "kill"]
+    run = subprocess.run(["gdb", "-nx", "-q", "-batch", "-iex", "set debuginfod enabled off", "-iex", "set auto-load python-scripts off", path,
+                          "-x", os.path.join(HERE, "..", "..", "debugger", "gdb", "vitrine_gdb.py"), *(w for word in words for w in ("-ex", word))],
+                         capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL, env={**os.environ, "VITRINE_HOME": build})
+    rows = [json.loads(line.rstrip(",")) for line in run.stdout.splitlines() if line.startswith("{")]
+    names = [f["function"] for f in rows[0]["frames"]] if len(rows) == 1 else []
+    if names[:2] != ["gosave_systemstack_switch", "runtime.systemstack"] or "main.main" not in names or names[-1] != "runtime.goexit" or \
+            not re.search(": no violation, ", run.stdout):
+        raise Wrong("about to leave a stack: %s: %s%s" % (names, run.stdout[-2000:], run.stderr[-1000:]))
+    return len(names)
 
 
 def ends(inspected):
@@ -543,6 +562,8 @@ def marks(tool, program):
             wrong = [r for r in inspected.rows.values() if r["errors"]]
             if wrong or len(users) != 3 or inspected.rows[1]["wait_reason"] != "chan receive":
                 raise Wrong("while Go marks: %s %s" % (users, wrong))
+            if ": no violation" not in (check := said("info", "sched", "-check")):  # the workers are said to wait
+                raise Wrong("while Go marks: " + check)
             if not re.search(r"^phase +mark: the program runs meanwhile$", gc, re.M) or not re.search(r"^walk +with doubt: ", gc, re.M) or "workers" in gc:
                 raise Wrong("while Go marks: " + gc)
             if not re.search(r"^gc +.*mark", said("mheap"), re.M):
@@ -697,8 +718,8 @@ def last_words(toolchain, build, program, path, tally, what):
         running = [g for g, go in truth.items() if go.state.startswith("running")]
         frames = 0
         for goid in running:  # its user's frames, in order; the runtime goes on after the dump
-            user = [(f.function, f.file, f.line) for f in truth.pop(goid).frames if f.function.startswith("main.")]
-            ours = [(f.function, f.file, f.line) for f in inspected.frames[goid] if f.function.startswith("main.")]
+            user = [(f.function, f.file, f.line, f.pc) for f in truth.pop(goid).frames if f.function.startswith("main.")]
+            ours = [(f.function, f.file, f.line, f.pc) for f in inspected.frames[goid] if f.function.startswith("main.")]
             if len(user) > 40:  # Go elides the middle of a deep stack
                 user, ours = user[:40], ours[:40]
             if user != ours:
@@ -737,6 +758,7 @@ def check_faults(toolchain, build, tally):
     path = toolchain.build(build, "faults", "faults")
     if shutil.which("gdb") and toolchain.number[:2] != (1, 22):
         tally("P in a system call", lambda: processor_in_syscall(build, path))
+        tally("about to leave a stack", lambda: about_to_leave(build, path))
     for what in ("nil", "overflow", "panic"):
         program = Program(path, what)
         try:
@@ -847,6 +869,7 @@ def check_cgo(toolchain, build, tally):
         tool = os.path.join(build, "bin", "vitrine-inspect")
         live = at_rest(tool, program)
         tally("doctor", lambda: nothing_absent(live))
+        tally("locals", lambda: locals_below_c(live))
         text, core = program.quit()
         truth = dump(text)
 
@@ -877,6 +900,15 @@ def check_cgo(toolchain, build, tally):
             tally("LLDB's frames, core", lldb)
     finally:
         program.close()
+
+
+def locals_below_c(inspected):
+    """Go inlines what C calls into a function of cgo's own."""
+    goids = [g for g, frames in inspected.frames.items() if any(f.function == "main.waitsForC" for f in frames)]
+    for goid in goids:
+        if ": main.waitsForC at main.go" not in (text := inspected.text("goroutine", "locals", str(goid))):
+            raise Wrong("goroutine locals, of a function that C called: " + text)
+    return len(goids)
 
 
 def pcs(frames):
