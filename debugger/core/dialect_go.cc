@@ -88,6 +88,7 @@ class Go : public Dialect {
     };
     static constexpr Row kRows[] = {{"findRunnable", "findrunnable"},
                                     {"mPark", "mpark"},
+                                    {"(*p).destroy", "destroy"},
                                     {"futex", "futexsleep"},
                                     {"usleep", "usleep_"},
                                     {"exitsyscallfast", "exitsyscall"},

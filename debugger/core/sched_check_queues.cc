@@ -23,7 +23,8 @@ void SchedCheck::put_queued(std::uint64_t g, const std::string& where) {
   }
   Queued& q = queued_[g];
   if (q.times++) {
-    say("queue", fmt::format("{} is in {} and in {}", state_.goroutine_name(g), q.where, where), {g});
+    say("queue", fmt::format("{} is in {} and in {}", state_.goroutine_name(g), q.where, where), {g},
+        mover(movers::kDestroys));
     return;
   }
   q.where = where;

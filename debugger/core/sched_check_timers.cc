@@ -9,6 +9,7 @@
 #include <algorithm>
 
 #include "sched_check.h"
+#include "sched_movers.h"
 #include "sched_slack.h"
 
 namespace vitrine::inspect {
@@ -24,7 +25,8 @@ void SchedCheck::timers() {
     const Processor& pp = model_.processors()[i];
     const std::size_t first = next;
     while (next < all.size() && all[next].processor == i) ++next;
-    const std::string busy = locked(p.timers_lock, fmt::format("P {}'s timers lock", pp.id));
+    std::string busy = locked(p.timers_lock, fmt::format("P {}'s timers lock", pp.id));
+    if (busy.empty() && stopping_) busy = mover(movers::kTimers);
     auto at = [&](F f) { return pp.addr + layout_.place(f).offset; };
     auto wrong = [&](std::string text, std::vector<std::uint64_t> where) {
       say("timer", std::move(text), std::move(where), busy);

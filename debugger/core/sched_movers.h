@@ -58,6 +58,10 @@ inline constexpr std::string_view kProcessor[] = {"wirep",
 inline constexpr std::string_view kWorld[] = {
     "startTheWorldWithSema", "stopTheWorldWithSema", "procresize", "destroy", "gcstopm",
     "stopsyscalls",          "entersyscall_gcwait"};
+// Empty the queue of a P that goes away; Go's clears runnext after that goroutine is queued elsewhere.
+inline constexpr std::string_view kDestroys[] = {"destroy"};
+// Move the timers of Ps that go away, in a stopped world without a lock.
+inline constexpr std::string_view kTimers[] = {"procresize"};
 // Count themselves, or an M that they start, as looking for work.
 inline constexpr std::string_view kSpinning[] = {
     "wakep",          "startm",  "newm",     "allocm",      "handoffp", "resetspinning", "findrunnable",

@@ -24,13 +24,10 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 import expressions  # noqa: E402
 import toolchains  # noqa: E402
+from stops import Wrong, about_to_leave, destroyed, in_gdb, processor_in_syscall  # noqa: E402
 
 HEADING = re.compile(r"goroutine (\d+)(?: gp=\S+ m=\S+(?: mp=\S+)?)? \[([^\]]*)\]:$")
 PLACE = re.compile(r"\t(.*):(\d+)(?: \+0x([0-9a-f]+))?(?: fp=0x([0-9a-f]+) sp=0x([0-9a-f]+) pc=0x([0-9a-f]+))?$")
-
-
-class Wrong(Exception):
-    pass
 
 
 class Frame:
@@ -379,41 +376,6 @@ def check_stacks(inspected, program):
     return len(rows)
 
 
-SYSCALLS = ("internal/runtime/syscall/linux.Syscall6", "internal/runtime/syscall.Syscall6", "runtime/internal/syscall.Syscall6")
-
-
-def processor_in_syscall(build, path):
-    """A goroutine enters a system call while no other thread runs: it keeps its P, which Go 1.26 goes on calling running."""
-    words = ["break main.calls", "run calls", "delete", "set scheduler-locking on", *("tbreak " + name for name in SYSCALLS), "continue",
-             "info goroutines -json -where 'status = syscall'", "info ps -json", "info sched -check", "kill"]
-    run = subprocess.run(["gdb", "-nx", "-q", "-batch", "-iex", "set debuginfod enabled off", "-iex", "set auto-load python-scripts off", path,
-                          "-x", os.path.join(HERE, "..", "..", "debugger", "gdb", "vitrine_gdb.py"), *(w for word in words for w in ("-ex", word))],
-                         capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL, env={**os.environ, "VITRINE_HOME": build})
-    rows = [json.loads(line.rstrip(",")) for line in run.stdout.splitlines() if line.startswith("{")]
-    calling, ps = [r for r in rows if r.get("current")], [r for r in rows if "schedtick" in r]
-    if len(calling) != 1 or len(ps) != 4 or not re.search(": no violation, 0 in transit$", run.stdout, re.M):
-        raise Wrong("a P in a system call: %s%s" % (run.stdout[-3000:], run.stderr[-1000:]))
-    kept = [p for p in ps if (p["status"], p["goid"], p["m"]) == ("running", calling[0]["goid"], calling[0]["m"])]
-    if not kept and not any(p["status"] == "syscall" for p in ps):
-        raise Wrong("a P in a system call: %s %s" % (ps, calling))
-    return 1
-
-
-def about_to_leave(build, path):
-    """systemstack notes where it is before it leaves the goroutine's stack: until then its callers are seen."""
-    words = ["break main.main", "run calls", "set scheduler-locking on", "break gosave_systemstack_switch", "continue",
-             "goroutine stacks -where current -json", "info sched -check", "kill"]
-    run = subprocess.run(["gdb", "-nx", "-q", "-batch", "-iex", "set debuginfod enabled off", "-iex", "set auto-load python-scripts off", path,
-                          "-x", os.path.join(HERE, "..", "..", "debugger", "gdb", "vitrine_gdb.py"), *(w for word in words for w in ("-ex", word))],
-                         capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL, env={**os.environ, "VITRINE_HOME": build})
-    rows = [json.loads(line.rstrip(",")) for line in run.stdout.splitlines() if line.startswith("{")]
-    names = [f["function"] for f in rows[0]["frames"]] if len(rows) == 1 else []
-    if names[:2] != ["gosave_systemstack_switch", "runtime.systemstack"] or "main.main" not in names or names[-1] != "runtime.goexit" or \
-            not re.search(": no violation, ", run.stdout):
-        raise Wrong("about to leave a stack: %s: %s%s" % (names, run.stdout[-2000:], run.stderr[-1000:]))
-    return len(names)
-
-
 def ends(inspected):
     """The world of a program that dies of a panic: all Ps are told to stop, by a count that no number of Ps reaches."""
     text = inspected.text("info", "sched")
@@ -430,10 +392,7 @@ def ends(inspected):
 def locks_in_gdb(build, path, pid, inspected):
     """By the names of variables of a frame, which Go has moved to the heap."""
     frames = [f.function for f in inspected.frames[1]]
-    run = subprocess.run(["gdb", "-nx", "-q", "-batch", "-iex", "set debuginfod enabled off", "-iex", "set auto-load python-scripts off", "-p", pid,
-                          "-x", os.path.join(HERE, "..", "..", "debugger", "gdb", "vitrine_gdb.py"), "-ex", "goroutine 1",
-                          "-ex", "frame %d" % (frames.index("main.main") + 1), "-ex", "sync &rw", "-ex", "mutex (mutex)"],
-                         capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL, env={**os.environ, "VITRINE_HOME": build})
+    run = in_gdb(build, ["goroutine 1", "frame %d" % (frames.index("main.main") + 1), "sync &rw", "mutex (mutex)"], "-p", pid)
     if not re.search(r"^rw_mutex 0x[0-9a-f]+: held by a writer, 1 reader behind it\n(?:.*\n){2}read .* main\.readLocks at ", run.stdout, re.M) or \
             not re.search(r"^mutex 0x[0-9a-f]+: locked, .*2 waiting\n(?:.*\n)+lock .* main\.locks at ", run.stdout, re.M):
         raise Wrong("sync in gdb: %s%s" % (run.stdout[-2000:], run.stderr[-2000:]))
@@ -759,6 +718,7 @@ def check_faults(toolchain, build, tally):
     if shutil.which("gdb") and toolchain.number[:2] != (1, 22):
         tally("P in a system call", lambda: processor_in_syscall(build, path))
         tally("about to leave a stack", lambda: about_to_leave(build, path))
+        tally("a P that goes away", lambda: destroyed(build, path))
     for what in ("nil", "overflow", "panic"):
         program = Program(path, what)
         try:

@@ -42,6 +42,16 @@ func asks(last *time.Time) {
 }
 
 //go:noinline
+func none() {}
+
+//go:noinline
+func starts() {
+	for ; ; runtime.Gosched() {
+		go none()
+	}
+}
+
+//go:noinline
 func calls(fd int) {
 	for buf := make([]byte, 1<<14); ; {
 		syscall.Read(fd, buf)
@@ -122,6 +132,14 @@ func main() {
 		go asks(&last)
 		fmt.Println("ready")
 		time.Sleep(time.Hour)
+	case "shrinks": // Ps go away that have somebody to run next
+		for n := 0; n < 4; n++ {
+			go starts()
+		}
+		for n := 0; ; n++ {
+			runtime.GOMAXPROCS(1 + n%2*3)
+			time.Sleep(time.Millisecond)
+		}
 	case "spin":
 		var stop bool
 		go spins(&stop)

@@ -1,0 +1,59 @@
+"""Stops of Go programs in gdb at moments that last some instructions, for truth.py: what the inspector says there."""
+
+import json
+import os
+import re
+import subprocess
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+class Wrong(Exception):
+    pass
+
+
+SYSCALLS = ("internal/runtime/syscall/linux.Syscall6", "internal/runtime/syscall.Syscall6", "runtime/internal/syscall.Syscall6")
+
+
+def in_gdb(build, words, *target):
+    return subprocess.run(["gdb", "-nx", "-q", "-batch", "-iex", "set debuginfod enabled off", "-iex", "set auto-load python-scripts off", *target,
+                           "-x", os.path.join(HERE, "..", "..", "debugger", "gdb", "vitrine_gdb.py"), *(w for word in words for w in ("-ex", word))],
+                          capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL, env={**os.environ, "VITRINE_HOME": build})
+
+
+def processor_in_syscall(build, path):
+    """A goroutine enters a system call while no other thread runs: it keeps its P, which Go 1.26 goes on calling running."""
+    words = ["break main.calls", "run calls", "delete", "set scheduler-locking on", *("tbreak " + name for name in SYSCALLS), "continue",
+             "info goroutines -json -where 'status = syscall'", "info ps -json", "info sched -check", "kill"]
+    run = in_gdb(build, words, path)
+    rows = [json.loads(line.rstrip(",")) for line in run.stdout.splitlines() if line.startswith("{")]
+    calling, ps = [r for r in rows if r.get("current")], [r for r in rows if "schedtick" in r]
+    if len(calling) != 1 or len(ps) != 4 or not re.search(": no violation, 0 in transit$", run.stdout, re.M):
+        raise Wrong("a P in a system call: %s%s" % (run.stdout[-3000:], run.stderr[-1000:]))
+    kept = [p for p in ps if (p["status"], p["goid"], p["m"]) == ("running", calling[0]["goid"], calling[0]["m"])]
+    if not kept and not any(p["status"] == "syscall" for p in ps):
+        raise Wrong("a P in a system call: %s %s" % (ps, calling))
+    return 1
+
+
+def about_to_leave(build, path):
+    """systemstack notes where it is before it leaves the goroutine's stack: until then its callers are seen."""
+    words = ["break main.main", "run calls", "set scheduler-locking on", "break gosave_systemstack_switch", "continue",
+             "goroutine stacks -where current -json", "info sched -check", "kill"]
+    run = in_gdb(build, words, path)
+    rows = [json.loads(line.rstrip(",")) for line in run.stdout.splitlines() if line.startswith("{")]
+    names = [f["function"] for f in rows[0]["frames"]] if len(rows) == 1 else []
+    if names[:2] != ["gosave_systemstack_switch", "runtime.systemstack"] or "main.main" not in names or names[-1] != "runtime.goexit" or \
+            not re.search(": no violation, ", run.stdout):
+        raise Wrong("about to leave a stack: %s: %s%s" % (names, run.stdout[-2000:], run.stderr[-1000:]))
+    return len(names)
+
+
+def destroyed(build, path):
+    """A P goes away whose next goroutine is in the global queue already, for some instructions. (Its other ones are moved by the first of
+    the two places that the function was inlined into.)"""
+    words = ["break runtime.globrunqputhead", "disable 1.1", "run shrinks", "set scheduler-locking on", *(["stepi 3", "info sched -check"] * 12), "kill"]
+    run = in_gdb(build, words, path)
+    if run.stdout.count(": no violation, ") != 12 or not re.search(r"runnext: M \d+ .* is in runtime", run.stdout):
+        raise Wrong("a P that goes away: %s%s" % (run.stdout[-2000:], run.stderr[-1000:]))
+    return 12
