@@ -245,11 +245,14 @@ class Search {
       std::uint64_t hi = heap_.word(F::mheap_curArena_end).value_or(0);
       const bool later = w_.addr >= lo && w_.addr < hi;
       const bool spans_of_free = layout_.has(F::mheap_free_treap);  // else free pages are bits, and in no span
+      // Where the heap begins at a random place, what lies before that is never handed out.
+      const bool before = heap_.with_pages() == 0 || w_.addr < heap_.spans().front().base;
       w_.what = fmt::format("in the arena at {:#x}, {}", a.base,
                             later           ? "which has not handed out this part yet"
                             : spans_of_free ? "and in no span: the spans' table is damaged"
+                            : before        ? "in pages before the first span"
                                             : "in pages that are free");
-      if (!later && !spans_of_free) w_.state = "free";
+      if (!later && !spans_of_free && !before) w_.state = "free";
       w_.base = a.base;
       w_.size = heap_.arena_bytes();
       return true;

@@ -354,6 +354,10 @@ def free_page(inspected):
     row = row[0] if isinstance(row, list) else row
     if "in pages that are free" not in text or row["state"] != "free" or "damaged" in text:
         raise Wrong("obj of a free page: %s %s" % (text, row))
+    if handed[0] > arena:  # Go since 1.26 begins anywhere in it: whether what lies before is free is not known
+        text, row = inspected.text("obj", hex(handed[0] - 16)), inspected.ask("obj", hex(handed[0] - 16), "-json")[0]
+        if "in pages before the first span" not in text or row["state"]:
+            raise Wrong("obj of what lies before the heap: %s %s" % (text, row))
     return 1
 
 
