@@ -531,6 +531,8 @@ def marks(tool, program):
                 raise Wrong("while Go marks: " + gc)
             if not re.search(r"^gc +.*mark", said("mheap"), re.M):
                 raise Wrong("while Go marks: " + said("mheap"))
+            if ": no violation, " not in (text := said("info", "sched", "-check")):  # those who mark are called waiting
+                raise Wrong("while Go marks: " + text)
             nodes = json.loads(said("mheap", "spans", "-json", "-where", "elem = 16 and alloc > 400"))
             states = {o["state"] for s in nodes[-4:] + nodes[::-len(nodes) // 8] for o in json.loads(said("mheap", "span", s["base"], "-json"))[0]["objects"]}
             if "marked" not in states:  # it may just have begun
