@@ -95,7 +95,9 @@ class Go : public Dialect {
                                     {"exitsyscallfast_pidle", "exitsyscall"},
                                     {"exitsyscallfast_reacquired", "exitsyscall"},
                                     {"exitsyscallTryGetP", "exitsyscall"},
-                                    {"exitsyscallNoP", "exitsyscall0"}};
+                                    {"exitsyscallNoP", "exitsyscall0"},
+                                    {"goschedImpl", "gosched_m"},
+                                    {"goyield_m", "gosched_m"}};
     for (const Row& row : kRows) {
       if (row.go == name) return row.ours;
     }

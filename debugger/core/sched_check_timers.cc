@@ -1,6 +1,7 @@
 // sched_check_timers.cc: the timer heap of each P, which the P's timers.lock guards.
 //
-//   * len is the heap's length less its zombies (timers that were stopped); minWhen the time of its first timer, 0 when
+//   * len is the heap's length less its zombies (timers that were stopped), or where no timer is marked as one (Go) the
+//     heap's length; minWhen the time of its first timer, 0 when
 //     it has none. A heap does not consist of zombies.
 //   * No time in the 4-ary heap is before its parent's, and none is later than the timer's own.
 //   * Each timer names the P and the slot that it is in.
@@ -32,8 +33,9 @@ void SchedCheck::timers() {
       say("timer", std::move(text), std::move(where), busy);
     };
     if (layout_.has(F::p_timers_len))
-      counter(fmt::format("P {}'s number of timers", pp.id), at(F::p_timers_len), p.timers_len, p.timers_pending(),
-              busy, stopping_ ? slack::kTimersMoved : slack::timers(p.timers_zombies));
+      counter(fmt::format("P {}'s number of timers", pp.id), at(F::p_timers_len), p.timers_len,
+              layout_.has(F::timer_zombie) ? p.timers_pending() : p.timers_heaplen, busy,
+              stopping_ ? slack::kTimersMoved : slack::timers(p.timers_zombies));
     const std::size_t zombies = static_cast<std::size_t>(std::count_if(all.begin() + static_cast<std::ptrdiff_t>(first),
                                                                        all.begin() + static_cast<std::ptrdiff_t>(next),
                                                                        [](const TimerState& t) { return t.zombie; }));

@@ -203,6 +203,8 @@ TEST(Dialect, KnowsGosFunctionsByOurWords) {
   EXPECT_EQ(d.runtime_function("runtime.exitsyscallfast_pidle"), "exitsyscall");
   EXPECT_EQ(d.runtime_function("runtime.exitsyscallTryGetP"), "exitsyscall");
   EXPECT_EQ(d.runtime_function("runtime.findRunnable"), "findrunnable");
+  EXPECT_EQ(d.runtime_function("runtime.goschedImpl"), "gosched_m");
+  EXPECT_EQ(d.runtime_function("runtime.goyield_m"), "gosched_m");
   EXPECT_EQ(d.runtime_function("runtime.handoffp"), "handoffp");
   EXPECT_EQ(d.runtime_function("main.funcs"), "");
 }

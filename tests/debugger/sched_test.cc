@@ -390,6 +390,15 @@ TEST(SchedCheck, WhoTakesStoppedTimersOutExcusesThemAndOneMore) {
   }
 }
 
+TEST(SchedCheck, WhereNoTimerIsMarkedAsStoppedAllOfTheHeapCount) {
+  S runtime;
+  std::erase_if(runtime.program.types.at("vitrine::rt::timer")->fields,
+                [](const Field& f) { return f.name == "zombie"; });
+  runtime.poke(S::kP + S::pZombies, std::uint32_t{1});
+  EXPECT_EQ(run(runtime, "info sched -check").out,
+            "checked 8 goroutines, 2 Ms, 2 Ps, 5 queued, 3 timers: no violation, 0 in transit\n");
+}
+
 TEST(SchedCheck, WhoFreesGoroutinesExcusesOneEach) {
   S runtime;
   runtime.poke(S::kSched + S::sFreeNone, std::uint64_t{0});
