@@ -97,7 +97,9 @@ class Go : public Dialect {
                                     {"exitsyscallTryGetP", "exitsyscall"},
                                     {"exitsyscallNoP", "exitsyscall0"},
                                     {"goschedImpl", "gosched_m"},
-                                    {"goyield_m", "gosched_m"}};
+                                    {"goyield_m", "gosched_m"},
+                                    // It calls that on the system stack, where its own frame is not seen.
+                                    {"runSafePointFn", "reentersyscall"}};
     for (const Row& row : kRows) {
       if (row.go == name) return row.ours;
     }

@@ -205,6 +205,7 @@ TEST(Dialect, KnowsGosFunctionsByOurWords) {
   EXPECT_EQ(d.runtime_function("runtime.findRunnable"), "findrunnable");
   EXPECT_EQ(d.runtime_function("runtime.goschedImpl"), "gosched_m");
   EXPECT_EQ(d.runtime_function("runtime.goyield_m"), "gosched_m");
+  EXPECT_EQ(d.runtime_function("runtime.runSafePointFn"), "reentersyscall");
   EXPECT_EQ(d.runtime_function("runtime.handoffp"), "handoffp");
   EXPECT_EQ(d.runtime_function("main.funcs"), "");
 }
