@@ -27,7 +27,7 @@ pages        32 of 8K: 18 in use (3 small objects, 2 large objects, 12 stacks, 1
 spans        10: 3 small objects, 1 large objects, 2 stacks, 1 runtime objects, 3 free; 1 without pages
 classes      3 in use; by pages: large: 1 of 1 in 1 span, 48 B: 14 of 340 in 2 spans, 16 B: 512 of 512 in 1 span
 gc           off: this runtime has no collector
-sweep        generation 2, done, 0 sweeping; spans: 1 cached, 3 swept
+sweep        generation 2, done; spans: 1 cached, 3 swept
 stacks       2 of 5 used by goroutines, 0 by dead ones, 1 cached by Ps, 2 free in pools
 metadata     mspans ?, mcaches ?, arenas and bitmaps ?, other ?
 system       256K asked for, 256K of it in spans, 64K of these given back
