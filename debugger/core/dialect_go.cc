@@ -89,6 +89,8 @@ class Go : public Dialect {
     static constexpr Row kRows[] = {{"findRunnable", "findrunnable"},
                                     {"mPark", "mpark"},
                                     {"(*p).destroy", "destroy"},
+                                    {"entersyscallblock", "reentersyscall"},
+                                    {"entersyscallblock_handoff", "reentersyscall"},
                                     {"futex", "futexsleep"},
                                     {"usleep", "usleep_"},
                                     {"exitsyscallfast", "exitsyscall"},

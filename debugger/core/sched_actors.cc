@@ -28,6 +28,7 @@ constexpr std::string_view kBegin = "mstart1";
 constexpr std::string_view kStay[] = {"schedule", "sysmon", "templateThread"};  // called by kBegin, and never come back
 constexpr std::string_view kPause[] = {"usleep_", "sysmon"};                    // the innermost
 constexpr std::string_view kAside = "systemstack";  // calls something on another stack, and comes back
+constexpr std::string_view kAway = "mcall";         // calls something there, which may go on with another goroutine
 constexpr std::string_view kExit[] = {"mexit", "stopforexit"};
 
 }  // namespace
@@ -68,7 +69,8 @@ const std::vector<Actor>& SchedState::actors() {
       if (m && m->goroutine != kNone &&
           !walk.frames.empty()) {  // no rows lead from there to the goroutine's own frames
         const Location& outermost = session_.program().locate(walk.frames.back().lookup_pc()).back();
-        if (dialect.runtime_function(outermost.function) == kAside)
+        const std::string_view own = dialect.runtime_function(outermost.function);
+        if (own == kAside || (own == kAway && walk.frames.size() == 1))
           add_saved_context(session_.unwinder(), layout_, model_.goroutines()[m->goroutine], walk);
       }
       for (const Frame& f : walk.frames) {

@@ -49,6 +49,16 @@ def about_to_leave(build, path):
     return len(names)
 
 
+def blocks(build, path):
+    """A goroutine enters a system call that will block: its P is given away some instructions after it is said to be in one. (Go 1.19's
+    collector does so as it starts.)"""
+    words = ["break runtime.entersyscallblock", "run collect", "set scheduler-locking on", *(["stepi 8", "info sched -check"] * 13), "kill"]
+    run = in_gdb(build, words, path)
+    if run.stdout.count(": no violation, ") != 13 or "is in runtime.entersyscallblock" not in run.stdout:
+        raise Wrong("on the way into a system call: %s%s" % (run.stdout[-2000:], run.stderr[-1000:]))
+    return 13
+
+
 def destroyed(build, path):
     """A P goes away whose next goroutine is in the global queue already, for some instructions. (Its other ones are moved by the first of
     the two places that the function was inlined into.)"""

@@ -24,7 +24,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 import expressions  # noqa: E402
 import toolchains  # noqa: E402
-from stops import Wrong, about_to_leave, destroyed, in_gdb, processor_in_syscall  # noqa: E402
+from stops import Wrong, about_to_leave, blocks, destroyed, in_gdb, processor_in_syscall  # noqa: E402
 
 HEADING = re.compile(r"goroutine (\d+)(?: gp=\S+ m=\S+(?: mp=\S+)?)? \[([^\]]*)\]:$")
 PLACE = re.compile(r"\t(.*):(\d+)(?: \+0x([0-9a-f]+))?(?: fp=0x([0-9a-f]+) sp=0x([0-9a-f]+) pc=0x([0-9a-f]+))?$")
@@ -725,6 +725,8 @@ def check_faults(toolchain, build, tally):
         tally("P in a system call", lambda: processor_in_syscall(build, path))
         tally("about to leave a stack", lambda: about_to_leave(build, path))
         tally("a P that goes away", lambda: destroyed(build, path))
+        if toolchain.number[:2] == (1, 19):
+            tally("on the way into a system call", lambda: blocks(build, path))
     for what in ("nil", "overflow", "panic"):
         program = Program(path, what)
         try:
