@@ -1,4 +1,5 @@
-"""Stops of Go programs in gdb at moments that last some instructions, for truth.py: what the inspector says there."""
+"""What truth.py has done in gdb: stops of Go programs at moments that last some instructions, and what is said there; Go's own script beside
+ours; locks by their names."""
 
 import json
 import os
@@ -67,3 +68,27 @@ def destroyed(build, path):
     if run.stdout.count(": no violation, ") != 12 or not re.search(r"runnext: M \d+ .* is in runtime", run.stdout):
         raise Wrong("a P that goes away: %s%s" % (run.stdout[-2000:], run.stderr[-1000:]))
     return 12
+
+
+def beside_gos_script(build, toolchain, program, core):
+    """Whichever of the two scripts is loaded last, `info goroutines` is ours and `goroutine N CMD` works."""
+    ours = os.path.join(HERE, "..", "..", "debugger", "gdb", "vitrine_gdb.py")
+    theirs = os.path.join(os.path.dirname(os.path.dirname(toolchain.go)), "src", "runtime", "runtime-gdb.py")
+    for scripts in ((ours, theirs), (theirs, ours)):
+        run = subprocess.run(["gdb", "-nx", "-q", "-batch", "-iex", "set debuginfod enabled off", "-iex", "set auto-load python-scripts off",
+                              program, core, *(w for s in scripts for w in ("-x", s)), "-ex", "info goroutines -limit 3",
+                              "-ex", "goroutine 1 bt"], capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL,
+                             env={**os.environ, "VITRINE_HOME": build})
+        if not re.search(r"^ *\*? *GOID +STATUS ", run.stdout, re.M) or not re.search(r"^#\d+ .*main\.main ", run.stdout, re.M):
+            raise Wrong("gdb with %s last: %s%s" % (os.path.basename(scripts[1]), run.stdout[-2000:], run.stderr[-2000:]))
+    return 1
+
+
+def locks_in_gdb(build, path, pid, inspected):
+    """By the names of variables of a frame, which Go has moved to the heap."""
+    frames = [f.function for f in inspected.frames[1]]
+    run = in_gdb(build, ["goroutine 1", "frame %d" % (frames.index("main.main") + 1), "sync &rw", "mutex (mutex)"], "-p", pid)
+    if not re.search(r"^rw_mutex 0x[0-9a-f]+: held by a writer, 1 reader behind it\n(?:.*\n){2}read .* main\.readLocks at ", run.stdout, re.M) or \
+            not re.search(r"^mutex 0x[0-9a-f]+: locked, .*2 waiting\n(?:.*\n)+lock .* main\.locks at ", run.stdout, re.M):
+        raise Wrong("sync in gdb: %s%s" % (run.stdout[-2000:], run.stderr[-2000:]))
+    return 2
