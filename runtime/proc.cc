@@ -128,7 +128,7 @@ void dropg(g* gp) {
   save_thread_state(mp, gp);
   store_relaxed(gp->noproc, 0);
   store_relaxed(gp->m, nullptr);
-  store_relaxed(mp->curg, nullptr);
+  __atomic_store_n(&mp->curg, nullptr, __ATOMIC_RELEASE);  // pairs with freezegoroutines
 }
 
 // What every way off the M has in common, on g0, while the g is still Grunning and ours.

@@ -70,10 +70,11 @@ static void freeze(g* gp, g* stopper) {
 }
 
 void freezegoroutines() {
-  // Whoever runs is on a thread; no other can begin to, since that takes a P.
+  // Whoever runs is on a thread; no other can begin to, since that takes a P. An M that has let go of one, in dropg or at
+  // its end, stored that with release: what it did before, in the buffer of its barrier, is seen from here on.
   g* stopper = getg()->m->curg;
   for (m* mp = __atomic_load_n(&allm, __ATOMIC_ACQUIRE); mp != nullptr; mp = mp->alllink)
-    if (g* gp = load_relaxed(mp->curg); gp != nullptr) freeze(gp, stopper);
+    if (g* gp = __atomic_load_n(&mp->curg, __ATOMIC_ACQUIRE); gp != nullptr) freeze(gp, stopper);
 }
 
 void thawgoroutines() {

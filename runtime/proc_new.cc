@@ -256,7 +256,7 @@ static void goexit0(g* gp) {
   store_relaxed(gp->noproc, 0);
   gp->preemptoff = 0;
   store_relaxed(gp->m, nullptr);
-  store_relaxed(mp->curg, nullptr);
+  __atomic_store_n(&mp->curg, nullptr, __ATOMIC_RELEASE);
   *mp->ehp = {};
   store_relaxed(gp->goid, 0);
   store_relaxed(gp->name[0], 0);
