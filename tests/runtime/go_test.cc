@@ -167,7 +167,7 @@ TEST_F(Go, DeadGoroutinesAreUsedAgain) {
 }
 
 TEST_F(Go, AHundredThousandParkAtOnce) {
-  const int n = underTsan ? 1000 : 100000;
+  const int n = underTsan ? 1000 : underAsan ? 20000 : 100000;
   chan<int> hold;
   vitrine::wait_group wg;
   std::atomic<int> running{0};
