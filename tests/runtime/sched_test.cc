@@ -37,6 +37,7 @@ TEST_F(Sched, EveryPRunsAGoroutine) {
   vitrine::wait_group wg;
   for (int i = 0; i < n; i++)
     wg.go([&, i] {
+      vitrine::no_preempt keeps;  // its P, however long the others take to come
       here++;
       while (here < n) rt::procyield(1);
       ps[i] = rt::getg()->m->p;
