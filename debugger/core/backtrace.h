@@ -21,8 +21,7 @@ struct Context {
   bool thread_on_g0 = false;  // regs are the saved ones although a thread runs it
   bool in_handler = false;    // of a signal its thread is, on a stack for those; or it came from there to g0's
   bool interrupted = false;   // regs are what the handler goes back to
-  bool asking =
-      false;  // its thread calls the vDSO for it, on its scheduling stack; regs are those of who asked for that
+  bool asking = false;        // its thread calls the vDSO for it, on g0's stack; regs are those of who asked for that
   bool live() const { return tid || interrupted; }  // regs are all of a thread's
 };
 

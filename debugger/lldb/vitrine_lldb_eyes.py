@@ -113,7 +113,7 @@ class Eyes(vi.Host):
     def evaluate(self, expression):
         frame = self.process.GetSelectedThread().GetSelectedFrame()
         v = self.place(frame, expression.strip())
-        if v is not None and v.IsValid() and v.GetError().Success():
+        if v:
             v = v.GetNonSyntheticValue()
             if v.GetType().GetCanonicalType().IsReferenceType():
                 v = v.Dereference().GetNonSyntheticValue()
