@@ -40,7 +40,7 @@ static void endproxy(void* arg) {
   lock(&sched.gFree.lock);
   gp->schedlink = sched.gFree.noStack.head;
   sched.gFree.noStack.head = gp;
-  __atomic_store_n(&sched.gFree.n, sched.gFree.n + 1, __ATOMIC_RELAXED);
+  __atomic_store_n(&sched.gFree.n, sched.gFree.n + 1, __ATOMIC_RELEASE);
   unlock(&sched.gFree.lock);
 }
 

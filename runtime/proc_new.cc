@@ -80,12 +80,12 @@ static g* glist_pop(gList* l) {
 static g* globalget() {
   g* gp = glist_pop(&sched.gFree.stack);
   if (gp == nullptr) gp = glist_pop(&sched.gFree.noStack);
-  if (gp != nullptr) __atomic_store_n(&sched.gFree.n, sched.gFree.n - 1, __ATOMIC_RELAXED);
+  if (gp != nullptr) __atomic_store_n(&sched.gFree.n, sched.gFree.n - 1, __ATOMIC_RELEASE);
   return gp;
 }
 
 // gcount reads the counts of all Ps.
-static void addfree(p* pp, int32 n) { __atomic_store_n(&pp->gFree.n, pp->gFree.n + n, __ATOMIC_RELAXED); }
+static void addfree(p* pp, int32 n) { __atomic_store_n(&pp->gFree.n, pp->gFree.n + n, __ATOMIC_RELEASE); }
 
 // A dead g, or null. pp null: a thread without a P.
 g* gfget(p* pp) {
@@ -113,7 +113,7 @@ g* gfget(p* pp) {
 // sched.gFree.lock held.
 static void globalput(g* gp) {
   glist_push(gp->stack.lo != 0 ? &sched.gFree.stack : &sched.gFree.noStack, gp);
-  __atomic_store_n(&sched.gFree.n, sched.gFree.n + 1, __ATOMIC_RELAXED);
+  __atomic_store_n(&sched.gFree.n, sched.gFree.n + 1, __ATOMIC_RELEASE);
 }
 
 // pp null: this M has none.
@@ -291,10 +291,12 @@ void gostarted() {
   san_arrived(getg());
 }
 
+// The loads of gFree.n pair with addfree's store and gfput's: who counts no more than itself sees what the others had
+// done before they ended.
 int32 gcount() {
-  int64 n = __atomic_load_n(&allgs.len, __ATOMIC_ACQUIRE) - __atomic_load_n(&sched.gFree.n, __ATOMIC_RELAXED) -
+  int64 n = __atomic_load_n(&allgs.len, __ATOMIC_ACQUIRE) - __atomic_load_n(&sched.gFree.n, __ATOMIC_ACQUIRE) -
             sched.ngsys.load(__ATOMIC_RELAXED);
-  for (int64 i = 0; i < nallp(); i++) n -= __atomic_load_n(&allp.array[i]->gFree.n, __ATOMIC_RELAXED);
+  for (int64 i = 0; i < nallp(); i++) n -= __atomic_load_n(&allp.array[i]->gFree.n, __ATOMIC_ACQUIRE);
   return n < 1 ? 1 : int32(n);
 }
 

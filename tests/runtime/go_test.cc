@@ -166,6 +166,20 @@ TEST_F(Go, DeadGoroutinesAreUsedAgain) {
   EXPECT_LE(rt::allgs.len, std::max(before, enough)) << 100 * bursts << " goroutines were started since";
 }
 
+// Nothing else orders what they did before what comes here (TSan says so if this does not): who counts takes no lock
+// and lets no goroutine run on its own P.
+TEST_F(Go, WhoCountsNoneLeftSeesWhatTheyDid) {
+  for (int round = 0; round < 20; round++) {
+    int done = 0;
+    go([&] { done = 1; });
+    vitrine::no_preempt alone;
+    auto end = std::chrono::steady_clock::now() + 20s;
+    while (rt::gcount() > 1 && std::chrono::steady_clock::now() < end) {
+    }
+    ASSERT_EQ(done, 1) << "round " << round;
+  }
+}
+
 TEST_F(Go, AHundredThousandParkAtOnce) {
   const int n = underTsan ? 1000 : underAsan ? 20000 : 100000;
   chan<int> hold;

@@ -69,7 +69,7 @@ inline void set_name(std::string_view name) { rt::setname(name.data(), name.size
 // on stderr): that stops all goroutines for a moment.
 inline int gomaxprocs(int n = 0) { return rt::procs(n); }
 
-// Goroutines that exist now, the main one included.
+// Goroutines that exist now, the main one included. Who gets 1 sees what the others had done before they ended.
 inline std::size_t num_goroutine() { return rt::numgoroutine(); }
 
 }  // namespace vitrine
