@@ -394,7 +394,10 @@ void* gcalloc1(const _type* t, uintptr n, bool array) {
     if (gcTrigger{gcTrigger::heap, 0}.test()) collectforalloc(false);
   }
   if (__builtin_expect(gcBlackenEnabled.load(__ATOMIC_RELAXED) != 0, 0)) chargeforalloc(size);
-  return mallocgc(size, n == 0 ? nullptr : t, true);
+  void* x = mallocgc(size, n == 0 ? nullptr : t, true);
+  if (__builtin_expect(mheap_.ncold.load(__ATOMIC_RELAXED) != 0, 0) && mayCollect(getg()))
+    mheap_.touchCold(spanOfUnchecked(uintptr(x)));
+  return x;
 }
 
 }  // namespace vitrine::rt

@@ -278,7 +278,10 @@ mspan* mheap::takePages(treapNode* t, uintptr npages, pageUse use, uint64* stat,
       uintptr huge = useHuge(s->base(), upto, s->base() + (whole << pageShift));
       if (huge > upto) used = pages = (huge - s->base()) >> pageShift;
     }
-    if (populate) *window = {s->base(), s->base() + (pages << pageShift)};
+    if (populate) {
+      uintptr upto = s->base() + (pages << pageShift), block = alignUp(s->base(), hugeBlockBytes);
+      *window = {s->base(), block < upto && hasHuge(block, upto) ? block : upto};  // touchCold does those
+    }
     useahead(this, s->base(), used << pageShift, s->base() + (whole << pageShift));
   }
   if (used > npages) keeptail(this, s->base() + s->bytes(), used - npages, s, 0);
@@ -398,7 +401,7 @@ uintptr mheap::allocSmall(uintptr npages, rt::spanClass sc, uintptr want, uintpt
   }
   pagesInUse.add(n * npages, __ATOMIC_RELAXED);
   rt::unlock(&lock);
-  if (fresh.base != 0) sysPopulate(reinterpret_cast<void*>(fresh.base), fresh.end - fresh.base);
+  if (fresh.base != 0 && fresh.end > fresh.base) sysPopulate(reinterpret_cast<void*>(fresh.base), fresh.end - fresh.base);
   sweepSpans[load_relaxed(sweepgen) / 2 % 2].push(out, uint32(n));
   return n;
 }

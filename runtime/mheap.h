@@ -242,6 +242,7 @@ struct heapArena {
   uint8 pageMarks[pagesPerArena / 8];  // bit: first page of a span with marked objects; atomic or
   uintptr base;
   uint32 hugeBlocks;  // bit i: its ith 2 MiB have huge pages (mheap_grow.cc); mheap_.lock
+  uint32 coldBlocks;  // bit i: and no memory yet. Set under mheap_.lock, cleared by who has touched them
 };
 static_assert(heapArenaBytes / hugeBlockBytes == 32);
 
@@ -411,6 +412,7 @@ struct mheap {
   arenaHint* arenaHints;                 // lock
   addrRange curArena;                    // mapped, and not yet in a span; lock
   addrRange dumped;                      // in core dumps already, but scavenged; lock
+  atomic<int64> ncold;                   // blocks in coldBlocks: whether it is worth looking there
   mcentralPadded central[numSpanClasses];
   mcentralPadded runtime[numSizeClasses];  // objects of the runtime; their spans are never in an mcache
   mutex runtimelargelock;                  // guards the list
@@ -451,6 +453,7 @@ struct mheap {
   uintptr useHuge(uintptr base, uintptr upto, uintptr end);
   bool hasHuge(uintptr base, uintptr end) const;
   bool noHuge(uintptr base, uintptr end);
+  void touchCold(const mspan* s);
 };
 
 // Slots for stacks of one order, in spans of stackSpanBytes.

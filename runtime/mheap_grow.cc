@@ -18,6 +18,11 @@
 //   stacks (takePages), which are elsewhere if there is another place; what it takes is given back at once, as a stack
 //   would not touch it.
 //   A smaller heap does not get them: up to 2 MiB more than it needs would be too much for it.
+//   The first access takes as long as the kernel needs to clear 2 MiB; in a virtual machine whose host has not given it that
+//   memory yet, 5 to 12 ms, and no signal is looked at before the end. A world that is to stop would wait for that. So who
+//   allocates an object in a block that nobody has touched (coldBlocks) touches it without a P, as if it were a system
+//   call (touchCold). The others who get a span there meanwhile do the same: the kernel keeps the first one's memory. Only who
+//   must keep its P has the fault with it.
 // Rejected: blocks, or two treaps, for stacks and for objects apart. A free span is used by either, as always; a block that
 // becomes one of small pages costs one system call. Rejected: MADV_COLLAPSE of blocks that are full: copies them, and stops
 // who uses them meanwhile, and the page faults of new memory are there all the same. Unlike Go: it leaves huge pages to the system's defaults.
@@ -155,6 +160,18 @@ static constexpr uintptr hugeFrom = 16 << 20;  // bytes of objects
 
 static uint32 hugebit(uintptr block) { return uint32(1) << block % heapArenaBytes / hugeBlockBytes; }
 
+static bool iscold(uintptr at) { return (load_relaxed(arenaOf(at)->coldBlocks) & hugebit(at)) != 0; }
+
+static void setcold(uintptr at) {
+  if ((__atomic_fetch_or(&arenaOf(at)->coldBlocks, hugebit(at), __ATOMIC_RELAXED) & hugebit(at)) == 0)
+    mheap_.ncold.add(1, __ATOMIC_RELAXED);
+}
+
+static void clearcold(uintptr at) {
+  if ((__atomic_fetch_and(&arenaOf(at)->coldBlocks, ~hugebit(at), __ATOMIC_RELAXED) & hugebit(at)) != 0)
+    mheap_.ncold.add(-1, __ATOMIC_RELAXED);
+}
+
 // Of the free pages [base, end), which have no memory, those before upto are to be used for small objects. Blocks that are
 // wholly among the free ones, and of which some are used, get huge pages. Returns where what is used ends by that. mheap_.lock held.
 uintptr mheap::useHuge(uintptr base, uintptr upto, uintptr end) {
@@ -162,7 +179,10 @@ uintptr mheap::useHuge(uintptr base, uintptr upto, uintptr end) {
   uintptr first = alignUp(base, hugeBlockBytes), last = alignUp(upto, hugeBlockBytes);
   if (last > end) last = alignDown(end, hugeBlockBytes);
   if (last <= first || !sysHugePages(reinterpret_cast<void*>(first), last - first)) return upto;
-  for (uintptr at = first; at < last; at += hugeBlockBytes) arenaOf(at)->hugeBlocks |= hugebit(at);
+  for (uintptr at = first; at < last; at += hugeBlockBytes) {
+    arenaOf(at)->hugeBlocks |= hugebit(at);
+    setcold(at);
+  }
   return last > upto ? last : upto;
 }
 
@@ -180,8 +200,23 @@ bool mheap::noHuge(uintptr base, uintptr end) {
   base = alignDown(base, hugeBlockBytes);
   end = alignUp(end, hugeBlockBytes);
   sysNoHugePages(reinterpret_cast<void*>(base), end - base);
-  for (uintptr at = base; at < end; at += hugeBlockBytes) arenaOf(at)->hugeBlocks &= ~hugebit(at);
+  for (uintptr at = base; at < end; at += hugeBlockBytes) {
+    arenaOf(at)->hugeBlocks &= ~hugebit(at);
+    clearcold(at);
+  }
   return true;
+}
+
+// Gets memory for the blocks that s is in. By a goroutine that holds an object of s and may lose its P.
+void mheap::touchCold(const mspan* s) {
+  for (uintptr at = s->base(); at < s->limit; at = alignDown(at, hugeBlockBytes) + hugeBlockBytes) {
+    if (!iscold(at)) continue;
+    if (!entersyscall()) return;
+    // Changes nothing, whatever others write there at the same time.
+    asm volatile("lock orb $0, %0" : "+m"(*reinterpret_cast<uint8*>(at))::"memory");
+    exitsyscall();
+    clearcold(at);
+  }
 }
 
 // ---- giving memory back

@@ -153,12 +153,19 @@ def compare(inspected, truth, moving=()):
     return frames
 
 
-def at_rest(tool, program):
-    """Once the main goroutine, which says `ready` a moment before, waits too and nobody runs."""
+def main_waits(tool, program, also=lambda rows: True):
+    """Once the main goroutine, which says `ready` a moment before, waits too, and the rest of the rows is so."""
+    end = time.monotonic() + 60
     while True:
         inspected = Inspected(tool, "--pid", str(program.process.pid))
-        if inspected.rows[1]["status"] == "waiting" and all(r["status"] in ("waiting", "syscall") for r in inspected.rows.values()):
+        if inspected.rows[1]["status"] == "waiting" and also(inspected.rows.values()):
             return inspected
+        if time.monotonic() > end:
+            raise Wrong("the program did not come to rest in a minute: %s" % inspected.rows)
+
+
+def at_rest(tool, program):
+    return main_waits(tool, program, lambda rows: all(r["status"] in ("waiting", "syscall") for r in rows))
 
 
 def unlimited():
@@ -470,13 +477,9 @@ def polled(tool, program):
 
 def collects(tool, program):
     """Stopped anywhere in a collection: the user's goroutines stay what they are."""
-    def look():
-        return Inspected(tool, "--pid", str(program.process.pid))
-
-    while look().rows[1]["status"] != "waiting":  # it says `ready` a moment before
-        pass
+    main_waits(tool, program)
     for _ in range(6):
-        inspected = look()
+        inspected = Inspected(tool, "--pid", str(program.process.pid))
         wrong = [r for r in inspected.rows.values() if r["errors"]]
         users = sorted(r["goid"] for r in inspected.rows.values() if not r["system"])
         if wrong or len(users) != 3 or inspected.rows[1]["wait_reason"] != "chan receive":
@@ -738,10 +741,10 @@ def check_faults(toolchain, build, tally):
 def asks_the_time(build, path, program, hosts):
     """Its thread is on its scheduling stack, in the vDSO: the goroutine is where it asked, not where it last parked."""
     pid = str(program.process.pid)
-    while Inspected(os.path.join(build, "bin", "vitrine-inspect"), "--pid", pid).rows[1]["status"] != "waiting":
-        pass
+    tool = os.path.join(build, "bin", "vitrine-inspect")
+    main_waits(tool, program)
     for _ in range(5):
-        inspected = Inspected(os.path.join(build, "bin", "vitrine-inspect"), "--pid", pid)
+        inspected = Inspected(tool, "--pid", pid)
         goid, frames = next((g, f) for g, f in inspected.frames.items() if any(x.function == "main.asks" for x in f))
         row = inspected.rows[goid]
         if frames[-1].function != "runtime.goexit" or row["status"] != "running" or not row["stack"]["used"]:

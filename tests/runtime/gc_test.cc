@@ -1,6 +1,7 @@
 // gc_test.cc: managed objects — which die and which do not, by the shape of what they are in; maps of types; memory that
 // is used again.
 #include <array>
+#include <bit>
 #include <cstring>
 #include <fstream>
 #include <sstream>
@@ -410,6 +411,48 @@ TEST_F(Gc, AlignedTypesAreAligned) {
   });
   collect();
   EXPECT_TRUE(alive(h));
+}
+
+int hugeblocks() {
+  int n = 0;
+  rt::lock(&rt::mheap_.lock);
+  for (std::int64_t i = 0; i < rt::mheap_.allArenas.len; i++)
+    n += std::popcount(rt::arenaOf(rt::mheap_.allArenas.array[i])->hugeBlocks);
+  rt::unlock(&rt::mheap_.lock);
+  return n;
+}
+
+std::uint64_t systemcalls() {
+  std::uint64_t n = 0;
+  for (std::int64_t i = 0; i < rt::allp.len; i++) n += rt::load_relaxed(rt::allp.array[i]->syscalltick);
+  return n;
+}
+
+// The page fault of a block with huge pages takes milliseconds where the host has to find the memory first; the world could
+// not be stopped meanwhile.
+TEST_F(Gc, BlocksOfHugePagesAreTouchedWithoutAP) {
+  std::ifstream file("/sys/kernel/mm/transparent_hugepage/enabled");
+  std::string text;
+  if (!std::getline(file, text) || text.find("[never]") != std::string::npos) GTEST_SKIP() << "this system has none";
+  rt::scavengeAll();
+  const int blocks = hugeblocks();
+  const std::uint64_t calls = systemcalls();
+  gc::root<node> list;
+  elsewhere([&] {
+    for (int i = 0; i < 2'000'000; i++) {
+      auto n = gc::make<node>();
+      n->left = list.get();
+      list = n.get();
+    }
+    return 0;
+  });
+  EXPECT_GT(hugeblocks(), blocks + 8);
+  EXPECT_GE(systemcalls() - calls, std::uint64_t(hugeblocks() - blocks) / 2);
+  EXPECT_LE(rt::mheap_.ncold.load(), 1) << "the last may have nothing but the end of a span";
+  list = nullptr;
+  collect();
+  rt::scavengeAll();
+  EXPECT_EQ(rt::mheap_.ncold.load(), 0);
 }
 
 }  // namespace
