@@ -116,15 +116,13 @@ static bool hashugepages() {
 }
 
 // mheap_.lock held.
-bool sysHugePages(void* v, uintptr n) {
+bool sysHasHugePages() {
   static int32 has;
   if (has == 0) has = hashugepages() ? 1 : -1;
-  if (has < 0) return false;
-  int saved = errno;
-  bool ok = madvise(v, n, MADV_HUGEPAGE) == 0;
-  errno = saved;
-  return ok;
+  return has > 0;
 }
+
+void sysHugePages(void* v, uintptr n) { advise(v, n, MADV_HUGEPAGE); }
 
 void sysNoHugePages(void* v, uintptr n) { advise(v, n, MADV_NOHUGEPAGE); }
 

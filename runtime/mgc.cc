@@ -395,8 +395,8 @@ void* gcalloc1(const _type* t, uintptr n, bool array) {
   }
   if (__builtin_expect(gcBlackenEnabled.load(__ATOMIC_RELAXED) != 0, 0)) chargeforalloc(size);
   void* x = mallocgc(size, n == 0 ? nullptr : t, true);
-  if (__builtin_expect(mheap_.ncold.load(__ATOMIC_RELAXED) != 0, 0) && mayCollect(getg()))
-    mheap_.touchCold(spanOfUnchecked(uintptr(x)));
+  if (__builtin_expect(mheap_.ncold.load(__ATOMIC_RELAXED) != 0, 0))
+    mheap_.touchCold(spanOfUnchecked(uintptr(x)), mayCollect(getg()));
   return x;
 }
 

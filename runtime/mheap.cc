@@ -401,7 +401,8 @@ uintptr mheap::allocSmall(uintptr npages, rt::spanClass sc, uintptr want, uintpt
   }
   pagesInUse.add(n * npages, __ATOMIC_RELAXED);
   rt::unlock(&lock);
-  if (fresh.base != 0 && fresh.end > fresh.base) sysPopulate(reinterpret_cast<void*>(fresh.base), fresh.end - fresh.base);
+  if (fresh.base != 0 && fresh.end > fresh.base)
+    sysPopulate(reinterpret_cast<void*>(fresh.base), fresh.end - fresh.base);
   sweepSpans[load_relaxed(sweepgen) / 2 % 2].push(out, uint32(n));
   return n;
 }

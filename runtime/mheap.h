@@ -453,7 +453,7 @@ struct mheap {
   uintptr useHuge(uintptr base, uintptr upto, uintptr end);
   bool hasHuge(uintptr base, uintptr end) const;
   bool noHuge(uintptr base, uintptr end);
-  void touchCold(const mspan* s);
+  void touchCold(const mspan* s, bool mayLoseP);
 };
 
 // Slots for stacks of one order, in spans of stackSpanBytes.

@@ -20,9 +20,9 @@
 //   A smaller heap does not get them: up to 2 MiB more than it needs would be too much for it.
 //   The first access takes as long as the kernel needs to clear 2 MiB; in a virtual machine whose host has not given it that
 //   memory yet, 5 to 12 ms, and no signal is looked at before the end. A world that is to stop would wait for that. So who
-//   allocates an object in a block that nobody has touched (coldBlocks) touches it without a P, as if it were a system
-//   call (touchCold). The others who get a span there meanwhile do the same: the kernel keeps the first one's memory. Only who
-//   must keep its P has the fault with it.
+//   allocates an object in a block that nobody has touched (coldBlocks) asks for the huge page and touches it without a P, as
+//   if it were a system call (touchCold): to ask waits for other threads' faults. The others who get a span there meanwhile do
+//   the same; the kernel keeps the first one's memory. Only who must keep its P has the fault with it.
 // Rejected: blocks, or two treaps, for stacks and for objects apart. A free span is used by either, as always; a block that
 // becomes one of small pages costs one system call. Rejected: MADV_COLLAPSE of blocks that are full: copies them, and stops
 // who uses them meanwhile, and the page faults of new memory are there all the same. Unlike Go: it leaves huge pages to the system's defaults.
@@ -178,9 +178,9 @@ uintptr mheap::useHuge(uintptr base, uintptr upto, uintptr end) {
   if (load_relaxed(memstats.heap_inuse) < hugeFrom || physPageSize > pageSize) return upto;
   uintptr first = alignUp(base, hugeBlockBytes), last = alignUp(upto, hugeBlockBytes);
   if (last > end) last = alignDown(end, hugeBlockBytes);
-  if (last <= first || !sysHugePages(reinterpret_cast<void*>(first), last - first)) return upto;
+  if (last <= first || !sysHasHugePages()) return upto;
   for (uintptr at = first; at < last; at += hugeBlockBytes) {
-    arenaOf(at)->hugeBlocks |= hugebit(at);
+    store_relaxed(arenaOf(at)->hugeBlocks, arenaOf(at)->hugeBlocks | hugebit(at));
     setcold(at);
   }
   return last > upto ? last : upto;
@@ -199,22 +199,27 @@ bool mheap::noHuge(uintptr base, uintptr end) {
   if (!hasHuge(base, end)) return false;
   base = alignDown(base, hugeBlockBytes);
   end = alignUp(end, hugeBlockBytes);
-  sysNoHugePages(reinterpret_cast<void*>(base), end - base);
   for (uintptr at = base; at < end; at += hugeBlockBytes) {
-    arenaOf(at)->hugeBlocks &= ~hugebit(at);
+    store_relaxed(arenaOf(at)->hugeBlocks, arenaOf(at)->hugeBlocks & ~hugebit(at));
     clearcold(at);
   }
+  sysNoHugePages(reinterpret_cast<void*>(base), end - base);
   return true;
 }
 
-// Gets memory for the blocks that s is in. By a goroutine that holds an object of s and may lose its P.
-void mheap::touchCold(const mspan* s) {
+// Gets huge pages for the blocks that s is in, and their memory. By who holds an object of s; without its P, if it may lose
+// that. Meanwhile noHuge may take the huge pages from a block: it clears the block's bit and then asks for small pages, here it
+// is the other way round, and the kernel does one after the other. So whoever is last leaves small ones.
+void mheap::touchCold(const mspan* s, bool mayLoseP) {
   for (uintptr at = s->base(); at < s->limit; at = alignDown(at, hugeBlockBytes) + hugeBlockBytes) {
     if (!iscold(at)) continue;
-    if (!entersyscall()) return;
+    bool away = mayLoseP && entersyscall();
+    auto* block = reinterpret_cast<void*>(alignDown(at, hugeBlockBytes));
+    sysHugePages(block, hugeBlockBytes);
+    if ((load_relaxed(arenaOf(at)->hugeBlocks) & hugebit(at)) == 0) sysNoHugePages(block, hugeBlockBytes);
     // Changes nothing, whatever others write there at the same time.
     asm volatile("lock orb $0, %0" : "+m"(*reinterpret_cast<uint8*>(at))::"memory");
-    exitsyscall();
+    if (away) exitsyscall();
     clearcold(at);
   }
 }

@@ -404,6 +404,7 @@ struct hugeheap {
       Locked locked;
       if (rt::mheap_.hasHuge(s->base(), s->base() + s->bytes())) huge = s;
     }
+    if (huge != nullptr) rt::mheap_.touchCold(huge, false);
   }
   ~hugeheap() {
     for (mspan* s : spans) rt::mheap_.freeSpan(s, false);
