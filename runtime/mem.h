@@ -23,10 +23,9 @@ bool sysMap(void* v, uintptr n, uint64* stat);
 void sysUsed(void* v, uintptr n);
 void sysPopulate(void* v, uintptr n);  // what is used gets its memory now, where the kernel can do that in one go
 void sysUnused(void* v, uintptr n);
-void sysDrop(void* v, uintptr n);  // reads as zero, has no memory, stays used
-bool sysHasHugePages();
-void sysHugePages(void* v,
-                  uintptr n);  // whole blocks: what has no page yet gets pages of 2 MiB, if the system has some
+void sysDrop(void* v, uintptr n);                    // reads as zero, has no memory, stays used
+bool sysHasHugePages();                              // whether the system has some for who asks; mheap_.lock held
+void sysHugePages(void* v, uintptr n);               // whole blocks: what has no page yet gets pages of 2 MiB
 void sysNoHugePages(void* v, uintptr n);             // no more of them; those that are there stay
 void sysFault(void* v, uintptr n);                   // any access faults from now on
 void sysName(void* v, uintptr n, const char* name);  // as /proc/PID/maps shows it, where the kernel can
