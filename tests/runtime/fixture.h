@@ -7,6 +7,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <fstream>
 #include <string>
 #include <thread>
 
@@ -86,6 +87,12 @@ rt::g* startedparked(rt::waitReason reason, F f) {
   rt::g* gp = started(std::move(f));
   EXPECT_TRUE(eventually([&] { return parked(gp, reason); })) << "goroutine " << gp->goid << " did not park";
   return gp;
+}
+
+inline bool systemHasHugePages() {
+  std::ifstream file("/sys/kernel/mm/transparent_hugepage/enabled");
+  std::string text;
+  return std::getline(file, text) && text.find("[never]") == std::string::npos;
 }
 
 class Goroutines : public testing::Test {

@@ -370,12 +370,6 @@ TEST_F(MHeap, AWindowOfMemoryIsFreeAndNotScavenged) {
   EXPECT_EQ(rt::heapRetained(), retained);
 }
 
-bool systemHasHugePages() {
-  std::ifstream file("/sys/kernel/mm/transparent_hugepage/enabled");
-  std::string text;
-  return std::getline(file, text) && text.find("[never]") == std::string::npos;
-}
-
 // Whether the kernel may give that page a huge one.
 bool mayBeHuge(std::uintptr_t at) {
   std::ifstream smaps("/proc/self/smaps");
